@@ -1,0 +1,1 @@
+"""The contract between routes and kernels: fragments, their differences, plans, and when to apply them. Pure."""

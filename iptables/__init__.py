@@ -1,0 +1,1 @@
+"""The iptables mode: routes compiled to rules, rendered for `iptables-restore`, read back from `iptables-save`."""

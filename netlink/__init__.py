@@ -1,0 +1,1 @@
+"""Netlink messages: a pure codec and the sockets that carry them."""

@@ -1,0 +1,1 @@
+"""A laboratory of network namespaces that play nodes and pods, and the demonstration that runs in it."""
