@@ -14,7 +14,6 @@ from enum import Enum
 from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
-
 from pointsman.dataplane.errors import KernelError
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Routing, ServiceRoute

@@ -1,7 +1,7 @@
 """The one kind of error that kernels raise.
 
-Each edge (iptables-restore's stderr, a netlink errno) turns its failure into a `KernelError` in one function of its own; everybody else asks
-for `kind` and never reads text. `text` is for people: it says what failed and what to do next.
+Each edge (iptables-restore's stderr, a netlink errno) turns its failure into a `KernelError` in one function of its own; everybody else
+asks for `kind` and never reads text. `text` is for people: it says what failed and what to do next.
 """
 
 from enum import Enum

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
-
 from pointsman.kube.objects import Kind, KubeObject, ObjectRef
 
 

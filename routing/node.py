@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from enum import Enum
 
 from msgspec import Struct
-
 from pointsman.routing.route import Family
 
 

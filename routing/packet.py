@@ -6,7 +6,6 @@ Kept apart from `oracle` so that tests, the demo and (later) explanations share 
 from enum import Enum
 
 from msgspec import Struct
-
 from pointsman.routing.route import Backend, Frontend, Protocol, ServicePortName
 
 
@@ -38,7 +37,7 @@ class Verdict(Enum):
     FORWARD = "forward"  # to one of the backends
     REJECT = "reject"    # ICMP port unreachable (SEM-23)
     DROP = "drop"        # silence
-    PASS = "pass"        # not ours: untouched
+    UNTOUCHED = "untouched"  # not ours
 
 
 class Share(Struct, frozen=True):

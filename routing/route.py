@@ -231,7 +231,7 @@ class Routing(Struct, frozen=True):
     """All routes of this node at one revision, with what was refused or looks wrong.
 
     `cluster_ips` holds, per family, every cluster IP that some Service owns (SEM-27: its other ports are rejected). `service_cidrs` holds
-    the known ServiceCIDRs per family (SEM-28). `excluded` explains, per route, the endpoints that are left out.
+    the known ServiceCIDRs per family (SEM-28).
     """
 
     revision: int
