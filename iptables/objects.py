@@ -9,8 +9,8 @@ Three kinds of keys, all strings inside, compared by value:
   chain (a hook) is the same, except that the chain itself is not ours.
 - `SetKey(name, "")` is an ipset, its value the type and options; `SetKey(name, element)` is one element, its value empty.
 
-`names` says which chains are shared and which names are ours. The notation is canonical, so comparing what is wanted with what is there is a
-comparison of strings; both variants print it alike.
+`names` says which chains are shared and which names are ours. The notation is canonical, so comparing what is wanted with what is there is
+a comparison of strings; both variants print it alike.
 """
 
 from msgspec import Struct
