@@ -1,0 +1,62 @@
+# Each target installs what it lacks (tools/setup) and is quick the second time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.ONESHELL:
+.SILENT:
+MAKEFLAGS += --no-print-directory
+
+# The folder `dns/` and others must not shadow installed packages of the same name.
+export PYTHONSAFEPATH := 1
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+
+# What is not root fails with the way out, before anything is installed.
+define need_root
+	if [ "$$(id -u)" != 0 ]; then
+	    echo "make $(1) programs a real kernel inside network namespaces of its own and needs root: sudo make $(1)" >&2
+	    echo "(make check needs no root)" >&2
+	    exit 1
+	fi
+endef
+
+.PHONY: help demo test develop check bench clean
+
+help: ## say what there is
+	echo "pointsman: a service router for Kubernetes nodes"
+	echo
+	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	echo
+	echo "Arguments: make test T='tests/routing -k hairpin'   make demo A='--keep'   make bench A='--services 1000'"
+
+demo: ## two nodes, a small shop, real traffic: with both iptables variants (root; about 20 s each)
+	$(call need_root,demo)
+	tools/setup kernel
+	for variant in legacy nft; do
+	    echo
+	    pointsman demo --proxy-mode iptables --iptables-variant $$variant $(A)
+	done
+
+test: ## the whole test suite, with real packets through a real kernel (root)
+	$(call need_root,test)
+	tools/setup kernel
+	python -m pytest $(T)
+
+check: ## lint, types, import contracts, house rules (no root)
+	tools/setup python
+	echo "ruff";        ruff check .
+	echo "mypy";        mypy
+	echo "imports";     lint-imports --no-logo
+	echo "house rules"; python -m pytest -q tests/house
+
+develop: ## only install what the other targets need
+	tools/setup python
+	echo "ready: .venv/bin/pointsman, .venv/bin/pytest, .venv/bin/mypy (set PYTHONSAFEPATH=1 when you call Python yourself)"
+
+bench: ## measure at scale; writes its figures where docs/performance.md says (root)
+	$(call need_root,bench)
+	tools/setup kernel
+	python bench/run.py $(A)
+
+clean: ## remove what the other targets made in this folder
+	rm -rf .venv .dev .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

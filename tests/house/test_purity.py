@@ -1,0 +1,62 @@
+"""The core is pure: it does no input or output, reads no clock, throws no dice; time is an argument."""
+
+import fnmatch
+
+PURE = (
+    "kube.objects", "kube.events", "kube.decode",
+    "routing", "routing.*",
+    "dataplane", "dataplane.*",
+    "netlink.codec",
+    "iptables.objects", "iptables.names", "iptables.rule", "iptables.static", "iptables.service", "iptables.firewall",
+    "iptables.render", "iptables.parse", "iptables.compile",
+)  # fmt: skip
+IMPURE = {
+    "asyncio", "socket", "ssl", "subprocess", "threading", "time", "random", "os",
+    "concurrent", "multiprocessing", "secrets", "select", "selectors", "signal", "shutil", "tempfile",
+    "aiohttp", "click", "pyroute2", "rich", "uvloop", "watchfiles",
+}  # fmt: skip
+
+
+def pure(name):
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in PURE)
+
+
+def test_pure_modules_import_nothing_with_effects(sources, judge):
+    offences = [
+        f"{source.at(node)}: pointsman.{source.name} imports {name}"
+        for source in sources
+        if pure(source.name)
+        for node, name in source.imports()
+        if name.split(".")[0] in IMPURE
+    ]
+    judge(offences, "pure modules have no effects: take the value (time, bytes, text) as an argument and let the edge fetch it")
+
+
+def test_pure_modules_lean_only_on_pure_modules(sources, judge):
+    """With the test above this makes purity transitive."""
+    names = {source.name for source in sources}
+    offences = [
+        f"{source.at(node)}: pointsman.{source.name} imports {name}"
+        for source in sources
+        if pure(source.name)
+        for node, name in source.imports()
+        if (inner := name.removeprefix("pointsman.")) != name and inner in names and "." in inner and not pure(inner)
+    ]
+    judge(offences, "a pure module may import pure modules only: move what it needs into one, or pass it in")
+
+
+def test_every_pure_name_stands_for_a_module(sources, judge):
+    names = {source.name for source in sources}
+    gone = [pattern for pattern in PURE if not fnmatch.filter(names, pattern)]
+    judge([f"tests/house/test_purity.py:7: pointsman.{pattern} does not exist" for pattern in gone], "keep the list PURE true")
+
+
+def test_pure_modules_do_not_print(sources, judge):
+    offences = [
+        f"{source.path}:{number}: {line.strip()}"
+        for source in sources
+        if pure(source.name)
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if line.strip().startswith(("print(", "open("))
+    ]
+    judge(offences, "pure modules return values; the command line prints them")
