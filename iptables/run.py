@@ -1,0 +1,156 @@
+"""Running the tools: iptables-restore, iptables-save, ipset and their relatives, without ever stalling the event loop.
+
+A cold start hands 15 MB to one restore, and a save answers with as much. Input is written in pieces with the loop in between, output is
+passed on line by line as it comes or collected up to a limit; each run has a time limit, and a cancelled or late tool is killed and waited
+for (a restore writes a table at COMMIT or not at all, so killing it leaves no half table). `failure` judges what a failed tool said; who held
+the lock is added here, because only now it can be looked up.
+
+Next: `kernel`, `ipset`, `preflight`, `variant` and `cleanup` call this; `writer` sees to it that only one of them writes at a time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables import lock
+from pointsman.iptables.failure import Failure, judge
+
+_SLICE: Final = 128 * 1024
+_STDERR_LIMIT: Final = 64 * 1024
+OUTPUT_LIMIT: Final = 256 * 1024 * 1024
+"""Bytes of output after which a tool is taken for broken."""
+QUICK: Final = 10.0
+"""Time limit in seconds for tools that only look at little."""
+LONG: Final = 180.0
+"""Time limit in seconds for tools that read or write whole tables."""
+
+
+class Finished(Struct, frozen=True):
+    """A tool that ended: exit status, both outputs, process id."""
+
+    status: int
+    output: bytes
+    errors: str
+    pid: int
+
+
+async def run(arguments: Sequence[str], text: str = "", *, seconds: float = QUICK, output_limit: int = OUTPUT_LIMIT) -> Finished:
+    """Run a tool to its end and return how it ended, whatever its exit status.
+
+    `text` goes to its standard input. Raises KernelError when the tool is absent (UNSUPPORTED), late (TIMEOUT) or too talkative (TOO_BIG).
+    """
+    process = await _start(arguments)
+    try:
+        async with asyncio.timeout(seconds):
+            output, errors, status, _ = await asyncio.gather(
+                _collect(process.stdout, output_limit, arguments[0]),
+                _collect_start(process.stderr, _STDERR_LIMIT),
+                process.wait(),
+                _feed(process, text),
+            )
+    except TimeoutError as error:
+        raise _late(arguments, seconds) from error
+    finally:
+        await _end(process)
+    return Finished(status, output, errors.decode(errors="replace"), process.pid)
+
+
+async def lines(arguments: Sequence[str], *, seconds: float = LONG) -> AsyncIterator[list[str]]:
+    """Run a tool that prints a lot and yield its output as lists of lines while it prints; raise KernelError when it fails.
+
+    The error comes after all lines that were printed before it, so whoever needs the whole must not use what it has on an error.
+    """
+    process = await _start(arguments)
+    errors = asyncio.create_task(_collect_start(process.stderr, _STDERR_LIMIT))
+    try:
+        async with asyncio.timeout(seconds):
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.close()
+            rest = b""
+            while chunk := await process.stdout.read(_SLICE):
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield [line.decode(errors="replace") for line in whole]
+            if rest:
+                yield [rest.decode(errors="replace")]
+            status = await process.wait()
+            said = (await errors).decode(errors="replace")
+    except TimeoutError as error:
+        raise _late(arguments, seconds) from error
+    finally:
+        errors.cancel()
+        await _end(process)
+    if status != 0:
+        raise error_of(arguments, judge(status, said))
+
+
+async def output_of(arguments: Sequence[str], text: str = "", *, seconds: float = QUICK) -> str:
+    """Run a tool that must succeed and return what it printed; raise KernelError otherwise."""
+    finished = await run(arguments, text, seconds=seconds)
+    if finished.status != 0:
+        raise error_of(arguments, judge(finished.status, finished.errors))
+    return finished.output.decode(errors="replace")
+
+
+def error_of(arguments: Sequence[str], failure: Failure) -> KernelError:
+    """Return the error of a failed tool; on a busy lock it names the holder (pain 37)."""
+    text = failure.text
+    if failure.kind is ErrorKind.BUSY and "lock" in text and (found := lock.holders()):
+        text = f"{text}; {lock.lock_path()} is held by {', '.join(str(holder) for holder in found)}"
+    return KernelError(failure.kind, text, arguments[0].rsplit("/", 1)[-1])
+
+
+async def _start(arguments: Sequence[str]) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    try:
+        return await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+    except FileNotFoundError as error:
+        raise KernelError(ErrorKind.UNSUPPORTED, "no such program on this machine: install it", arguments[0]) from error
+    except PermissionError as error:
+        raise KernelError(ErrorKind.DENIED, "this program may not be run by us", arguments[0]) from error
+
+
+async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
+    assert process.stdin is not None
+    try:
+        for start in range(0, len(text), _SLICE):
+            process.stdin.write(text[start : start + _SLICE].encode())
+            await process.stdin.drain()
+        process.stdin.close()
+        await process.stdin.wait_closed()
+    except (BrokenPipeError, ConnectionResetError):
+        return  # the tool ended before it had read all: its exit status and stderr say why
+
+
+async def _collect(stream: asyncio.StreamReader | None, limit: int, subject: str) -> bytes:
+    assert stream is not None
+    found = bytearray()
+    while chunk := await stream.read(_SLICE):
+        found += chunk
+        if len(found) > limit:
+            raise KernelError(ErrorKind.TOO_BIG, f"printed more than {limit} bytes", subject)
+    return bytes(found)
+
+
+async def _collect_start(stream: asyncio.StreamReader | None, limit: int) -> bytes:
+    assert stream is not None
+    found = bytearray()
+    while chunk := await stream.read(_SLICE):
+        found += chunk[: limit - len(found)]
+    return bytes(found)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Leave no process behind, whatever happened."""
+    if process.returncode is None:
+        try:
+            process.kill()
+        except ProcessLookupError:
+            return
+        await process.wait()
+
+
+def _late(arguments: Sequence[str], seconds: float) -> KernelError:
+    return KernelError(ErrorKind.TIMEOUT, f"did not end within {seconds:g} s and was stopped", arguments[0].rsplit("/", 1)[-1])
