@@ -9,8 +9,12 @@ Sources: Kubernetes API v1 and discovery.k8s.io/v1; SERVICES.md IN-01 to IN-56, 
 """
 
 from enum import Enum
+from typing import Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+"""A number as the API types it; what does not fit never gets in."""
 
 
 class Kind(Enum):
@@ -68,16 +72,16 @@ class ObjectMeta(Struct, frozen=True, gc=False, rename="camel"):
 class ServicePort(Struct, frozen=True, gc=False, rename="camel"):
     """One entry of spec.ports. `targetPort` is not read: the slice carries the port (IN-14)."""
 
-    port: int
+    port: Int32
     name: str | None = None
     protocol: str | None = None
-    node_port: int | None = None
+    node_port: Int32 | None = None
 
 
 class ClientIPConfig(Struct, frozen=True, gc=False, rename="camel"):
     """spec.sessionAffinityConfig.clientIP; seconds."""
 
-    timeout_seconds: int | None = None
+    timeout_seconds: Int32 | None = None
 
 
 class SessionAffinityConfig(Struct, frozen=True, gc=False):
@@ -100,7 +104,7 @@ class ServiceSpec(Struct, frozen=True, gc=False, rename="camel"):
     session_affinity_config: SessionAffinityConfig | None = None
     external_traffic_policy: str | None = None
     internal_traffic_policy: str | None = None
-    health_check_node_port: int | None = None
+    health_check_node_port: Int32 | None = None
     load_balancer_source_ranges: tuple[str, ...] | None = None
     publish_not_ready_addresses: bool | None = None
 
@@ -180,7 +184,7 @@ class EndpointPort(Struct, frozen=True, gc=False):
     """One entry of a slice's ports."""
 
     name: str | None = None
-    port: int | None = None
+    port: Int32 | None = None
     protocol: str | None = None
 
 
