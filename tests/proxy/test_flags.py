@@ -1,0 +1,144 @@
+import click
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from pointsman.proxy.config import Config, ConfigProblem, problems
+from pointsman.proxy.flags import RUN_FLAGS, FlagCommand, boolean, duration, integer, load, read, told
+
+
+def command() -> click.Command:
+    @click.command("run", cls=FlagCommand, flags=RUN_FLAGS)
+    @click.pass_context
+    def run(ctx: click.Context, **values: object) -> None:
+        click.echo(repr(load(ctx, values, problems)))
+
+    return run
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(command(), list(arguments))
+
+
+def config(*arguments: str) -> Config:
+    result = invoke("--manifests", "m", *arguments)
+    assert result.exit_code == 0, result.output
+    value = eval(result.output, {"Config": Config})
+    assert isinstance(value, Config)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30), ("1m30s", 90), ("100ms", 0.1), ("0", 0), ("1h", 3600), ("1.5s", 1.5), (".5m", 30), ("2us", 2e-6), ("2µs", 2e-6), ("-1s", -1)],
+)
+def test_durations_are_read_as_go_writes_them(text: str, seconds: float) -> None:
+    assert duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "1 s", "1d", "1m 3s", "1s1", "--1s", "1e3s", "٣s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        duration(text)
+
+
+@given(hours=st.integers(0, 99), minutes=st.integers(0, 59), millis=st.integers(0, 59999))
+def test_a_duration_is_the_sum_of_its_parts(hours: int, minutes: int, millis: int) -> None:
+    assert duration(f"{hours}h{minutes}m{millis}ms") == pytest.approx(hours * 3600 + minutes * 60 + millis / 1000)
+
+
+def test_booleans_are_read_as_go_does() -> None:
+    assert [boolean(text) for text in ("true", "1", "T", "True")] == [True] * 4
+    assert [boolean(text) for text in ("false", "0", "F", "FALSE")] == [False] * 4
+    with pytest.raises(ValueError, match="neither"):
+        boolean("yes")
+
+
+def test_integers_are_decimal() -> None:
+    assert integer("-7") == -7
+    for text in ("", "0x1", "1.0", "1_0", "9" * 10):
+        with pytest.raises(ValueError, match="whole number"):
+            integer(text)
+
+
+def test_defaults_are_those_of_the_configuration() -> None:
+    assert config() == Config(manifests="m")
+
+
+def test_every_field_has_exactly_one_flag() -> None:
+    assert sorted(flag.field for flag in RUN_FLAGS) == sorted(Config.__struct_fields__)
+    assert len({flag.name for flag in RUN_FLAGS}) == len(RUN_FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "field", "value"),
+    [
+        (["--masquerade-all"], "masquerade_all", True),
+        (["--masquerade-all=false"], "masquerade_all", False),
+        (["--iptables-localhost-nodeports=false"], "localhost_node_ports", False),
+        (["--masquerade-all", "--cluster-cidr", "10.0.0.0/8"], "cluster_cidr", ("10.0.0.0/8",)),
+        (["--cluster-cidr=10.0.0.0/8,fd00::/64"], "cluster_cidr", ("10.0.0.0/8", "fd00::/64")),
+        (["--cluster-cidr=10.0.0.0/8", "--cluster-cidr=11.0.0.0/8"], "cluster_cidr", ("11.0.0.0/8",)),
+        (["--nodeport-addresses=10.0.0.0/8", "--nodeport-addresses", "fd00::/64"], "node_port_addresses", ("10.0.0.0/8", "fd00::/64")),
+        (["--iptables-sync-period=1m30s"], "sync_period", 90.0),
+        (["--iptables-min-sync-period", "100ms"], "min_sync_period", 0.1),
+        (["-v", "4"], "verbosity", 4),
+        (["-v=4"], "verbosity", 4),
+        (["-v4"], "verbosity", 4),
+        (["--v=4"], "verbosity", 4),
+        (["--v", "4"], "verbosity", 4),
+        (["--healthz-bind-address="], "healthz_bind_address", ""),
+        (["--hostname-override", "Node-1"], "hostname_override", "Node-1"),
+    ],
+)
+def test_cfg_40_flags_have_kube_proxys_grammar(arguments: list[str], field: str, value: object) -> None:
+    assert getattr(config(*arguments), field) == value
+
+
+def test_cfg_41_everything_wrong_is_told_at_once_with_status_2() -> None:
+    result = invoke(
+        "--proxy-mode=magic", "--iptables-sync-period", "soon", "--masquerade-all=perhaps", "--no-such-flag", "value", "stray", "-x", "--cluster-cidr"
+    )
+    assert result.exit_code == 2
+    for line in (
+        "--proxy-mode=magic: 'magic' is unknown",
+        "--iptables-sync-period=soon: 'soon' is no duration",
+        "--masquerade-all=perhaps: 'perhaps' is neither",
+        "--no-such-flag: unknown flag",
+        "'stray': unexpected argument",
+        "-x: unknown flag",
+        "--cluster-cidr: needs a value",
+        "--manifests: is needed",
+        "8 problems",
+    ):
+        assert line in result.output
+
+
+def test_an_unreadable_value_is_told_once_and_not_judged_again() -> None:
+    result = invoke("--manifests=m", "--iptables-sync-period=soon")
+    assert result.exit_code == 2
+    assert "1 problem in" in result.output
+
+
+def test_a_switch_does_not_swallow_the_next_argument() -> None:
+    result = invoke("--manifests=m", "--masquerade-all", "false")
+    assert result.exit_code == 2
+    assert "'false': unexpected argument" in result.output
+
+
+def test_help_lists_every_flag() -> None:
+    result = invoke("--help")
+    assert result.exit_code == 0
+    for flag in RUN_FLAGS:
+        assert f"--{flag.name}" in result.output or flag.short
+
+
+def test_read_keeps_defaults_of_what_cannot_be_read() -> None:
+    value, found = read(RUN_FLAGS, {"masquerade_bit": ("x",), "manifests": ("m",)})
+    assert value == Config(manifests="m")
+    assert [problem.field for problem in found] == ["masquerade_bit"]
+
+
+def test_problems_are_told_in_the_words_of_the_command_line() -> None:
+    lines = told(RUN_FLAGS, {"mode": ("x",)}, [ConfigProblem("mode", "bad"), ConfigProblem("verbosity", "bad")])
+    assert lines == ["--proxy-mode=x: bad", "-v: bad"]

@@ -1,0 +1,90 @@
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+from pointsman.proxy import logs
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before[0], before[1]
+    logging.getLogger("pointsman").setLevel(logging.NOTSET)
+    logging.captureWarnings(capture=False)
+
+
+def lines(form: str, verbosity: int = 0) -> tuple[logging.Logger, io.StringIO]:
+    stream = io.StringIO()
+    logs.configure(form, verbosity, stream)
+    return logging.getLogger("pointsman.proxy.loop"), stream
+
+
+def test_an_event_is_one_line_with_its_facts() -> None:
+    log, stream = lines("text")
+    log.info("applied %s", "all", extra={"family": "IPv4", "seconds": 0.0123456789, "note": "two words", "empty": ""})
+    when, rest = stream.getvalue().split(" ", 1)
+    assert when.endswith("Z")
+    assert rest == 'INFO proxy.loop: applied all family=IPv4 seconds=0.0123457 note="two words" empty=""\n'
+
+
+def test_line_breaks_stay_inside_the_line() -> None:
+    log, stream = lines("text")
+    log.warning("a\nb", extra={"text": "c\nd"})
+    assert stream.getvalue().count("\n") == 1
+    assert "a\\nb" in stream.getvalue()
+
+
+def test_pain_68_a_log_line_never_holds_a_ruleset() -> None:
+    for form in ("text", "json"):
+        log, stream = lines(form)
+        log.error("failed", extra={"text": "-A KUBE-SERVICES\n" * 100_000})
+        assert len(stream.getvalue()) < logs.LIMIT + 500
+
+
+def test_json_is_one_object_per_line() -> None:
+    log, stream = lines("json")
+    log.info("applied", extra={"family": "IPv4", "changes": 3})
+    value = json.loads(stream.getvalue())
+    assert value.pop("ts").endswith("Z")
+    assert value == {"level": "INFO", "logger": "pointsman.proxy.loop", "msg": "applied", "family": "IPv4", "changes": 3}
+
+
+def test_a_traceback_is_kept_in_both_forms() -> None:
+    for form in ("text", "json"):
+        log, stream = lines(form)
+        try:
+            raise ValueError("boom")
+        except ValueError:
+            log.exception("unexpected")
+        assert "ValueError: boom" in stream.getvalue()
+        assert "Traceback" in stream.getvalue()
+
+
+@pytest.mark.parametrize(("verbosity", "seen"), [(0, (True, False, False)), (4, (True, True, False)), (8, (True, True, True))])
+def test_verbosity(verbosity: int, seen: tuple[bool, bool, bool]) -> None:
+    log, stream = lines("text", verbosity)
+    log.info("event")
+    log.debug("step")
+    logging.getLogger("aiohttp.access").info("library")
+    assert tuple(word in stream.getvalue() for word in ("event", "step", "library")) == seen
+
+
+def test_warnings_of_python_become_log_lines() -> None:
+    _, stream = lines("text")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", stacklevel=1)
+    assert "old" in stream.getvalue()
+
+
+def test_configuring_again_replaces_the_earlier_setting() -> None:
+    _, first = lines("text")
+    log, second = lines("json")
+    log.info("event")
+    assert not first.getvalue()
+    assert second.getvalue()
