@@ -38,3 +38,8 @@ class KernelError(Exception):
     def transient(self) -> bool:
         """Return whether the same request may succeed later without any change."""
         return self.kind in {ErrorKind.BUSY, ErrorKind.TIMEOUT}
+
+    @property
+    def refused(self) -> bool:
+        """Return whether the content of the request was at fault, so that every node would fail alike."""
+        return self.kind in {ErrorKind.INVALID, ErrorKind.UNSUPPORTED, ErrorKind.TOO_BIG}

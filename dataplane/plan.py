@@ -1,0 +1,51 @@
+"""From a difference to a plan: what to write, in which order.
+
+Add before remove: additions and updates by ascending rank (backends before the frontends that point to them), then deletions by descending
+rank (frontends before backends), so that no half-made change is ever visible where the kernel cannot apply it in one piece. Keys of equal
+rank are ordered by their text: the same difference always gives the same plan, whichever way it came about.
+"""
+
+from collections.abc import Callable, Collection, Hashable
+
+from pointsman.dataplane.contract import ABSENT, Change, Compiler, Fragment, K, Plan, V
+from pointsman.dataplane.delta import Delta
+from pointsman.dataplane.fragment import Desired
+from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import Family, Routing
+
+STATIC = "static"
+"""The owner of everything that belongs to no route."""
+
+
+def make(delta: Delta[K, V], rank: Callable[[K], int], group: Callable[[K], Hashable], held: Collection[K] = frozenset()) -> Plan[K, V]:
+    """Return the plan that makes the kernel as wanted, except for keys that are held back; empty before the kernel was observed."""
+    written: list[tuple[int, str, Change[K, V]]] = []
+    deleted: list[tuple[int, str, Change[K, V]]] = []
+    groups: dict[Hashable, None] = {}
+    for change in delta.changes(held):
+        place = (rank(change.key), repr(change.key), change)
+        (deleted if change.after is ABSENT else written).append(place)
+        touched = group(change.key)
+        if touched is not None:
+            groups[touched] = None
+    written.sort(key=_order)
+    deleted.sort(key=_order, reverse=True)
+    return Plan(
+        changes=tuple(change for *_, change in (*written, *deleted)),
+        groups={touched: delta.content(touched, held) for touched in groups},
+    )
+
+
+def from_scratch(compiler: Compiler[K, V], family: Family, routing: Routing, node: NodeFacts) -> Plan[K, V]:
+    """Return what would be written into a kernel that holds nothing of ours."""
+    desired: Desired[K, V] = Desired()
+    fragments: dict[Hashable, Fragment[K, V]] = {STATIC: compiler.static(node, routing)}
+    fragments.update((key, compiler.compile(route, node)) for key, route in routing.routes.items() if key.family is family)
+    desired.update(fragments)
+    delta = Delta(desired.values, compiler.group)
+    delta.observe({})
+    return make(delta, compiler.rank, compiler.group)
+
+
+def _order(place: tuple[int, str, object]) -> tuple[int, str]:
+    return place[:2]

@@ -1,0 +1,267 @@
+"""The reconcile loop of one family: wanted → difference → plan → kernel, for ever.
+
+`offer` says what is wanted and returns at once; `run` does everything else in one task, so no lock is needed. A run compiles what changed,
+reads the kernel if `Lookout` says so, plans the difference and applies it. Nothing is read, pruned or written before the first offer, which
+comes only when Services and EndpointSlices have both been listed (IN-07, pain 10); a restart with unchanged state therefore writes nothing.
+`Pace` decides when the next run starts (PROC-20).
+
+Failure stays small: a key that fails waits alone (`Retry`), the others go on; if the kernel fails as a whole the run is repeated with
+back-off and what it tried is in doubt until then. Any other exception is a defect and ends the daemon.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Hashable
+from datetime import datetime
+from typing import Generic
+
+from msgspec import Struct
+from pointsman.dataplane import plan as planning
+from pointsman.dataplane.contract import ABSENT, UNKNOWN, Compiler, Fragment, K, Kernel, Outcome, Plan, V
+from pointsman.dataplane.delta import Delta
+from pointsman.dataplane.errors import KernelError
+from pointsman.dataplane.lookout import Lookout
+from pointsman.dataplane.pace import Pace
+from pointsman.dataplane.retry import Retry, delay
+from pointsman.dataplane.wanted import Wanted
+from pointsman.proxy.status import FamilyProgress, FamilyStatus
+from pointsman.routing.build import RoutingChange
+from pointsman.routing.node import NodeFacts
+
+log = logging.getLogger(__name__)
+
+SLICE = 250
+"""So many routes are compiled before other tasks get their turn."""
+
+NAMED = 5
+"""So many keys are named in one log line."""
+
+
+class LoopSettings(Struct, frozen=True, kw_only=True):
+    """Times in seconds: the upper bound of the wait between two runs, and how often to look for drift.
+
+    `drift_jitter` is a fraction of the drift interval that the caller draws once per process, so that nodes do not read in step.
+    """
+
+    min_sync_period: float = 1.0
+    drift_interval: float = 300.0
+    drift_jitter: float = 0.0
+
+
+class FamilyLoop(Generic[K, V]):
+    """Keeps the kernel of one family as wanted. `clock` is monotonic, in seconds."""
+
+    def __init__(
+        self,
+        compiler: Compiler[K, V],
+        kernel: Kernel[K, V],
+        progress: FamilyProgress,
+        settings: LoopSettings = LoopSettings(),  # noqa: B008 - frozen
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.progress = progress
+        self._compiler = compiler
+        self._kernel = kernel
+        self._clock = clock
+        self._wanted: Wanted[K, V] = Wanted(progress.family, compiler)
+        self._delta: Delta[K, V] = Delta(self._wanted.desired.values, compiler.group)
+        self._retry: Retry[K] = Retry()
+        self._pace = Pace(settings.min_sync_period)
+        self._lookout = Lookout(settings.drift_interval * (1 + settings.drift_jitter))
+        self._wake = asyncio.Event()
+        self._advanced = asyncio.Event()
+
+    def offer(self, change: RoutingChange, node: NodeFacts) -> None:
+        """Say what is wanted. Call it only once Services and EndpointSlices are in sync; the first call opens the gate (IN-07)."""
+        now = self._clock()
+        self._wanted.offer(change, node)
+        self.progress.offered(change.routing.revision, now)
+        self._request(now)
+
+    def status(self, wall: datetime) -> FamilyStatus:
+        """Return the picture of this moment; `wall` is the present time with its time zone."""
+        return self.progress.report(self._clock(), wall, self._delta.pending, self._retry.failing)
+
+    async def applied(self, revision: int) -> None:
+        """Wait until a revision, or a later one, is applied."""
+        while (done := self.progress.revision_applied) is None or done < revision:
+            await self._advanced.wait()
+
+    async def run(self) -> None:
+        """Reconcile until cancelled; what is in the kernel then stays there (PROC-12)."""
+        self.progress.started(self._clock())
+        while not self._wanted.offered:
+            await self._wake.wait()
+            self._wake.clear()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch())
+            group.create_task(self._cycle())
+
+    def _request(self, when: float) -> None:
+        self._pace.request(when)
+        self._wake.set()
+
+    async def _cycle(self) -> None:
+        while True:
+            await self._until_due()
+            self._pace.start(self._clock())
+            failed = not await self._reconcile()
+            now = self._clock()
+            self._pace.finish(now, failed=failed)
+            self._pace.request(min(self._retry.next_time(), self._lookout.next_time()))
+            if not failed and self._ready(now):
+                self._pace.request(now)
+
+    async def _until_due(self) -> None:
+        while (wait := self._pace.next_time() - self._clock()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _reconcile(self) -> bool:
+        """Bring the kernel one step nearer; return whether it could be read and written at all."""
+        await self._compile()
+        if self._lookout.next_time() <= self._clock():
+            await self._observe()
+        if not self._delta.known:
+            return False
+        written = await self._apply()
+        now, pending = self._clock(), bool(self._delta.pending)
+        self.progress.compared(now, pending=pending)
+        if self._settled():
+            self.progress.settled(now)
+            self._advanced.set()
+            self._advanced = asyncio.Event()
+        return written
+
+    async def _compile(self) -> None:
+        self.progress.taken()
+        fragments: dict[Hashable, Fragment[K, V] | None] = {}
+        for owner, fragment in self._wanted.compiled():
+            fragments[owner] = fragment
+            if len(fragments) % SLICE == 0:
+                await asyncio.sleep(0)
+        changed = self._wanted.enter(fragments)
+        self._delta.want(changed)
+        self._retry.forget(changed)
+
+    async def _observe(self) -> None:
+        first, began = not self._delta.known, self._clock()
+        self._lookout.start(began)
+        try:
+            seen = await self._kernel.observe()
+        except KernelError as error:
+            self._lookout.fail(self._clock())
+            log.warning("cannot read the kernel", extra=self._facts(kind=error.kind.value, error=str(error)))
+            return
+        drifted = self._delta.observe(seen)
+        now = self._clock()
+        self._lookout.finish(now, touched=bool(drifted))
+        self._retry.forget([key for key in self._retry.failing if key not in self._delta.pending])
+        if drifted:
+            self.progress.drifted(len(drifted), now)
+            change = self.progress.last_foreign
+            facts = self._facts(keys=len(drifted), named=_named(drifted), what=change.what, culprit=change.culprit or "unknown")
+            log.warning("somebody changed what is ours; repairing it", extra=facts)
+        elif first:
+            facts = self._facts(keys=len(seen), differ=len(self._delta.pending), seconds=round(now - began, 3))
+            log.info("read the kernel", extra=facts)
+
+    async def _apply(self) -> bool:
+        held = self._retry.held(self._clock())
+        plan = planning.make(self._delta, self._compiler.rank, self._compiler.group, held)
+        if not plan.changes:
+            return True
+        began = self._clock()
+        try:
+            outcome = await self._kernel.apply(plan)
+        except KernelError as error:
+            now = self._clock()
+            self._delta.doubt(plan)
+            self.progress.wrote(began, now, str(error))
+            log.warning("cannot write to the kernel", extra=self._facts(changes=len(plan.changes), kind=error.kind.value, error=str(error)))
+            return False
+        now = self._clock()
+        self._delta.applied(plan, outcome)
+        self._report_failures(plan, outcome, now)
+        first = self.progress.revision_applied is None
+        self.progress.wrote(began, now)
+        log.log(logging.INFO if first else logging.DEBUG, "applied", extra=self._facts(**_counts(plan), seconds=round(now - began, 4)))
+        return True
+
+    def _report_failures(self, plan: Plan[K, V], outcome: Outcome[K], now: float) -> None:
+        """Keep the failures, and tell of each one once: when it begins, when its reason changes, when it ends."""
+        mended = self._retry.forget([change.key for change in plan.changes if change.key not in outcome.failed])
+        fresh: dict[K, KernelError] = {}
+        for key, error in outcome.failed.items():
+            old = self._retry.failing.get(key)
+            if old is None or str(old.error) != str(error):
+                fresh[key] = error
+            self._retry.failed(key, error, now)
+        if mended:
+            log.info("succeeded after failures", extra=self._facts(keys=len(mended), named=_named(mended)))
+        if fresh:
+            error = next(iter(fresh.values()))
+            facts = self._facts(keys=len(fresh), named=_named(fresh), kind=error.kind.value, error=str(error))
+            log.warning("the kernel did not take some keys; they are tried again, the others go on", extra=facts)
+
+    async def _watch(self) -> None:
+        """Follow foreign changes; where they cannot be followed, look now and try again later."""
+        failures = 0
+        while True:
+            try:
+                async for change in self._kernel.watch():
+                    failures = 0
+                    now = self._clock()
+                    self.progress.noticed(change, now)
+                    self._look(now)
+                reason = "the watch ended"
+            except KernelError as error:
+                reason = str(error)
+            failures += 1
+            log.warning("cannot follow changes by others", extra=self._facts(error=reason, again_in=delay(failures)))
+            self._look(self._clock())
+            await asyncio.sleep(delay(failures))
+
+    def _look(self, now: float) -> None:
+        self._lookout.notice(now)
+        self._request(self._lookout.next_time())
+
+    def _ready(self, now: float) -> bool:
+        """Return whether something is pending that need not wait."""
+        held = self._retry.held(now)
+        return any(key not in held for key in self._delta.pending)
+
+    def _settled(self) -> bool:
+        """Return whether all is done that can be: nothing is pending but a part that the kernel refuses for its content."""
+        pending, failing = self._delta.pending, self._retry.failing
+        if not pending:
+            return True
+        excused = len(pending) < len(self._wanted.desired.values)
+        return excused and all((entry := failing.get(key)) is not None and entry.error.refused for key in pending)
+
+    def _facts(self, **facts: object) -> dict[str, object]:
+        """Return the facts of a log line with the family and the revision they are about."""
+        return {"family": self.progress.family.value, "revision": self.progress.revision_wanted, **facts}
+
+
+def _named(keys: Collection[object]) -> str:
+    """Return the first keys as text: a log line tells differences, never rule sets (pain 68)."""
+    names = [str(key) for key, _ in zip(keys, range(NAMED), strict=False)]
+    return ", ".join(names) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
+
+
+def _counts(plan: Plan[K, V]) -> dict[str, object]:
+    """Return what a plan does, in numbers, and its first keys."""
+    deleted = sum(1 for change in plan.changes if change.after is ABSENT)
+    added = sum(1 for change in plan.changes if change.before is ABSENT)
+    doubtful = sum(1 for change in plan.changes if change.before is UNKNOWN and change.after is not ABSENT)
+    updated = len(plan.changes) - deleted - added - doubtful
+    counts: dict[str, object] = {"added": added, "updated": updated, "deleted": deleted}
+    if doubtful:
+        counts["rewritten"] = doubtful
+    return {**counts, "groups": len(plan.groups), "named": _named([change.key for change in plan.changes])}

@@ -1,0 +1,208 @@
+"""What is known about one family's programming, as data.
+
+`FamilyProgress` is written by the reconcile loop in monotonic seconds, so a jump of the wall clock never makes a node look ill or
+well. `FamilyStatus` is the picture of one moment, with wall-clock times for people; health, metrics, the status socket and tests read it,
+and msgspec renders it as JSON.
+
+Two questions are kept apart. *In sync* means that nothing is pending at all. *Applied* means that everything is done that can be: keys
+which the kernel refuses for their content are listed as failing, but do not make the family late, because every node would refuse them
+alike and draining all nodes for one Service would stop the others (HLT-01 counts from the oldest change that is not applied). If
+everything is refused, nothing is excused.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+import msgspec
+from msgspec import Struct
+from pointsman.dataplane.contract import ForeignChange, K, Mark, V
+from pointsman.dataplane.retry import Failing
+from pointsman.routing.route import Family
+
+LISTED = 100
+"""At most so many failing keys are listed, oldest first; all are counted."""
+
+
+class FailingKey(Struct, frozen=True, rename="camel"):
+    """A key that the kernel does not take: what it is, the last error, how often it was tried, since when, and when again."""
+
+    subject: str
+    kind: str
+    text: str
+    attempts: int
+    since: datetime
+    next_try: datetime
+
+
+class ApplyStatus(Struct, frozen=True, rename="camel"):
+    """Writes to the kernel: how many, when the last one ended, how long it took (seconds), and what failed it as a whole (or empty)."""
+
+    total: int = 0
+    last_at: datetime | None = None
+    last_seconds: float = 0.0
+    last_error: str = ""
+
+
+class ForeignStatus(Struct, frozen=True, rename="camel"):
+    """Changes by others: how many were noticed, how many keys of ours had to be repaired, and the last one noticed."""
+
+    noticed: int = 0
+    repaired_keys: int = 0
+    last_what: str = ""
+    last_culprit: str = ""
+    last_at: datetime | None = None
+
+
+class FamilyStatus(Struct, frozen=True, rename="camel"):
+    """One family at one moment. Revisions are the snapshot's, None before the first; durations are seconds.
+
+    `in_sync_since` is None while anything is pending. `pending_seconds` is the age of the oldest change that is not applied, 0 if there is
+    none. `last_updated` is when everything was last applied, or when the loop started (HLT-01).
+    """
+
+    family: str
+    revision_wanted: int | None
+    revision_applied: int | None
+    in_sync_since: datetime | None
+    pending_keys: int
+    pending_since: datetime | None
+    pending_seconds: float
+    last_updated: datetime | None
+    apply: ApplyStatus
+    failing_keys: int
+    failing: tuple[FailingKey, ...]
+    foreign: ForeignStatus
+
+    def healthy(self, sync_period: float) -> bool:
+        """Return whether no change has waited for longer than twice the sync period, in seconds (HLT-01)."""
+        return self.pending_seconds <= 2 * sync_period
+
+    def json(self) -> bytes:
+        """Return the status as JSON."""
+        return msgspec.json.encode(self)
+
+
+class _Applies(Struct):
+    total: int = 0
+    at: float | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+class _Foreign(Struct):
+    noticed: int = 0
+    repaired: int = 0
+    last: ForeignChange = ForeignChange("")
+    at: float | None = None
+
+
+class FamilyProgress:
+    """How far one family is; every time is monotonic."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.revision_wanted: int | None = None
+        self.revision_applied: int | None = None
+        self._revision_taken: int | None = None
+        self._queued_since: float | None = None  # oldest change that no run has taken yet
+        self._taken_since: float | None = None   # oldest change that a run has taken and not finished
+        self._in_sync_since: float | None = None
+        self._last_updated: float | None = None
+        self._applies = _Applies()
+        self._foreign = _Foreign()
+
+    @property
+    def pending_since(self) -> float | None:
+        """Return since when the oldest unapplied change waits, None if there is none."""
+        return self._queued_since if self._taken_since is None else self._taken_since
+
+    @property
+    def last_foreign(self) -> ForeignChange:
+        """Return the last foreign change that was noticed."""
+        return self._foreign.last
+
+    def started(self, now: float) -> None:
+        """Note that the loop has started."""
+        self._last_updated = now
+
+    def offered(self, revision: int, now: float) -> None:
+        """Note that a revision is wanted."""
+        self.revision_wanted = revision
+        if self._queued_since is None:
+            self._queued_since = now
+
+    def taken(self) -> None:
+        """Note that a run begins to work on everything offered so far."""
+        self._revision_taken = self.revision_wanted
+        if self._taken_since is None:
+            self._taken_since = self._queued_since
+        self._queued_since = None
+
+    def noticed(self, change: ForeignChange, now: float) -> None:
+        """Note a foreign change."""
+        self._foreign.noticed += 1
+        self._foreign.last = change
+        self._foreign.at = now
+
+    def drifted(self, keys: int, now: float) -> None:
+        """Note that keys of ours were changed by others, and must be repaired."""
+        self._foreign.repaired += keys
+        if self._taken_since is None:
+            self._taken_since = now
+
+    def wrote(self, began: float, now: float, error: str = "") -> None:
+        """Note a write to the kernel; `error` if it failed as a whole."""
+        self._applies = _Applies(self._applies.total + 1, now, now - began, error)
+
+    def compared(self, now: float, *, pending: bool) -> None:
+        """Note whether anything is pending after a run."""
+        if pending:
+            self._in_sync_since = None
+        elif self._in_sync_since is None:
+            self._in_sync_since = now
+
+    def settled(self, now: float) -> None:
+        """Note that everything a run has taken is applied."""
+        self.revision_applied = self._revision_taken
+        self._taken_since = None
+        self._last_updated = now
+
+    def report(self, now: float, wall: datetime, pending: Mapping[K, V | Mark], failing: Mapping[K, Failing]) -> FamilyStatus:
+        """Return the picture of this moment; `now` and `wall` are the same moment on both clocks."""
+
+        def at(moment: float | None) -> datetime | None:
+            return None if moment is None else _wall(moment, now, wall)
+
+        applies, foreign, oldest = self._applies, self._foreign, self.pending_since
+        return FamilyStatus(
+            family=self.family.value,
+            revision_wanted=self.revision_wanted,
+            revision_applied=self.revision_applied,
+            in_sync_since=at(self._in_sync_since),
+            pending_keys=len(pending),
+            pending_since=at(oldest),
+            pending_seconds=0.0 if oldest is None else max(0.0, now - oldest),
+            last_updated=at(self._last_updated),
+            apply=ApplyStatus(applies.total, at(applies.at), applies.seconds, applies.error),
+            failing_keys=len(failing),
+            failing=tuple(_failing(key, entry, now, wall) for key, entry in islice(failing.items(), LISTED)),
+            foreign=ForeignStatus(foreign.noticed, foreign.repaired, foreign.last.what, foreign.last.culprit, at(foreign.at)),
+        )
+
+
+def _failing(key: K, entry: Failing, now: float, wall: datetime) -> FailingKey:
+    error = entry.error
+    return FailingKey(
+        subject=error.subject or str(key),
+        kind=error.kind.value,
+        text=error.text,
+        attempts=entry.attempts,
+        since=_wall(entry.since, now, wall),
+        next_try=_wall(entry.next_try, now, wall),
+    )
+
+
+def _wall(moment: float, now: float, wall: datetime) -> datetime:
+    """Return the wall-clock time of a monotonic moment."""
+    return (wall - timedelta(seconds=now - moment)).astimezone(UTC)
