@@ -3,7 +3,7 @@
 import fnmatch
 
 PURE = (
-    "kube.objects", "kube.events", "kube.decode",
+    "kube.objects", "kube.events", "kube.decode", "kube.share",
     "routing", "routing.*",
     "dataplane", "dataplane.*",
     "netlink.codec",
