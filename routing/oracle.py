@@ -157,6 +157,7 @@ class Oracle:
             return _Masquerade(wanted=False, reason=f"SEM-03: the source is a pod: {_pods(detector)}")
         return _Masquerade(wanted=True, reason=f"SEM-04: the source is not a pod: not {_pods(detector)}")
 
+
 def _internal(route: ServiceRoute) -> tuple[tuple[Backend, ...], str]:
     """Return the backends of the cluster IP, and why these (SEM-02, SEM-03, SEM-07, SEM-17)."""
     if not route.internal_local:

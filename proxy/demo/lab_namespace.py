@@ -1,0 +1,130 @@
+"""Network namespaces of one laboratory: made, entered and removed.
+
+A namespace is entered by one thread that does nothing else, so the rest of the process never changes place: it opens a socket there, and
+the socket belongs to that namespace for life, whoever uses it (a network namespace is chosen when a socket is made). Sysctls are written
+the same way and so never reach the host. Removal goes on past errors and says what it could not remove.
+"""
+
+import ctypes
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+NAMED = Path("/run/netns")
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+T = TypeVar("T")
+
+
+class LabError(Exception):
+    """The laboratory cannot be built or used; the text says which command failed, and what it said."""
+
+
+def _enter(descriptor: int) -> None:
+    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def _ip(options: Sequence[str], text: str) -> None:
+    """Run one batch of `ip` commands; the first that fails ends it."""
+    command = ["ip", *options, "-batch", "-"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"{' '.join(command)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+
+
+class Namespaces:
+    """The namespaces of one laboratory, called `scope-name`."""
+
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
+        self._descriptors: dict[str, int] = {}
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{scope}-namespaces")
+
+    def full_name(self, name: str) -> str:
+        """Return the name under which `ip netns` lists a namespace."""
+        return f"{self._scope}-{name}"
+
+    def create(self, names: Iterable[str]) -> None:
+        """Make the namespaces."""
+        wanted = list(names)
+        try:
+            _ip((), "".join(f"netns add {self.full_name(name)}\n" for name in wanted))
+        except FileNotFoundError as error:
+            raise LabError("the program `ip` is not installed (Debian package iproute2)") from error
+        finally:
+            for name in wanted:
+                path = NAMED / self.full_name(name)
+                if path.exists():
+                    self._descriptors[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def batch(self, name: str, text: str) -> None:
+        """Run `ip` commands in a namespace; lines that begin with `-6` by `ip -6`."""
+        lines = text.splitlines()
+        space = ("-n", self.full_name(name))
+        _ip(space, "".join(f"{line}\n" for line in lines if not line.startswith("-6 ")))
+        for_v6 = [line.removeprefix("-6 ") for line in lines if line.startswith("-6 ")]
+        if for_v6:
+            _ip((*space, "-6"), "".join(f"{line}\n" for line in for_v6))
+
+    def inside(self, name: str, work: Callable[[], T]) -> T:
+        """Return what `work` returns, run inside a namespace; it must be quick and must not wait."""
+        descriptor = self._descriptors[name]
+
+        def go() -> T:
+            _enter(descriptor)
+            try:
+                return work()
+            finally:
+                _enter(self._home)
+
+        return self._thread.submit(go).result()
+
+    def sysctl(self, name: str, settings: Mapping[str, str]) -> None:
+        """Write sysctls (`net/ipv4/ip_forward`) of a namespace; one that this kernel does not have per namespace is left out."""
+
+        def write() -> None:
+            for key, value in settings.items():
+                path = Path("/proc/sys", key)
+                if path.exists():
+                    path.write_text(value)
+
+        self.inside(name, write)
+
+    def sockets(self, name: str, family: int, kind: int, protocol: int = 0, count: int = 1) -> list[socket.socket]:
+        """Open non-blocking sockets inside a namespace."""
+
+        def make() -> list[socket.socket]:
+            made = [socket.socket(family, kind, protocol) for _ in range(count)]
+            for one in made:
+                one.setblocking(False)
+            return made
+
+        return self.inside(name, make)
+
+    def command(self, name: str, *arguments: str) -> list[str]:
+        """Return a command line that runs a program inside a namespace and changes nothing else of its surroundings."""
+        return ["nsenter", f"--net={NAMED / self.full_name(name)}", "--", *arguments]
+
+    def remove(self) -> tuple[str, ...]:
+        """Remove every namespace; return what is left in spite of that, in words. May be called twice."""
+        left = []
+        for name, descriptor in list(self._descriptors.items()):
+            os.close(descriptor)
+            del self._descriptors[name]
+            path = NAMED / self.full_name(name)
+            done = subprocess.run(["ip", "netns", "del", self.full_name(name)], capture_output=True, text=True, check=False)
+            if path.exists():
+                full_name = self.full_name(name)
+                left.append(f"network namespace {full_name}: {done.stderr.strip()}; remove it by: ip netns del {full_name}")
+        self._thread.shutdown(wait=True)
+        if self._home >= 0:
+            os.close(self._home)
+            self._home = -1
+        return tuple(left)
