@@ -1,0 +1,218 @@
+"""A plan as the text of tool calls.
+
+Within a table everything is one restore, so nobody sees a change half made. Across tables and sets the order is: sets and elements that
+are new; additions to filter with what is to go still in place; nat, all of it; mangle; then filter as it should be; at last sets and
+elements that are to go. A rule that refuses packets is thus there before the nat rule that took them away disappears, and goes after the
+nat rule that takes them is there; no rule ever names a set that is missing. A change of endpoints touches only nat and is a single
+restore.
+
+A touched chain is declared (which empties it) and written in full from `plan.groups`; a chain without content is declared and deleted, so
+deleting works whether it exists or not. Hooks of a built-in chain are inserted again together whenever one is added, so their order is
+always that of IPT-05. KUBE-FIREWALL is only ever added to.
+
+Each line has a key beside it: when a tool names a line, that key, and with it every key of its group, is to blame. `kernel` runs the
+steps.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import chain as flatten
+from operator import itemgetter
+from typing import Literal
+
+from msgspec import Struct
+from pointsman.dataplane.contract import ABSENT, Change, Mark, Plan
+from pointsman.iptables import names
+from pointsman.iptables.names import Role
+from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
+from pointsman.routing.route import Family
+
+Content = Mapping[Key, Value]
+Line = tuple[str, Key | None]
+
+
+class Step(Struct, frozen=True):
+    """One tool call: `restore` (iptables-restore --noflush, of one table) or `ipset` (ipset restore), its input, and each line's key."""
+
+    family: Family
+    tool: Literal["restore", "ipset"]
+    text: str
+    keys: tuple[Key | None, ...]
+    table: str = ""
+
+
+class _Table(Struct):
+    """What a plan changes in one table: touched chains with their changes, hooks' built-in chains, and kubelet's chain."""
+
+    chains: dict[str, list[Change[Key, Value]]] = {}
+    builtin: dict[str, list[Change[Key, Value]]] = {}
+    guest: list[Change[Key, Value]] = []
+
+
+def group(key: Key) -> Hashable:
+    """Return what must be written together with a key: its chain, or None for sets, elements and kubelet's chain, which stand alone."""
+    if isinstance(key, SetKey) or names.role(key.table, key.chain) is Role.GUEST:
+        return None
+    return (key.table, key.chain)
+
+
+def script(plan: Plan[Key, Value], family: Family) -> tuple[Step, ...]:
+    """Return the steps of a plan, in order; steps with nothing to do are left out."""
+    sets: list[Change[Key, Value]] = []
+    tables: dict[str, _Table] = {}
+    for change in plan.changes:
+        if isinstance(change.key, SetKey):
+            sets.append(change)
+        elif change.after is not ABSENT or not names.is_kept(change.key):
+            _sort_in(tables.setdefault(change.key.table, _Table()), change.key, change)
+    filters = tables.get("filter")
+    steps: list[Step | None] = [_ipset(family, _set_additions(sets))]
+    if filters and "nat" in tables:
+        steps.append(_restore(family, "filter", _lines("filter", _additions(filters), plan.groups, keep=True)))
+    steps += [_restore(family, name, _lines(name, tables[name], plan.groups, keep=False)) for name in ("nat", "mangle") if name in tables]
+    if filters:
+        rest = _deletions(filters) if "nat" in tables else filters
+        steps.append(_restore(family, "filter", _lines("filter", rest, plan.groups, keep=False)))
+    steps.append(_ipset(family, _set_deletions(sets)))
+    return tuple(step for step in steps if step)
+
+
+def _sort_in(table: _Table, key: RuleKey, change: Change[Key, Value]) -> None:
+    place = names.role(key.table, key.chain)
+    if place is Role.GUEST:
+        table.guest.append(change)
+    elif place is Role.BUILTIN:
+        table.builtin.setdefault(key.chain, []).append(change)
+    else:
+        table.chains.setdefault(key.chain, []).append(change)
+
+
+def _is_deletion(change: Change[Key, Value]) -> bool:
+    return change.after is ABSENT
+
+
+def _additions(table: _Table) -> _Table:
+    """Return the part of a table's changes whose chains gain or change something."""
+    grow = {name: changes for name, changes in table.chains.items() if not all(map(_is_deletion, changes))}
+    hooks = {name: changes for name, changes in table.builtin.items() if not all(map(_is_deletion, changes))}
+    return _Table(grow, hooks, table.guest)
+
+
+def _deletions(table: _Table) -> _Table:
+    """Return the part of a table's changes that loses something; nothing else is left to do after the additions."""
+    shrink = {name: changes for name, changes in table.chains.items() if any(map(_is_deletion, changes))}
+    hooks = {name: [c for c in changes if _is_deletion(c)] for name, changes in table.builtin.items()}
+    return _Table(shrink, {name: changes for name, changes in hooks.items() if changes}, [])
+
+
+# --- one table -------------------------------------------------------------------------------------------------------
+
+
+def _lines(table: str, changes: _Table, groups: Mapping[Hashable, Content], *, keep: bool) -> list[Line]:
+    """Return a table's lines; with `keep`, what is to be deleted stays."""
+    declared: list[Line] = []
+    rules: list[Line] = []
+    deleted: list[Line] = []
+    for name, members in sorted(changes.chains.items()):
+        content = groups.get((table, name), {})
+        if keep:
+            content = {**content, **{c.key: c.before for c in members if _is_deletion(c) and not isinstance(c.before, Mark)}}
+        blamed = members[0].key
+        declared.append((f":{name} - [0:0]", blamed))
+        if content:
+            rules += _chain_rules(name, content)
+        else:
+            deleted.append((f"-X {name}", blamed))
+    declared += [_guest_line(change.key) for change in sorted(changes.guest, key=lambda c: c.key)]
+    hooks = [_hook_lines(table, name, members, groups, keep=keep) for name, members in sorted(changes.builtin.items())]
+    return [*declared, *rules, *flatten.from_iterable(hooks), *deleted]
+
+
+def _guest_line(key: Key) -> Line:
+    assert isinstance(key, RuleKey)
+    return (f"-A {key.chain} {key.rule}", key) if key.rule else (f"-N {key.chain}", key)
+
+
+def _chain_rules(name: str, content: Content) -> Iterable[Line]:
+    prefix = f"-A {name} "
+    if len(content) == 1:
+        ((key, value),) = content.items()
+        assert isinstance(key, RuleKey)
+        if not key.rule:
+            return [(prefix + rule, key) for rule in value.split("\n")] if value else ()
+    return sorted(((prefix + key.rule, key) for key in content if isinstance(key, RuleKey) and key.rule), key=itemgetter(0))
+
+
+def _hook_lines(
+    table: str, name: str, changes: Sequence[Change[Key, Value]], groups: Mapping[Hashable, Content], *, keep: bool
+) -> list[Line]:
+    """Return a built-in chain's lines: hooks that go are deleted; if any is new, all are taken out and inserted again in their order."""
+    wanted = [key for key in groups.get((table, name), {}) if isinstance(key, RuleKey)]
+    known = {c.key: c.before for c in changes}
+    lines: list[Line] = []
+    for change in changes:
+        if _is_deletion(change) and not keep:
+            lines += _delete_hook(change.key, change.before)
+    if not all(map(_is_deletion, changes)):
+        for key in wanted:
+            lines += _delete_hook(key, known.get(key, ""))
+        wanted.sort(key=lambda key: names.HOOK_PLACE.get(key, -1))
+        lines += [(f"-I {name} {key.rule}", key) for key in wanted]
+    return lines
+
+
+def _delete_hook(key: Key, before: Value | Mark) -> list[Line]:
+    """Return a deletion for each copy that is known to be there: restore fails on a deletion of what is not."""
+    if isinstance(before, Mark) or not isinstance(key, RuleKey):
+        return []
+    return [(f"-D {key.chain} {key.rule}", key)] * int(before or 1)
+
+
+def _restore(family: Family, table: str, lines: Sequence[Line]) -> Step | None:
+    if not lines:
+        return None
+    texts = [f"*{table}", *(text for text, _ in lines), "COMMIT", ""]
+    return Step(family, "restore", "\n".join(texts), (None, *(key for _, key in lines), None), table)
+
+
+# --- sets ------------------------------------------------------------------------------------------------------------
+
+
+def _set_additions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
+    """Return new sets and elements; a set of another type is built beside the old one and swapped in."""
+    lines: list[Line] = []
+    swapped: dict[str, Key] = {}
+    for change in changes:
+        key = change.key
+        if not isinstance(key, SetKey) or isinstance(change.after, Mark):
+            continue
+        if key.element:
+            name = f"{key.name}-NEW" if key.name in swapped else key.name
+            lines.append((f"add {name} {key.element} -exist", key))
+        elif isinstance(change.before, Mark):
+            lines.append((f"create {key.name} {change.after} -exist", key))
+        else:
+            swapped[key.name] = key
+            lines.append((f"create {key.name}-NEW {change.after} -exist", key))
+    for name, key in swapped.items():
+        lines += [(f"swap {name}-NEW {name}", key), (f"destroy {name}-NEW", key)]
+    return lines
+
+
+def _set_deletions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
+    gone = {c.key.name for c in changes if isinstance(c.key, SetKey) and not c.key.element and _is_deletion(c)}
+    lines: list[Line] = []
+    for change in changes:
+        key = change.key
+        if not isinstance(key, SetKey) or not _is_deletion(change):
+            continue
+        if not key.element:
+            lines += [(f"flush {key.name}", key), (f"destroy {key.name}", key)]
+        elif key.name not in gone:
+            lines.append((f"del {key.name} {key.element} -exist", key))
+    return lines
+
+
+def _ipset(family: Family, lines: Sequence[Line]) -> Step | None:
+    if not lines:
+        return None
+    return Step(family, "ipset", "\n".join([*(text for text, _ in lines), ""]), tuple(key for _, key in lines))
