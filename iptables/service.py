@@ -1,0 +1,152 @@
+"""One route in the nat table: where its frontends lead.
+
+    leaf bucket: cluster IP ───────────────────────────► KUBE-SVC (all backends) or KUBE-SVL (those on this node)
+    leaf bucket: external IP, node port ──► KUBE-EXT ──► KUBE-SVC, KUBE-SVL
+    leaf bucket: load-balancer IP ──► [KUBE-FW ──►] KUBE-EXT
+
+A backend is one DNAT rule inside KUBE-SVC or KUBE-SVL, taken with equal probability; the last rule takes what is left. Only session
+affinity gives it a chain of its own, KUBE-SEP, whose list of recent clients all chains of the Service port share (SEM-25). KUBE-EXT marks
+for masquerade and sends pods and this node to all backends even where the policy is Local (SEM-11 to SEM-14). Every chain exists exactly
+if something leads to it (IPT-24). Policy is read from the route; nothing is decided here.
+
+This is the hot path: ten thousand Services are compiled in a second, so text is built directly. `firewall` writes the same route's filter
+rules.
+"""
+
+from pointsman.iptables import dispatch, names
+from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
+from pointsman.iptables.rule import chance, comment, host, network
+from pointsman.iptables.static import pods
+from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import Backend, Family, ServiceRoute
+
+_ANY_CLIENT = {Family.IPV4: "255.255.255.255", Family.IPV6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
+
+
+def nat(route: ServiceRoute, node: NodeFacts) -> dict[Key, Value]:
+    """Return a route's chains, its places in the shared chains, and its elements of the sets."""
+    chains = names.service_chains(route.port_name)
+    found: dict[Key, Value] = {}
+    outside = route.any_endpoint and route.externally_accessible
+    inside = bool(route.cluster_ip and route.internal)
+    if route.cluster_ip:
+        found[SetKey(names.cluster_ip_set(route.family), _address(route.cluster_ip))] = ""
+    if inside:
+        _vip(found, route, route.cluster_ip, "cluster IP", chains.local if route.internal_local else chains.cluster)
+    if outside:
+        _external(found, route, node, chains)
+    if route.cluster and ((inside and not route.internal_local) or outside):
+        _balance(found, route, chains.cluster, route.cluster)
+    if route.local and ((inside and route.internal_local) or (outside and route.external_local)):
+        _balance(found, route, chains.local, route.local)
+    if inside or outside:
+        _hairpins(found, route)
+    return found
+
+
+def _address(address: str) -> str:
+    return host(address).partition("/")[0]
+
+
+def _vip(found: dict[Key, Value], route: ServiceRoute, address: str, kind: str, target: str) -> None:
+    """Lead a virtual address to a chain."""
+    leaf, jumps = dispatch.by_address("nat", names.DESTINATIONS, route.family, address)
+    for jump in jumps:
+        found[jump] = ""
+    proto = route.protocol.lower
+    note = comment(f"{route.port_name} {kind}")
+    found[RuleKey("nat", leaf, f"-d {host(address)} -p {proto} {note} -m {proto} --dport {route.port} -j {target}")] = ""
+
+
+def _balance(found: dict[Key, Value], route: ServiceRoute, chain: str, backends: tuple[Backend, ...]) -> None:
+    """Fill a chain that sends each new connection to one of the backends, with equal probability."""
+    proto, count = route.protocol.lower, len(backends)
+    note = comment(str(route.port_name))
+    if route.affinity_seconds:
+        found[RuleKey("nat", chain)] = _sticky(found, route, backends, note)
+        return
+    rules = [f"{chance(count - place)}-j DNAT --to-destination {_socket(backend)}" for place, backend in enumerate(backends)]
+    found[RuleKey("nat", chain)] = f"-p {proto} {note} " + f"\n-p {proto} ".join(rules)
+
+
+def _socket(backend: Backend) -> str:
+    return f"[{_address(backend.address)}]:{backend.port}" if ":" in backend.address else f"{backend.address}:{backend.port}"
+
+
+def _sticky(found: dict[Key, Value], route: ServiceRoute, backends: tuple[Backend, ...], note: str) -> str:
+    """Fill the endpoints' chains and return the body of the chain that asks each who was here before, then chooses (IPT-20, IPT-23)."""
+    proto, who = route.protocol.lower, f"--mask {_ANY_CLIENT[route.family]} --rsource"
+    asks: list[str] = []
+    choices: list[str] = []
+    for place, backend in enumerate(backends):
+        chain = names.endpoint_chain(route.port_name, backend)
+        asks.append(f"{note} -m recent --rcheck --seconds {route.affinity_seconds} --reap --name {chain} {who} -j {chain}")
+        choices.append(f"{note} {chance(len(backends) - place)}-j {chain}")
+        found[RuleKey("nat", chain)] = f"-p {proto} {note} -m recent --set --name {chain} {who} -j DNAT --to-destination {_socket(backend)}"
+    return "\n".join(asks + choices)
+
+
+# --- external frontends ----------------------------------------------------------------------------------------------
+
+
+def _external(found: dict[Key, Value], route: ServiceRoute, node: NodeFacts, chains: names.ServiceChains) -> None:
+    found[RuleKey("nat", chains.external)] = "\n".join(_external_rules(route, node, chains))
+    for address in route.external_ips:
+        _vip(found, route, address, "external IP", chains.external)
+    restricted = bool(route.load_balancer_ips and route.source_ranges)
+    if restricted:
+        found[RuleKey("nat", chains.firewall)] = "\n".join(_admit(route, chains))
+    for address in route.load_balancer_ips:
+        _vip(found, route, address, "loadbalancer IP", chains.firewall if restricted else chains.external)
+    if route.node_port:
+        leaf, jumps = dispatch.by_node_port("nat", names.NODE_PORTS, route.protocol, route.node_port)
+        for jump in jumps:
+            found[jump] = ""
+        proto = route.protocol.lower
+        rule = f"-p {proto} {comment(str(route.port_name))} -m {proto} --dport {route.node_port} -j {chains.external}"
+        found[RuleKey("nat", leaf, rule)] = ""
+
+
+def _external_rules(route: ServiceRoute, node: NodeFacts, chains: names.ServiceChains) -> list[str]:
+    """Return KUBE-EXT's rules, in order (IPT-21)."""
+    name = route.port_name
+    if not route.external_local:
+        note = comment(f"masquerade traffic for {name} external destinations")
+        return [f"{note} -j {names.MARK_MASQ}", f"-j {chains.cluster}"] if route.cluster else []
+    rules: list[str] = []
+    if route.cluster:
+        detector = node.detector(route.family)
+        if detector:
+            source = str(pods(detector, (), "")).strip()
+            rules.append(f"{source} {comment(f'pod traffic for {name} external destinations')} -j {chains.cluster}".lstrip())
+        mark = comment(f"masquerade LOCAL traffic for {name} external destinations")
+        lead = comment(f"route LOCAL traffic for {name} external destinations")
+        rules.append(f"{mark} -m addrtype --src-type LOCAL -j {names.MARK_MASQ}")
+        rules.append(f"{lead} -m addrtype --src-type LOCAL -j {chains.cluster}")
+    if route.local:
+        rules.append(f"-j {chains.local}")
+    return rules
+
+
+def _admit(route: ServiceRoute, chains: names.ServiceChains) -> list[str]:
+    """Return KUBE-FW's rules: sources that may use the load-balancer IPs go on; others are dropped in filter (IPT-22, SEM-34)."""
+    note = comment(f"{route.port_name} loadbalancer IP")
+    rules = [f"{source}{note} -j {chains.external}" for source in admitted_sources(route)]
+    return [*rules, comment(f"other traffic to {route.port_name} will be dropped by {names.PROXY_FIREWALL}")]
+
+
+def admitted_sources(route: ServiceRoute) -> list[str]:
+    """Return the source matches, with a space behind each, that may use a route's load-balancer IPs (SEM-30, SEM-32)."""
+    sources = [network(cidr) for cidr in route.source_ranges]
+    if route.vip_is_source:
+        sources += [host(address) for address in route.load_balancer_ips]
+    return [f"-s {source} " if source else "" for source in dict.fromkeys(sources)]
+
+
+def _hairpins(found: dict[Key, Value], route: ServiceRoute) -> None:
+    """Register the connections of backends to themselves, whose replies must come back through this node (SEM-20)."""
+    name, proto = names.hairpin_set(route.family), route.protocol.lower
+    for backend in route.reachable:
+        if backend.hairpin:
+            address = _address(backend.address)
+            found[SetKey(name, f"{address},{proto}:{backend.port},{address}")] = ""
