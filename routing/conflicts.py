@@ -1,0 +1,116 @@
+"""Who owns a frontend that several Services claim (SEM-29).
+
+The oldest Service owns it, of equally old ones the first by namespace and name; so the owner does not depend on the order in which objects
+arrived, and a newcomer cannot take what works. A Service of unknown age counts as youngest. The others lose that frontend only, and are
+told who has it. When the owner goes, the next in line gets it in the same update.
+
+`Claims` is the index behind this: most claims have one claimant and cost one dict entry. `build` puts every Service's claims in, then
+settles what was touched.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import inf
+
+from pointsman.kube.objects import Service
+from pointsman.routing.frontends import Claim, Wish
+from pointsman.routing.notices import Notes
+from pointsman.routing.snapshot import ServiceKey
+
+
+class Claims:
+    """All claims of all Services, and who owns each."""
+
+    def __init__(self) -> None:
+        self._claims: dict[ServiceKey, tuple[Claim, ...]] = {}
+        self._claimants: dict[Claim, ServiceKey | set[ServiceKey]] = {}
+        self._owners: dict[Claim, ServiceKey] = {}  # of contested claims only
+        self._touched: dict[Claim, ServiceKey] = {}  # contested at some time since the last settlement, with their owners before
+
+    def put(self, service: ServiceKey, claims: tuple[Claim, ...]) -> None:
+        """Replace a Service's claims (each named once); `settle` must follow before owners are asked for."""
+        before = self._claims.get(service, ())
+        if claims:
+            self._claims[service] = claims
+        else:
+            self._claims.pop(service, None)
+        if before != claims:
+            kept = set(claims)
+            for claim in before:
+                if claim not in kept:
+                    self._leave(service, claim)
+        for claim in claims:
+            self._join(service, claim)
+
+    def settle(self, services: Mapping[ServiceKey, Service]) -> set[ServiceKey]:
+        """Decide who owns what was touched; return the Services for which some owner is now another one."""
+        affected: set[ServiceKey] = set()
+        for claim, former in self._touched.items():
+            claimants = self._claimants.get(claim)
+            if isinstance(claimants, set):
+                owner = min(claimants, key=lambda key: seniority(key, services))
+                self._owners[claim] = owner
+                if owner != former:
+                    affected |= claimants
+            else:
+                self._owners.pop(claim, None)
+                if claimants is not None and claimants != former:
+                    affected.add(claimants)
+        self._touched.clear()
+        return affected
+
+    def owner(self, claim: Claim) -> ServiceKey | None:
+        """Return the Service that owns a claim, None if nobody claims it."""
+        claimants = self._claimants.get(claim)
+        return self._owners[claim] if isinstance(claimants, set) else claimants
+
+    def _join(self, service: ServiceKey, claim: Claim) -> None:
+        claimants = self._claimants.get(claim)
+        if claimants is None:
+            self._claimants[claim] = service
+        elif isinstance(claimants, set):
+            self._touch(claim)
+            claimants.add(service)
+        elif claimants != service:
+            self._touched.setdefault(claim, claimants)
+            self._claimants[claim] = {claimants, service}
+
+    def _leave(self, service: ServiceKey, claim: Claim) -> None:
+        claimants = self._claimants[claim]
+        if not isinstance(claimants, set):
+            del self._claimants[claim]
+            return
+        self._touch(claim)
+        claimants.discard(service)
+        if len(claimants) == 1:
+            self._claimants[claim] = next(iter(claimants))
+
+    def _touch(self, claim: Claim) -> None:
+        if claim not in self._touched:
+            self._touched[claim] = self._owners[claim]
+
+
+def seniority(key: ServiceKey, services: Mapping[ServiceKey, Service]) -> tuple[float, str, str]:
+    """Return a Service's place in line: age first, then namespace and name; the least is first."""
+    service = services.get(key)
+    created = service.metadata.creation_timestamp if service is not None else None
+    return (_seconds(created), key.namespace, key.name)
+
+
+def note_loss(wish: Wish, owner: ServiceKey, notes: Notes) -> None:
+    """Tell a Service that another one owns what it wishes."""
+    notes.refuse(
+        wish.field,
+        f"{wish.claim} belongs to Service {owner} (the oldest Service has it, then the first by name);"
+        f" this {wish.claim.place if wish.claim.family is None else wish.kind.value} is not programmed",
+    )
+
+
+def _seconds(timestamp: str | None) -> float:
+    if timestamp is None:
+        return inf
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return inf
+    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
