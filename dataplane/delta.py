@@ -2,8 +2,8 @@
 
 Only the difference is kept: `pending` maps each key that is not as wanted to what is believed to be there instead (a value, ABSENT, or
 UNKNOWN). Of every other key the kernel holds what is wanted; so the belief about 60,000 keys costs no second map of them, and nothing
-equal can ever be pending. The belief changes in four ways: `want` (the wish changed), `observe` (the kernel was read), `applied` (a plan was carried
-out), `doubt` (a plan may or may not have been carried out). Before the first `observe` nothing is believed and nothing is pending.
+equal can ever be pending. The belief changes in four ways: `want` (the wish changed), `observe` (the kernel was read), `applied` (a plan
+was carried out), `doubt` (a plan may or may not have been carried out). Before the first `observe` nothing may be planned.
 
 Keys of one group are rewritten together, so members of groups are indexed: a plan carries the complete target content of what it touches.
 `plan` orders the difference; the loop of a family drives both.

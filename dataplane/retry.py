@@ -1,8 +1,8 @@
 """Keys that the kernel did not take, and when to try each of them again.
 
 Failure stays small: a failing key waits alone, 100 ms at first and twice as long after each failure up to 30 s, while all others go on.
-What is remembered about it (since when, how often, the last error) is what operators see in the status. Pure: time is an argument, in seconds of
-a monotonic clock.
+What is remembered about it (since when, how often, the last error) is what operators see in the status. Pure: time is an argument, in
+seconds of a monotonic clock.
 """
 
 from collections.abc import Iterable, Mapping

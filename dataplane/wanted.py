@@ -2,8 +2,8 @@
 
 Offers only note what must be compiled anew, so they are cheap and coalesce: a route that changed ten times since the last run is compiled
 once. The work of one change is the work of that route alone. The static part is compiled anew only if what it may depend on has changed;
-the routes all together only if facts of this node have that a compiler can see. Compiling is lazy (`compiled` is an iterator), so the loop may
-pause between any two routes, and all of it enters the desired state in one step (`enter`).
+the routes all together only if facts of this node have changed that a compiler can see. Compiling is lazy (`compiled` is an iterator), so
+the loop may pause between any two routes, and all of it enters the desired state in one step (`enter`).
 """
 
 from collections.abc import Hashable, Iterator, Mapping
