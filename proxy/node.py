@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.netlink import codec
-from pointsman.netlink.channel import Channel, EventsLost
+from pointsman.netlink.channel import Channel, EventsLostError
 from pointsman.proxy.facts import Host
 from pointsman.routing.route import Family
 
@@ -118,7 +118,7 @@ async def _listen(channel: Channel, changed: asyncio.Event) -> None:
     while True:
         try:
             await channel.receive()
-        except EventsLost:
+        except EventsLostError:
             log.debug("address changes came too fast; reading all of them")
         except KernelError as error:
             log.warning("address changes cannot be followed at the moment", extra={"error": str(error), "retry_seconds": RETRY})

@@ -1,0 +1,109 @@
+"""`pointsman plan`: what would be programmed, printed; no root, no kernel, nothing changed.
+
+It is the daemon's own way from manifests to rules (decode, route, compile, render), ended before the kernel. What it prints for a folder is
+what `run` writes for it into a kernel that holds nothing of ours, for a node with the addresses that its Node object has.
+"""
+
+import asyncio
+import logging
+import socket
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+from msgspec import structs
+from pointsman.kube.events import Batch
+from pointsman.kube.manifests import ManifestSource
+from pointsman.proxy import facts as facts_of
+from pointsman.proxy import flags
+from pointsman.proxy.cli.run import check
+from pointsman.proxy.config import Config, family_of
+from pointsman.proxy.facts import Facts, Host
+from pointsman.proxy.flags import ROUTING_FLAGS, FlagCommand
+from pointsman.proxy.modes import MODES
+from pointsman.routing.build import build
+from pointsman.routing.route import Family, Routing
+from pointsman.routing.snapshot import EMPTY, Snapshot, advance
+
+EPILOG = """\b
+Examples:
+  pointsman plan --proxy-mode iptables --manifests DIR --hostname-override n1 --cluster-cidr 10.244.0.0/16
+  pointsman plan --manifests DIR -o json | jq '.families.IPv4["shop/web:http tcp"]'
+
+\b
+Text is what the mode's own tools would be given, one part per IP family. JSON has the same by Service port,
+with everything that was refused or could not be read. The node's addresses are its Node object's.
+
+\b
+Exit status:
+  0  printed; nothing was refused or unreadable
+  1  printed, but some objects are not used or not fully used: standard error says which and why
+  2  the flags are wrong
+"""
+
+
+@click.command("plan", cls=FlagCommand, flags=ROUTING_FLAGS, epilog=EPILOG)
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@click.pass_context
+def command(ctx: click.Context, /, output: str, **values: object) -> int:
+    """Print what would be programmed into the kernel for a folder of manifests; changes nothing and needs no root."""
+    config = flags.load(ctx, values, check)
+    logging.getLogger("pointsman").setLevel(logging.ERROR)
+    batch = asyncio.run(read(Path(config.manifests)))
+    snapshot, _ = advance(EMPTY, batch)
+    facts = facts_of.gather(config, host_of(config, snapshot), snapshot.nodes)
+    routing = build(snapshot, facts.node, facts_of.external_ip_policy(config))
+    mode = MODES[config.mode]
+    if output == "json":
+        document = {
+            "node": facts.node.name,
+            "mode": config.mode,
+            "families": {family.value: mode.fragments(family, routing, facts.node) for family in Family},
+            "notices": [*facts.notices, *routing.notices],
+            "problems": batch.problems or (),
+        }
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
+    else:
+        for family in Family:
+            click.echo(f"## {family.value}\n{mode.text(family, routing, facts.node)}", nl=False)
+    return report(batch, facts, routing)
+
+
+async def read(folder: Path) -> Batch:
+    """Return everything in a folder of manifests."""
+    batches: list[Batch] = []
+    arrived = asyncio.Event()
+
+    def take(batch: Batch) -> None:
+        batches.append(batch)
+        arrived.set()
+
+    reading = asyncio.create_task(ManifestSource(folder).run(take))
+    reading.add_done_callback(lambda _: arrived.set())
+    await arrived.wait()
+    if not batches:
+        await reading
+    reading.cancel()
+    await asyncio.wait({reading})
+    return batches[0]
+
+
+def host_of(config: Config, snapshot: Snapshot) -> Host:
+    """Return a host as the manifests describe it: the Node that was named, else the only one there is; its addresses, and loopback."""
+    host = Host(name=next(iter(snapshot.nodes)) if len(snapshot.nodes) == 1 else socket.gethostname())
+    node = snapshot.nodes.get(facts_of.node_name(config, host))
+    known = facts_of.addresses_of(node) if node else ()
+    addresses = {
+        family: (facts_of.LOOPBACK[family], *(address for address in known if family_of(address) is family)) for family in Family
+    }
+    return structs.replace(host, addresses=addresses)
+
+
+def report(batch: Batch, facts: Facts, routing: Routing) -> int:
+    """Write on standard error what was not used; return the exit status."""
+    lines = [str(problem) for problem in batch.problems or ()]
+    lines += [f"{notice.severity.value}: {notice}" for notice in (*facts.notices, *routing.notices)]
+    for line in lines:
+        click.echo(line, err=True)
+    return 1 if lines else 0

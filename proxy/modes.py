@@ -1,0 +1,140 @@
+"""The modes that this version can program, behind one interface: the only place that knows a mode by name.
+
+A mode has its own keys and values, which nobody here ever sees: what it gives away is a reconcile loop, a text, or a list of words. `plan`
+needs no kernel, so a `Mode` exists without one; `open` looks at the machine and gives an `Engine`, which can be asked whether it would work
+and then makes one loop per family. A further mode is a further class and a further line in `MODES`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+from pointsman.dataplane import plan as planning
+from pointsman.dataplane.errors import KernelError
+from pointsman.iptables import cleanup as iptables_cleanup
+from pointsman.iptables.compile import IptablesCompiler
+from pointsman.iptables.kernel import IptablesKernel
+from pointsman.iptables.preflight import family_error
+from pointsman.iptables.variant import Variant, choose
+from pointsman.iptables.writer import Writer
+from pointsman.proxy.config import Config
+from pointsman.proxy.loop import FamilyLoop, LoopSettings
+from pointsman.proxy.status import FamilyProgress, FamilyStatus
+from pointsman.routing.build import RoutingChange
+from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import Family, Routing
+
+
+class Loop(Protocol):
+    """A reconcile loop of one family, whatever its keys and values are."""
+
+    def offer(self, change: RoutingChange, node: NodeFacts) -> None:
+        """See `FamilyLoop.offer`."""
+        ...
+
+    def status(self, wall: datetime) -> FamilyStatus:
+        """See `FamilyLoop.status`."""
+        ...
+
+    async def run(self) -> None:
+        """See `FamilyLoop.run`."""
+        ...
+
+
+class Engine(Protocol):
+    """A mode on this machine."""
+
+    variant: str
+    reason: str
+
+    async def preflight(self) -> Mapping[Family, tuple[KernelError, ...]]:
+        """Return everything that keeps each family from working here. Writes nothing."""
+        ...
+
+    def loop(self, family: Family, settings: LoopSettings) -> Loop:
+        """Return a new loop."""
+        ...
+
+
+class Mode(Protocol):
+    """A way to program the kernel."""
+
+    def text(self, family: Family, routing: Routing, node: NodeFacts) -> str:
+        """Return what an empty kernel would be given, in the mode's own language."""
+        ...
+
+    def fragments(self, family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
+        """Return what each owner wants, as plain values: by Service port (`namespace/name:port protocol`), and `static`."""
+        ...
+
+    async def open(self, config: Config) -> Engine:
+        """Look at the machine, and choose how to work on it; raises KernelError."""
+        ...
+
+    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+        """Remove everything of ours, however it came there; return what was (or would be) removed. Raises KernelError."""
+        ...
+
+
+class IptablesMode:
+    """iptables, in either variant."""
+
+    def text(self, family: Family, routing: Routing, node: NodeFacts) -> str:
+        """See `Mode`."""
+        compiler = IptablesCompiler(family)
+        return compiler.render(planning.from_scratch(compiler, family, routing, node))
+
+    def fragments(self, family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
+        """See `Mode`."""
+        compiler = IptablesCompiler(family)
+        found = {planning.STATIC: compiler.static(node, routing)}
+        for key, route in routing.routes.items():
+            if key.family is family:
+                found[f"{key.port_name} {key.port_name.protocol.lower}"] = compiler.compile(route, node)
+        return {owner: [{"key": msgspec.to_builtins(key), "value": value} for key, value in each.items()] for owner, each in found.items()}
+
+    async def open(self, config: Config) -> Engine:
+        """See `Mode`."""
+        choice = await choose(config.iptables_variant)
+        return IptablesEngine(choice.variant, choice.reason)
+
+    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+        """See `Mode`."""
+        return await iptables_cleanup.cleanup(dry_run=dry_run)
+
+
+class IptablesEngine:
+    """One variant of iptables on this machine; both families share one writer (pain 37)."""
+
+    def __init__(self, variant: Variant, reason: str) -> None:
+        self.variant = variant.value
+        self.reason = reason
+        writer = Writer()
+        self._kernels = {family: IptablesKernel(family, variant, writer) for family in Family}
+
+    async def preflight(self) -> Mapping[Family, tuple[KernelError, ...]]:
+        """See `Engine`."""
+        errors = await asyncio.gather(*(kernel.preflight() for kernel in self._kernels.values()))
+        return dict(zip(self._kernels, errors, strict=True))
+
+    def loop(self, family: Family, settings: LoopSettings) -> Loop:
+        """See `Engine`."""
+        return FamilyLoop(IptablesCompiler(family), self._kernels[family], FamilyProgress(family), settings)
+
+
+MODES: Mapping[str, Mode] = {"iptables": IptablesMode()}
+"""By the name that --proxy-mode gives."""
+
+
+def usable(errors: Mapping[Family, tuple[KernelError, ...]]) -> tuple[tuple[Family, ...], tuple[KernelError, ...]]:
+    """Return the families to serve, and the errors that forbid starting at all.
+
+    A family that this kernel does not have leaves the other one alone (PROC-09); any other error, or no family left, forbids it.
+    """
+    absent = tuple(family for family, found in errors.items() if family_error(found))
+    families = tuple(family for family in errors if family not in absent)
+    fatal = tuple(dict.fromkeys(str(error) for family in families or absent for error in errors[family]))
+    by_text = {str(error): error for found in errors.values() for error in found}
+    return families, tuple(by_text[text] for text in fatal)

@@ -1,0 +1,119 @@
+"""The status socket: HTTP over a unix socket, for `pointsman services` and whoever else may read it (root).
+
+`GET /v1/status` and `GET /v1/services[?namespace=..&name=..]` answer the documents of `report`. The large one is made and sent in pieces,
+and between any two of them the event loop serves everybody else. One agent owns a path: whoever finds another one answering there does not
+start. A socket that nobody answers is left over from an agent that was killed, and is replaced; a lock on the folder makes looking and
+taking one step, and leaves nothing behind.
+"""
+
+import asyncio
+import fcntl
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from aiohttp import web
+from pointsman.proxy import report
+from pointsman.proxy.report import View
+
+MODE = 0o600
+BACKLOG = 16
+
+
+class SocketError(Exception):
+    """The status socket cannot be used; the text says why and what to do."""
+
+
+@contextmanager
+def claim(path: str) -> Iterator[socket.socket]:
+    """Give the listening socket at `path`, readable by its owner only; it is removed in the end. Raises SocketError."""
+    place = Path(path)
+    try:
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        with _locked(place.parent):
+            listening = _bind(place)
+    except OSError as error:
+        raise SocketError(f"{path}: {error.strerror or error}; choose another path with --socket") from error
+    mine = place.stat().st_ino
+    try:
+        yield listening
+    finally:
+        with suppress(OSError):
+            if place.stat().st_ino == mine:
+                place.unlink()
+        listening.close()
+
+
+async def serve(listening: socket.socket, view: Callable[[], View]) -> None:
+    """Answer requests until cancelled."""
+    runner = web.AppRunner(_application(view), access_log=None)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listening).start()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+
+
+def _bind(place: Path) -> socket.socket:
+    if place.is_socket():
+        if _answers(place):
+            raise SocketError(f"{place}: another pointsman answers here; stop it first, or give this one another path with --socket")
+        place.unlink()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listening.setblocking(False)
+        before = os.umask(0o777 & ~MODE)
+        try:
+            listening.bind(str(place))
+        finally:
+            os.umask(before)
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _answers(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(place))
+        except TimeoutError:  # it is there, and busy
+            return True
+        except OSError:
+            return False
+        return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _application(view: Callable[[], View]) -> web.Application:
+    async def answer_status(_: web.Request) -> web.Response:
+        return web.Response(body=report.status_document(view()), content_type="application/json")
+
+    async def answer_services(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        for piece in report.services_document(view(), request.query.get("namespace", ""), request.query.get("name", "")):
+            if piece:
+                await response.write(piece)
+            await asyncio.sleep(0)
+        await response.write_eof()
+        return response
+
+    application = web.Application()
+    application.router.add_get("/v1/status", answer_status)
+    application.router.add_get("/v1/services", answer_services)
+    return application
