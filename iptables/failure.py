@@ -1,8 +1,8 @@
-"""What a failed tool said: exit status and stderr of iptables-restore and ipset become a kind, words for people, and what is to blame. Pure.
+"""What a failed tool said: exit status and stderr of iptables-restore and ipset become a kind, words, and blame. Pure.
 
-This is the only place that reads error text. Both variants and ipset were provoked to learn what they print; the tests do so again, so a new
-version that words things differently is noticed there. Blame comes in two shapes: line numbers of the text that the tool was given, and
-names (a chain, a set, an extension) where the tool names an object but not a usable line: the nft variant reports a jump to an absent
+This is the only place that reads error text. Both variants and ipset were provoked to learn what they print; the tests do so again, so a
+new version that words things differently is noticed there. Blame comes in two shapes: line numbers of the text that the tool was given,
+and names (a chain, a set, an extension) where the tool names an object but not a usable line: the nft variant reports a jump to an absent
 chain at the COMMIT line. Neither may be there: the kernel refuses a legacy table as a whole, at COMMIT; the caller then has to search.
 
 Exit status 4 means "lock or resource" in the legacy variant only; the nft variant ends with 4 for every refusal of the kernel.
@@ -57,7 +57,8 @@ def judge(exit_status: int, stderr: str) -> Failure:
     """Return what a run that ended with a non-zero status failed of; `stderr` is the tool's whole error output."""
     targets = _unique(_ABSENT_CHAIN.findall(stderr))
     chains = tuple(name for name in targets if name not in _BUILT_IN_TARGETS)
-    extensions = _unique([*_ABSENT_MATCH.findall(stderr), *_ABSENT_EXTENSION.findall(stderr), *(t for t in targets if t in _BUILT_IN_TARGETS)])
+    absent = [*_ABSENT_MATCH.findall(stderr), *_ABSENT_EXTENSION.findall(stderr)]
+    extensions = _unique([*absent, *(target for target in targets if target in _BUILT_IN_TARGETS)])
     kind = next((kind for pattern, kind in _KINDS if pattern.search(stderr)), ErrorKind.OTHER)
     if extensions and kind is not ErrorKind.BUSY:
         kind = ErrorKind.UNSUPPORTED

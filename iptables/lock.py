@@ -1,9 +1,9 @@
 """Who holds the xtables lock: so that waiting for it has a name.
 
-The legacy tools of the whole machine take one file lock before they touch a table; `/proc/locks` lists file locks with device, inode and the
-process that took them. Everything here is best effort and never raises: in a container the holder may live in a process namespace that we
-cannot see (the kernel then lists process 0), and a holder may be gone before we look. `run` puts the answer into the error of a write that
-waited in vain. Sources: proc_locks(5); IPT-41.
+The legacy tools of the whole machine take one file lock before they touch a table; `/proc/locks` lists file locks with device, inode and
+the process that took them. Everything here is best effort and never raises: in a container the holder may live in a process namespace
+that we cannot see (the kernel then lists process 0), and a holder may be gone before we look. `run` puts the answer into the error of a
+write that waited in vain. Sources: proc_locks(5); IPT-41.
 """
 
 import os

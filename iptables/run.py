@@ -1,15 +1,16 @@
 """Running the tools: iptables-restore, iptables-save, ipset and their relatives, without ever stalling the event loop.
 
 A cold start hands 15 MB to one restore, and a save answers with as much. Input is written in pieces with the loop in between, output is
-passed on line by line as it comes or collected up to a limit; each run has a time limit, and a cancelled or late tool is killed and waited
-for (a restore writes a table at COMMIT or not at all, so killing it leaves no half table). `failure` judges what a failed tool said; who held
-the lock is added here, because only now it can be looked up.
+passed on line by line as it comes or collected up to a limit; each run has a time limit, and a cancelled or late tool is killed and
+waited for (a restore writes a table at COMMIT or not at all, so killing it leaves no half table). `failure` judges what a failed tool
+said; who held the lock is added here, because only now it can be looked up.
 
 Next: `kernel`, `ipset`, `preflight`, `variant` and `cleanup` call this; `writer` sees to it that only one of them writes at a time.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +26,14 @@ QUICK: Final = 10.0
 """Time limit in seconds for tools that only look at little."""
 LONG: Final = 180.0
 """Time limit in seconds for tools that read or write whole tables."""
+
+
+_ADMIN_FOLDERS: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program: from PATH, or from where Debian keeps administrators' tools; None if it is not installed."""
+    return shutil.which(name) or shutil.which(name, path=_ADMIN_FOLDERS)
 
 
 class Finished(Struct, frozen=True):
@@ -57,10 +66,10 @@ async def run(arguments: Sequence[str], text: str = "", *, seconds: float = QUIC
     return Finished(status, output, errors.decode(errors="replace"), process.pid)
 
 
-async def lines(arguments: Sequence[str], *, seconds: float = LONG) -> AsyncIterator[list[str]]:
-    """Run a tool that prints a lot and yield its output as lists of lines while it prints; raise KernelError when it fails.
+async def lines(arguments: Sequence[str], take: Callable[[list[str]], None], *, seconds: float = LONG) -> None:
+    """Run a tool that prints a lot and hand its output to `take`, a few thousand lines at a time, while it prints.
 
-    The error comes after all lines that were printed before it, so whoever needs the whole must not use what it has on an error.
+    Raises KernelError when the tool fails: `take` may have seen a part by then, which must not be used.
     """
     process = await _start(arguments)
     errors = asyncio.create_task(_collect_start(process.stderr, _STDERR_LIMIT))
@@ -72,9 +81,10 @@ async def lines(arguments: Sequence[str], *, seconds: float = LONG) -> AsyncIter
             rest = b""
             while chunk := await process.stdout.read(_SLICE):
                 *whole, rest = (rest + chunk).split(b"\n")
-                yield [line.decode(errors="replace") for line in whole]
+                take([line.decode(errors="replace") for line in whole])
+                await asyncio.sleep(0)
             if rest:
-                yield [rest.decode(errors="replace")]
+                take([rest.decode(errors="replace")])
             status = await process.wait()
             said = (await errors).decode(errors="replace")
     except TimeoutError as error:

@@ -2,15 +2,20 @@
 
 The tools of all families share the machine's lock file, so two restores of our own would only wait for each other, inside a tool, where
 nobody sees it. A turn also tells the watches that what happens now is our doing: each is called before the first and after the last
-command of a turn, with the number of tables that were committed, and so can tell our changes from those that others slipped in between.
+command of a turn, with the tables that were committed, and so can tell our changes from those that others slipped in between.
 
 One `Writer` serves both families; the kernels of both are given the same one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
+
+from pointsman.routing.route import Family
+
+Commit = tuple[Family, str]
+"""A table that was written: its family and its name."""
 
 
 class Bystander(Protocol):
@@ -20,16 +25,16 @@ class Bystander(Protocol):
         """Take note of the state before our write."""
         ...
 
-    async def after_write(self, commits: int) -> None:
-        """Take note of the state after our write, which committed this many tables (of any family)."""
+    async def after_write(self, commits: Sequence[Commit]) -> None:
+        """Take note of the state after our write, which committed these tables."""
         ...
 
 
 class Turn:
-    """The right to write; count every committed table in `commits`."""
+    """The right to write; every committed table is entered in `commits`."""
 
     def __init__(self) -> None:
-        self.commits = 0
+        self.commits: list[Commit] = []
 
 
 class Writer:

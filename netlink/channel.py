@@ -2,7 +2,7 @@
 
 One channel serves one purpose (requests, or events): answers and events on one socket would have to be told apart, and a burst of events
 could crowd out an answer. Errors become `KernelError` here and nowhere else. Events may be lost when they come faster than they are read;
-the kernel says so once, and `receive` then raises `EventsLost`, after which the only sound thing is to read the whole state again.
+the kernel says so once, and `receive` then raises `EventsLostError`, after which the only sound thing is to read the whole state again.
 
 The socket belongs to the network namespace in which the channel was made. Source: netlink(7).
 """
@@ -40,7 +40,7 @@ _KINDS: Final = {
 }
 
 
-class EventsLost(Exception):
+class EventsLostError(Exception):
     """The kernel dropped events because the socket's buffer was full; the state must be read anew."""
 
 
@@ -91,15 +91,17 @@ class Channel:
             raise kernel_error(error.errno or errno.EIO, f"netlink group {group}") from error
 
     async def receive(self) -> bytes:
-        """Return the next datagram. Raises EventsLost, or KernelError when the socket fails."""
+        """Return the next datagram. Raises EventsLostError, or KernelError when the socket fails."""
         try:
             return await asyncio.get_running_loop().sock_recv(self._socket, _BUFFER)
         except OSError as error:
             if error.errno == errno.ENOBUFS:
-                raise EventsLost from error
+                raise EventsLostError from error
             raise kernel_error(error.errno or errno.EIO, "netlink socket") from error
 
-    async def request(self, kind: int, body: bytes, subject: str, *, flags: int = codec.ACK, timeout_seconds: float = 5.0) -> list[codec.Message]:
+    async def request(
+        self, kind: int, body: bytes, subject: str, *, flags: int = codec.ACK, timeout_seconds: float = 5.0
+    ) -> list[codec.Message]:
         """Send one request and return the messages of its answer, without acknowledgement and end mark; raise KernelError for an error.
 
         `subject` names the request in errors. Flags: `codec.DUMP` for a list, `codec.ACK` otherwise.
@@ -112,7 +114,7 @@ class Channel:
                 return await self._answers(self._sequence, subject)
         except TimeoutError as error:
             raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {timeout_seconds:g} s", subject) from error
-        except codec.MalformedMessage as error:
+        except codec.MalformedError as error:
             raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", subject) from error
 
     async def _answers(self, sequence: int, subject: str) -> list[codec.Message]:
@@ -120,7 +122,7 @@ class Channel:
         while True:
             try:
                 datagram = await self.receive()
-            except EventsLost as error:
+            except EventsLostError as error:
                 raise KernelError(ErrorKind.BUSY, "the answer did not fit into the socket's buffer", subject) from error
             for message in codec.messages(datagram):
                 if message.sequence != sequence:  # the late answer of an earlier request that timed out

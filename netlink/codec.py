@@ -2,7 +2,7 @@
 
 A datagram holds messages (16-byte header, then a body), a body holds a family's fixed header and then attributes (4-byte header, then a
 payload); everything is padded to 4 bytes. Whatever arrives, the functions here either yield parts that lie inside the buffer or raise
-`MalformedMessage`; they never read beyond it and never loop for ever. Header fields have the machine's byte order; what a payload's order is,
+`MalformedError`; they never read beyond it and never loop for ever. Header fields have the machine's byte order; what a payload's order is,
 its family knows.
 
 Attributes of type `n | NESTED` are reported as `n`: the flags say how to read a payload and are no part of its number.
@@ -33,7 +33,7 @@ NESTED: Final = 0x8000
 _TYPE_MASK: Final = 0x3FFF
 
 
-class MalformedMessage(ValueError):
+class MalformedError(ValueError):
     """Bytes that are no netlink message: a length that is too small or reaches beyond the buffer."""
 
 
@@ -52,32 +52,32 @@ def _padded(length: int) -> int:
 
 
 def messages(datagram: bytes | memoryview) -> Iterator[Message]:
-    """Yield the messages of one datagram; raise MalformedMessage where the bytes stop making sense."""
+    """Yield the messages of one datagram; raise MalformedError where the bytes stop making sense."""
     view = memoryview(datagram)
     end = len(view)
     offset = 0
     while offset < end:
         if end - offset < HEADER.size:
-            raise MalformedMessage(f"{end - offset} bytes left at offset {offset}: too few for a message header of {HEADER.size}")
+            raise MalformedError(f"{end - offset} bytes left at offset {offset}: too few for a message header of {HEADER.size}")
         length, kind, flags, sequence, port = HEADER.unpack_from(view, offset)
         if not HEADER.size <= length <= end - offset:
-            raise MalformedMessage(f"message length {length} at offset {offset}: must be from {HEADER.size} to {end - offset}")
+            raise MalformedError(f"message length {length} at offset {offset}: must be from {HEADER.size} to {end - offset}")
         yield Message(kind, flags, sequence, port, view[offset + HEADER.size : offset + length])
         offset += _padded(length)
 
 
 def attributes(body: bytes | memoryview, offset: int = 0) -> Iterator[tuple[int, memoryview]]:
-    """Yield (type, payload) of the attributes from `offset` on (the length of the family's fixed header); MalformedMessage as above."""
+    """Yield (type, payload) of the attributes from `offset` on (the length of the family's fixed header); MalformedError as above."""
     view = memoryview(body)
     end = len(view)
     if offset > end:
-        raise MalformedMessage(f"body of {end} bytes: too short for its fixed header of {offset}")
+        raise MalformedError(f"body of {end} bytes: too short for its fixed header of {offset}")
     while offset < end:
         if end - offset < _ATTRIBUTE.size:
-            raise MalformedMessage(f"{end - offset} bytes left at offset {offset}: too few for an attribute header")
+            raise MalformedError(f"{end - offset} bytes left at offset {offset}: too few for an attribute header")
         length, kind = _ATTRIBUTE.unpack_from(view, offset)
         if not _ATTRIBUTE.size <= length <= end - offset:
-            raise MalformedMessage(f"attribute length {length} at offset {offset}: must be from {_ATTRIBUTE.size} to {end - offset}")
+            raise MalformedError(f"attribute length {length} at offset {offset}: must be from {_ATTRIBUTE.size} to {end - offset}")
         yield kind & _TYPE_MASK, view[offset + _ATTRIBUTE.size : offset + length]
         offset += _padded(length)
 
@@ -102,7 +102,7 @@ def error_number(message: Message) -> int:
         number: int = _INT.unpack_from(message.body)[0]
         return -number
     if message.type == ERROR:
-        raise MalformedMessage(f"error message of {len(message.body)} bytes: too short for an error number")
+        raise MalformedError(f"error message of {len(message.body)} bytes: too short for an error number")
     return 0
 
 

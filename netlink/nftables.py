@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from msgspec import Struct
-from pointsman.netlink.codec import MalformedMessage, Message, attributes, messages, text
+from pointsman.netlink.codec import MalformedError, Message, attributes, messages, text
 
 PROTOCOL: Final = 12
 """NETLINK_NETFILTER."""
@@ -82,7 +82,7 @@ def generation(message: Message) -> Generation:
     process = ""
     for kind, payload in attributes(message.body, _FIXED):
         if kind in (1, 2) and len(payload) != _NUMBER.size:
-            raise MalformedMessage(f"generation message: attribute {kind} has {len(payload)} bytes, not {_NUMBER.size}")
+            raise MalformedError(f"generation message: attribute {kind} has {len(payload)} bytes, not {_NUMBER.size}")
         if kind == 1:
             number = _NUMBER.unpack(payload)[0]
         elif kind == 2:

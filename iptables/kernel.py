@@ -1,0 +1,147 @@
+"""The iptables mode's kernel for one family: observe, apply, watch, clean up, through the tools of one variant.
+
+Rendering and parsing of whole tables runs in a thread, so that 120,000 lines never stall the event loop. Nothing outside of the chains
+and sets that `names` calls ours is ever written. `watch` tells our writes from others', `writer` makes us one writer, `application` brings
+a plan's steps into the kernel.
+"""
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Final
+
+from pointsman.dataplane.contract import ForeignChange, Mark, Outcome, Plan
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables import ipset, names, preflight, render
+from pointsman.iptables.application import Application
+from pointsman.iptables.names import TABLES, Role
+from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
+from pointsman.iptables.parse import observed, observed_sets
+from pointsman.iptables.removal import describe, removal
+from pointsman.iptables.run import lines
+from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
+from pointsman.iptables.watch import LegacyWatch, NftWatch, make_watch
+from pointsman.iptables.writer import Writer
+from pointsman.routing.route import Family
+
+_SMALL: Final = 500
+"""Changes up to which rendering in the event loop is quicker than a thread."""
+
+
+class IptablesKernel:
+    """Implements `dataplane.contract.Kernel`. It belongs to the network namespace of the thread that makes it.
+
+    `writer` is shared by the kernels of both families.
+    """
+
+    def __init__(self, family: Family, variant: Variant, writer: Writer) -> None:
+        self.family = family
+        self.variant = variant
+        self._writer = writer
+        self._tools: Tools | None = None
+        self._watch: LegacyWatch | NftWatch | None = None
+
+    async def preflight(self) -> tuple[KernelError, ...]:
+        """Return everything that keeps this mode from working here; see `preflight`, also for `family_error`."""
+        return await preflight.preflight(self.family, self.variant)
+
+    async def tools(self) -> Tools:
+        """Return the programs that are used, and their version. Raises KernelError(UNSUPPORTED) if they are not installed."""
+        if self._tools is None:
+            self._tools = await find_tools(self.family, self.variant)
+        return self._tools
+
+    async def observe(self) -> Mapping[Key, Value | Mark]:
+        """Return all rules, chains and sets of ours. From the first call on, foreign changes are noticed."""
+        await self._watching().start()
+        return await self._read()
+
+    async def _read(self) -> dict[Key, Value | Mark]:
+        tools = await self.tools()
+        seen: dict[Key, Value | Mark] = {}
+        if self.variant is Variant.NFT or legacy_tables(self.family):
+            seen.update(await _read_tables(tools))
+        seen.update(observed_sets(await ipset.saved(self.family), self.family))
+        return seen
+
+    async def apply(self, plan: Plan[Key, Value]) -> Outcome[Key]:
+        """Make the kernel match the plan, as far as the kernel takes it."""
+        tools = await self.tools()
+        if len(plan.changes) > _SMALL:
+            steps = await asyncio.to_thread(render.script, plan, self.family)
+        else:
+            steps = render.script(plan, self.family)
+        async with self._writer.turn() as turn:
+            return await Application(tools, plan, turn).run(steps)
+
+    async def watch(self) -> AsyncIterator[ForeignChange]:
+        """Yield foreign changes to what may be ours; ends only by cancellation."""
+        async for change in self._watching().changes():
+            yield change
+
+    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+        """Remove everything of ours in this family and variant, and this family's sets; raise KernelError if something stayed."""
+        rules = await self.remove(RuleKey, dry_run=dry_run)
+        return (*rules, *await self.remove(SetKey, dry_run=dry_run))
+
+    async def remove(self, part: type[RuleKey] | type[SetKey], *, dry_run: bool) -> tuple[str, ...]:
+        """Remove either all rules and chains of ours, or all sets; return what was (or would be) removed, in words."""
+        seen = {key: value for key, value in (await self._read()).items() if isinstance(key, part)}
+        going = [key for key in seen if not names.is_kept(key)]
+        if going and not dry_run:
+            outcome = await self.apply(removal(seen))
+            if outcome.failed:
+                error = next(iter(outcome.failed.values()))
+                text = f"{len(outcome.failed)} objects could not be removed, the first because of: {error.text}"
+                raise KernelError(error.kind, text, f"iptables {self.variant.value} {self.family.value}")
+        return describe(going, self.family, self.variant.value)
+
+    def close(self) -> None:
+        """Stop watching and close the sockets."""
+        if self._watch is not None:
+            self._writer.detach(self._watch)
+            self._watch.close()
+            self._watch = None
+
+    def _watching(self) -> LegacyWatch | NftWatch:
+        if self._watch is None:
+            self._watch = make_watch(self.family, self.variant, is_our_chain)
+            self._writer.attach(self._watch)
+        return self._watch
+
+
+def is_our_chain(table: str, chain: str) -> bool:
+    """Return whether a chain is ours alone or shared with kubelet; built-in chains are not."""
+    return names.role(table, chain) not in {None, Role.BUILTIN}
+
+
+async def _read_tables(tools: Tools) -> dict[Key, Value]:
+    """Parse in a thread while the tool still prints."""
+    printed: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+    refused: list[str] = []
+
+    def arrived() -> Iterator[str]:
+        while (some := printed.get()) is not None:
+            for line in some:
+                if line.startswith("# Table ") and "incompatible" in line:
+                    refused.append(line)
+                yield line
+
+    parsing = asyncio.create_task(asyncio.to_thread(lambda: dict(observed(arrived(), tools.family))))
+    try:
+        await lines([tools.save], printed.put)
+    except BaseException:
+        printed.put(None)
+        await asyncio.wait({parsing})
+        parsing.exception()  # the tool's error is the reason; the half-read listing's is only its consequence
+        raise
+    printed.put(None)
+    try:
+        seen = await parsing
+    except ValueError as error:
+        raise KernelError(ErrorKind.OTHER, str(error), tools.save) from error
+    for line in refused:
+        if any(f"`{table}'" in line for table in TABLES):
+            text = f"{line.lstrip('# ')} Another program wrote rules into it that iptables cannot show; remove them with nft"
+            raise KernelError(ErrorKind.UNSUPPORTED, text, tools.save)
+    return seen

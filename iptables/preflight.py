@@ -1,0 +1,158 @@
+"""Whether this machine can carry the iptables mode: asked before anything is written, everything wrong told at once.
+
+Matches and targets are tried for real, in a network namespace that exists only for the question: a set is created and one rule per
+extension is written there, so nothing of the host is touched and the kernel loads the modules as it would later. Where making a namespace
+is not allowed (a container with CAP_NET_ADMIN only), the same text goes through `--test`, which loads extensions but commits nothing.
+
+A kernel without IPv6 netfilter is not an error of the whole program but of one family: `family_error` tells it apart, and the daemon then
+serves the other family alone (PROC-09). Each error says which extension or program, and which package or kernel option brings it (pain
+41).
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables.failure import Failure, judge
+from pointsman.iptables.run import Finished, find_program, run
+from pointsman.iptables.variant import Tools, Variant, find_tools
+from pointsman.routing.route import Family
+
+_SET: Final = "POINTSMAN-PROBE"
+_CAP_NET_ADMIN: Final = 12
+FAMILY_MISSING: Final = "this kernel has no"
+"""How the text of the error begins that only concerns one family."""
+
+
+class Probe(Struct, frozen=True):
+    """One extension: its name, the table and the rule that try it, and the kernel option that brings it."""
+
+    name: str
+    table: str
+    rule: str
+    option: str
+
+
+PROBES: Final = (
+    Probe("comment", "nat", '-m comment --comment "probe" -j ACCEPT', "NETFILTER_XT_MATCH_COMMENT"),
+    Probe("addrtype", "nat", "-m addrtype --dst-type LOCAL -j ACCEPT", "NETFILTER_XT_MATCH_ADDRTYPE"),
+    Probe("statistic", "nat", "-m statistic --mode random --probability 0.5 -j ACCEPT", "NETFILTER_XT_MATCH_STATISTIC"),
+    Probe("recent", "nat", "-m recent --rcheck --seconds 10 --reap --name POINTSMAN --rsource -j ACCEPT", "NETFILTER_XT_MATCH_RECENT"),
+    Probe("set", "nat", f"-m set --match-set {_SET} dst -j ACCEPT", "NETFILTER_XT_SET"),
+    Probe("conntrack", "filter", "-m conntrack --ctstate NEW -j ACCEPT", "NETFILTER_XT_MATCH_CONNTRACK"),
+    Probe("mark", "filter", "-m mark --mark 0x4000/0x4000 -j ACCEPT", "NETFILTER_XT_MARK"),
+    Probe("MARK", "nat", "-j MARK --or-mark 0x4000", "NETFILTER_XT_MARK"),
+    Probe("tcp", "nat", "-p tcp -m tcp --dport 80 -j ACCEPT", "NETFILTER_XTABLES"),
+    Probe("udp", "nat", "-p udp -m udp --dport 80 -j ACCEPT", "NETFILTER_XTABLES"),
+    Probe("sctp", "nat", "-p sctp -m sctp --dport 80 -j ACCEPT", "NETFILTER_XT_MATCH_SCTP"),
+    Probe("DNAT", "nat", "-p tcp -j DNAT --to-destination {address}:80", "NETFILTER_XT_NAT"),
+    Probe("MASQUERADE", "nat", "-j MASQUERADE{random}", "NETFILTER_XT_TARGET_MASQUERADE"),
+    Probe("REJECT", "filter", "-j REJECT", "IP_NF_TARGET_REJECT and IP6_NF_TARGET_REJECT"),
+)
+
+
+async def preflight(family: Family, variant: Variant) -> tuple[KernelError, ...]:
+    """Return everything that keeps the mode from working here for one family; empty if it can work. Writes nothing."""
+    errors: list[KernelError] = []
+    if not has_net_admin(_own_status()):
+        text = "the capability CAP_NET_ADMIN is missing: run as root, or give it to the container"
+        errors.append(KernelError(ErrorKind.DENIED, text, "permissions"))
+    try:
+        tools = await find_tools(family, variant)
+    except KernelError as error:
+        errors.append(error)
+        tools = None
+    ipset = find_program("ipset")
+    if ipset is None:
+        errors.append(KernelError(ErrorKind.UNSUPPORTED, "no such program: install the Debian package ipset", "ipset"))
+    if tools is None or ipset is None or errors:
+        return tuple(errors)
+    return await _probe(tools, ipset)
+
+
+def family_error(errors: tuple[KernelError, ...]) -> KernelError | None:
+    """Return the error that says that only this IP family is absent from the kernel, if it is among them (PROC-09)."""
+    return next((error for error in errors if error.kind is ErrorKind.UNSUPPORTED and error.text.startswith(FAMILY_MISSING)), None)
+
+
+def _own_status() -> str:
+    return Path("/proc/self/status").read_text(encoding="utf-8")
+
+
+def has_net_admin(status: str) -> bool:
+    """Return whether a process may change the network, from the text of its /proc/PID/status."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
+
+
+async def _probe(tools: Tools, ipset: str) -> tuple[KernelError, ...]:
+    errors: list[KernelError] = []
+    for table in ("nat", "filter"):
+        left = [probe for probe in PROBES if probe.table == table]
+        while left:
+            failure = await _try(tools, ipset, table, left)
+            if failure is None:
+                break
+            if (whole := _whole_table(tools, table, failure)) is not None:
+                return (*errors, whole)
+            blamed = _blamed(failure, left)
+            if not blamed and len(left) > 1:  # refused without a name: one by one then
+                blamed = [probe for probe in left if await _try(tools, ipset, table, [probe]) is not None]
+            errors += [_absent(probe, failure, tools) for probe in blamed or left]
+            left = [probe for probe in left if probe not in blamed] if blamed else []
+    return tuple(errors)
+
+
+async def _try(tools: Tools, ipset: str, table: str, probes: list[Probe]) -> Failure | None:
+    """Write the rules where they harm nobody; None if the kernel took them."""
+    address, inet = ("192.0.2.1", "inet") if tools.family is Family.IPV4 else ("[2001:db8::1]", "inet6")
+    random = " --random-fully" if tools.random_fully else ""
+    rules = "".join(f"-A KUBE-PROBE {probe.rule.format(address=address, random=random)}\n" for probe in probes)
+    text = f"*{table}\n:KUBE-PROBE - [0:0]\n{rules}COMMIT\n"
+    finished = await _in_namespace(tools, ipset, inet, text)
+    return None if finished.status == 0 else judge(finished.status, finished.errors)
+
+
+async def _in_namespace(tools: Tools, ipset: str, inet: str, text: str) -> Finished:
+    script = '"$0" create "$1" hash:ip family "$2" && shift 2 && exec "$@"'
+    inner = ("sh", "-c", script, ipset, _SET, inet, *tools.restore_command())
+    unshare = find_program("unshare")
+    if unshare is not None:
+        finished = await run((unshare, "--net", "--", *inner), text)
+        if "unshare failed" not in finished.errors:
+            return finished
+    finished = await run(tools.restore_command("--test"), "\n".join(line for line in text.split("\n") if _SET not in line))
+    missing = "revision" in finished.errors and "not supported" in finished.errors
+    return Finished(finished.status or int(missing), finished.output, finished.errors, finished.pid)
+
+
+def _blamed(failure: Failure, probes: list[Probe]) -> list[Probe]:
+    names = set(failure.extensions) | set(failure.chains)
+    if failure.sets or "ipset" in failure.text or "set type" in failure.text:
+        names.add("set")
+    by_line = {probes[line - 3].name for line in failure.lines if 0 <= line - 3 < len(probes)}
+    return [probe for probe in probes if probe.name in (names or by_line)]
+
+
+def _whole_table(tools: Tools, table: str, failure: Failure) -> KernelError | None:
+    """Return the error of a failure that is not about one rule: no such table, or no right to write one."""
+    if failure.kind is ErrorKind.DENIED:
+        return KernelError(ErrorKind.DENIED, failure.text, tools.restore)
+    if re.search(r"initialize.*table|table does not exist", failure.text, re.IGNORECASE):
+        what = f"{tools.family.value} table {table} for iptables ({tools.variant.value})"
+        return KernelError(
+            ErrorKind.UNSUPPORTED,
+            f"{FAMILY_MISSING} {what}: {failure.text}; load the module ip{'6' * (tools.family is Family.IPV6)}table_{table} or nf_tables",
+            f"iptables {tools.family.value}",
+        )
+    return None
+
+
+def _absent(probe: Probe, failure: Failure, tools: Tools) -> KernelError:
+    return KernelError(
+        ErrorKind.UNSUPPORTED,
+        f"not usable ({failure.text}): load its kernel module, or use a kernel built with CONFIG_{probe.option}",
+        f"iptables extension {probe.name} for {tools.family.value}",
+    )
