@@ -18,7 +18,7 @@ from pointsman.routing import endpoint
 from pointsman.routing.addresses import CidrSet, parse_cidr
 from pointsman.routing.conflicts import Claims, note_loss
 from pointsman.routing.endpoint import PortEndpoint, ServiceEndpoints, service_endpoints
-from pointsman.routing.exposure import Lookout, Surroundings, Watchlist, refuse_node_addresses, surroundings
+from pointsman.routing.exposure import Exposure, Surroundings, Watchlist, refuse_node_addresses, surroundings
 from pointsman.routing.frontends import PortFrontends, ServiceFrontends, Wish, service_frontends
 from pointsman.routing.ledger import Ledger, Tally
 from pointsman.routing.node import ExternalIPPolicy, NodeFacts
@@ -51,7 +51,7 @@ class Builder:
         """Honour external IPs by `policy`; ValueError if one of its ranges is no CIDR."""
         self._policy = _canonical(policy)
         self._node: NodeFacts | None = None
-        self._lookout = Lookout(Surroundings())
+        self._exposure = Exposure(Surroundings())
         self._routing = Routing(0, {}, {family: frozenset() for family in Family}, dict.fromkeys(Family, ()), (), ())
         self._services: dict[ServiceKey, _Remembered] = {}
         self._claims = Claims()
@@ -78,7 +78,7 @@ class Builder:
             revision=snapshot.revision,
             routes=routes,
             cluster_ips=self._cluster_ips.value(),
-            service_cidrs=self._lookout.around.service_cidrs,
+            service_cidrs=self._exposure.around.service_cidrs,
             notices=self._notices.value(),
             health_checks=self._health_checks.value(),
         )
@@ -92,10 +92,10 @@ class Builder:
             keys |= snapshot.services.keys() | self._services.keys() | {key for key in snapshot.slices if not key.name}
         if before is not None and before == node and not dirty.kinds & {Kind.NODE, Kind.SERVICE_CIDR}:
             return keys
-        around, former = surroundings(snapshot, node), self._lookout.around
+        around, former = surroundings(snapshot, node), self._exposure.around
         if around == former:
             return keys
-        self._lookout = Lookout(around)
+        self._exposure = Exposure(around)
         self._notices.put("surroundings", around.notices)
         turned = around.node_addresses ^ former.node_addresses
         for key, remembered in self._services.items():
@@ -111,7 +111,7 @@ class Builder:
             return _NO_PLAN
         subject = f"Service {key}"
         wanted = service_facts(service, self._policy)
-        facts = refuse_node_addresses(wanted, self._lookout.around, subject)
+        facts = refuse_node_addresses(wanted, self._exposure.around, subject)
         frontends = service_frontends(facts, subject)
         self._claims.put(key, frontends.claims())
         return _Plan(facts, frontends, _cluster_addresses(wanted))
@@ -188,7 +188,7 @@ class Builder:
         for key in self._watchlist.settle(routes) - exposed.keys():
             exposed[key] = service_facts(snapshot.services[key], self._policy)
         for key, facts in exposed.items():
-            self._notices.put(("exposure", key), self._lookout.suspicions(facts, f"Service {key}", self._watchlist))
+            self._notices.put(("exposure", key), self._exposure.suspicions(facts, f"Service {key}", self._watchlist))
         for key in unexposed:
             self._notices.put(("exposure", key), ())
 

@@ -89,19 +89,17 @@ class _Reader(Struct):
         if not endpoint.addresses:
             return ""
         text = endpoint.addresses[0]
-        field = f"endpoints[{index}].addresses[0]"
         address = parse_address(text)
         if address is None:
-            self.notes.refuse(field, f"{text!r} is not an IP address; the endpoint is not used")
-            return ""
-        if family_of(address) is not self.family:
-            self.notes.refuse(field, f"{text} is not an {self.family.value} address as addressType says; the endpoint is not used")
-            return ""
-        why = special(address)
-        if why:
-            self.notes.refuse(field, f"{text} is a {why} address, at which no endpoint can be reached; the endpoint is not used")
-            return ""
-        return address
+            why = f"{text!r} is not an IP address"
+        elif family_of(address) is not self.family:
+            why = f"{text} is not an {self.family.value} address as addressType says"
+        elif kind := special(address):
+            why = f"{text} is a {kind} address, at which no endpoint can be reached"
+        else:
+            return address
+        self.notes.refuse(f"endpoints[{index}].addresses[0]", f"{why}; the endpoint is not used")
+        return ""
 
 
 class _Dispute(Struct, frozen=True, gc=False):
@@ -140,13 +138,13 @@ def _collect(
 ) -> None:
     """Add a slice's endpoints to what earlier slices gave."""
     targets = [(found.setdefault(port, {}), number) for port, number in ports]
-    form = "[{}]:{}" if reader.family is Family.IPV6 else "{}:{}"
+    wrap = reader.family is Family.IPV6
     for index, endpoint in enumerate(one.endpoints or ()):
         address = reader.address(endpoint, index)
         if not address:
             continue
         for by_text, number in targets:
-            text = form.format(address, number)
+            text = f"[{address}]:{number}" if wrap else f"{address}:{number}"
             new = _endpoint(endpoint, address, number, reader.node)
             old = by_text.get(text)
             if old is None:

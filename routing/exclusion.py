@@ -29,7 +29,7 @@ def _reason(endpoint: PortEndpoint, route: ServiceRoute, endpoints: Sequence[Por
         return f"meant for node {', '.join(endpoint.nodes)}"
     if route.topology.mode is TopologyMode.SAME_ZONE:
         return f"meant for zone {', '.join(endpoint.zones)}; this node is in zone {node.zone}"
-    return "not reached"
+    return "not taken into account yet"
 
 
 def _unready(endpoint: PortEndpoint, route: ServiceRoute, endpoints: Sequence[PortEndpoint]) -> str:

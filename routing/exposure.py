@@ -65,7 +65,7 @@ def refuse_node_addresses(facts: ServiceFacts, around: Surroundings, subject: st
     return replace(facts, families=families, notices=(*facts.notices, *notes.notices()))
 
 
-class Lookout:
+class Exposure:
     """Tells what is suspicious about the external addresses of a Service, in given surroundings."""
 
     def __init__(self, around: Surroundings) -> None:

@@ -34,12 +34,10 @@ class Ledger(Generic[T]):
             self._by_owner[owner] = after
         else:
             del self._by_owner[owner]
-        for value in before:
-            if value not in after:
-                del self._sorted[bisect_left(self._sorted, self._order(value), key=self._order)]
-        for value in after:
-            if value not in before:
-                insort(self._sorted, value, key=self._order)
+        for value in set(before).difference(after):
+            del self._sorted[bisect_left(self._sorted, self._order(value), key=self._order)]
+        for value in set(after).difference(before):
+            insort(self._sorted, value, key=self._order)
         self._value = ()
 
     def value(self) -> tuple[T, ...]:
