@@ -56,7 +56,8 @@ class Cut:
         while fresh:
             self.failed |= fresh
             gone = {name for key in fresh if (name := self._provides(key)) in self._absent}
-            users = (self.step.keys[place] for name in gone for place in self._users.get(name, ()))
+            places = (place for name in gone for place in self._users.get(name, ()))
+            users = (self.step.keys[place] for place in places if not self._lines[place].startswith("-D "))
             fresh = {key for key in users if key is not None} - self.failed
 
     def _provides(self, key: Key) -> str:
@@ -136,7 +137,7 @@ class Cut:
 
 def _references(line: str) -> Iterator[str]:
     """Return the chains and sets that a rule's line names (and names of targets that are no chains: nobody asks for those)."""
-    if line.startswith(("-A ", "-I ")):
+    if line.startswith(("-A ", "-I ", "-D ")):
         yield from _JUMP.findall(line)
         yield from _SET.findall(line)
 

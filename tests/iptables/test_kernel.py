@@ -1,0 +1,143 @@
+"""Observe, apply and clean up in a real kernel: both variants, both families."""
+
+import asyncio
+
+import pytest
+from fakes import routes as make
+from fakes.scratch import desired, difference, shell
+from pointsman.dataplane.contract import ABSENT, Change, Plan
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables import names
+from pointsman.iptables.kernel import is_our_chain
+from pointsman.iptables.objects import RuleKey, SetKey
+from pointsman.routing.route import Family, Protocol
+
+pytestmark = pytest.mark.kernel
+
+
+def shop(family, *, count=3, backends=2, **changes):
+    routes = [
+        make.route(
+            family,
+            name=f"web{number}",
+            protocol=list(Protocol)[number % 3],
+            cluster_ip=make.vip(family, 96, number + 1),
+            node_port=30000 + number,
+            load_balancer_ips=(make.vip(family, 98, number + 1),),
+            source_ranges=make.RANGES[family][:1],
+            affinity_seconds=10800 if number % 2 else 0,
+            backends=[make.backend(family, number * 16 + i + 1, local=True) for i in range(backends)],
+            **changes,
+        )
+        for number in range(count)
+    ]
+    return desired(family, make.routing(*routes), make.node(family))
+
+
+def save(family, variant):
+    return shell(f"ip{'6' * (family is Family.IPV6)}tables-{variant.value}-save")
+
+
+async def bring(kernel, wanted):
+    outcome = await kernel.apply(difference(kernel.family, wanted, await kernel.observe()))
+    assert not outcome.failed, outcome.failed
+    assert await kernel.observe() == wanted
+
+
+async def test_what_was_written_is_read_back_the_same(kernel):
+    """IPT-02, IPT-20: the notation is the kernel's own, so equal means equal."""
+    assert await kernel.observe() == {}
+    wanted = shop(kernel.family)
+    await bring(kernel, wanted)
+    assert difference(kernel.family, wanted, await kernel.observe()).changes == ()
+
+
+async def test_changes_add_and_remove(kernel):
+    await bring(kernel, shop(kernel.family, count=3))
+    await bring(kernel, shop(kernel.family, count=5, backends=3))
+    await bring(kernel, shop(kernel.family, count=1, backends=0))
+
+
+async def test_everything_can_go_and_come_back(kernel):
+    wanted = shop(kernel.family)
+    await bring(kernel, wanted)
+    words = await kernel.cleanup(dry_run=False)
+    assert any("KUBE-SERVICES" in word for word in words)
+    assert {key for key in await kernel.observe() if not names.is_kept(key)} == set()
+    await bring(kernel, wanted)
+
+
+async def test_the_tools_are_named_when_they_are_missing(kernel, monkeypatch):
+    monkeypatch.setattr("pointsman.iptables.variant.find_program", lambda _: None)
+    with pytest.raises(KernelError, match="install the Debian package iptables") as caught:
+        await kernel.observe()
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+
+
+async def test_a_table_that_iptables_cannot_show_is_named(scratch):
+    """Pain 40: rules of another tool in our table are told of, not overwritten."""
+    from pointsman.iptables.kernel import IptablesKernel
+    from pointsman.iptables.variant import Variant
+    from pointsman.iptables.writer import Writer
+
+    shell("iptables-nft -t nat -N KUBE-SVC-X")
+    shell("nft 'add rule ip nat KUBE-SVC-X numgen random mod 3 vmap { 0 : accept }'")
+    with pytest.raises(KernelError, match="`nat' is incompatible") as caught:
+        await IptablesKernel(Family.IPV4, Variant.NFT, Writer()).observe()
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
+
+
+async def test_reading_many_rules_leaves_the_loop_free(kernel):
+    """20,000 rules are read while other tasks run at least every 50 ms on a busy machine."""
+    lines = "".join(f"-A KUBE-SVC-BIG -p tcp -m tcp --dport {number + 1} -j ACCEPT\n" for number in range(20_000))
+    tool = f"ip{'6' * (kernel.family is Family.IPV6)}tables-{kernel.variant.value}-restore"
+    shell(f"{tool} --noflush", text=f"*nat\n:KUBE-SVC-BIG - [0:0]\n{lines}COMMIT\n")
+    ticks = []
+
+    async def tick():
+        while True:
+            ticks.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.001)
+
+    ticking = asyncio.create_task(tick())
+    seen = await kernel.observe()
+    ticking.cancel()
+    assert seen[RuleKey("nat", "KUBE-SVC-BIG")].count("\n") == 19_999
+    gaps = sorted(later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False))
+    assert gaps[int(len(gaps) * 0.99)] < 0.05, gaps[-5:]
+
+
+async def test_a_set_of_another_type_is_replaced_while_rules_use_it(kernel):
+    name = names.cluster_ip_set(kernel.family)
+    inet = "inet" if kernel.family is Family.IPV4 else "inet6"
+    wanted = shop(kernel.family)
+    await bring(kernel, wanted)
+    await kernel.cleanup(dry_run=False)
+    shell(f"ipset create {name} hash:ip family {inet} maxelem 1024")
+    await bring(kernel, wanted)
+    assert f"create {name} hash:ip family {inet} hashsize 1024 maxelem 1048576" in shell(f"ipset save {name}")
+
+
+async def test_preflight_finds_nothing_wrong_here(kernel):
+    assert await kernel.preflight() == ()
+
+
+def test_which_chains_are_ours():
+    assert is_our_chain("nat", "KUBE-SVC-X")
+    assert is_our_chain("filter", names.KUBELET_FIREWALL)
+    assert not is_our_chain("nat", "PREROUTING")
+    assert not is_our_chain("nat", "CNI-HOSTPORT")
+
+
+async def test_nothing_is_raised_or_written_for_an_empty_plan(kernel):
+    before = save(kernel.family, kernel.variant)
+    assert (await kernel.apply(Plan((), {}))).failed == {}
+    assert save(kernel.family, kernel.variant) == before
+
+
+async def test_deleting_what_is_gone_is_success(kernel):
+    key = SetKey(names.hairpin_set(kernel.family))
+    rule = RuleKey("nat", "KUBE-SVC-GONE")
+    hook = names.HOOKS[-3].key
+    plan = Plan(tuple(Change(each, "", ABSENT) for each in (key, rule, hook)), {("nat", rule.chain): {}, ("nat", hook.chain): {}})
+    assert (await kernel.apply(plan)).failed == {}
