@@ -13,6 +13,7 @@ from typing import Final
 
 from yaml.error import MarkedYAMLError, YAMLError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
 
 try:
     from yaml.cyaml import CBaseLoader as BaseLoader
@@ -76,7 +77,10 @@ def compose(text: str) -> Node | None:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         reason = ", ".join(part for part in (error.context, error.problem) if part)
-        raise YamlError(mark.line + 1 if mark else 1, reason) from error
+        last = text.count("\n") + (0 if text.endswith("\n") else 1)  # the parser may stop beyond the end
+        raise YamlError(min(mark.line + 1, last) if mark else 1, reason) from error
+    except ReaderError as error:
+        raise YamlError(text.count("\n", 0, error.position) + 1, f"character {error.character!r} is not allowed: {error.reason}") from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise YamlError(1, " ".join(str(error).split())) from error
     return None if isinstance(node, ScalarNode) and node.tag == _PLAIN and node.value == "" else node
