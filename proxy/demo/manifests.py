@@ -48,8 +48,11 @@ def load(folder: Path) -> Snapshot:
     return advance(EMPTY, Batch(tuple(Replace(kind, tuple(found)) for kind, found in values.items())))[0]
 
 
-def remove_endpoint(folder: Path, pod: str) -> Path:
-    """Take a pod's endpoints out of the EndpointSlices of one file and return that file; raises ManifestError if none has it."""
+def without_endpoint(folder: Path, pod: str) -> tuple[Path, Path]:
+    """Write a file anew without a pod's endpoints, beside it; return the draft, and the file that a rename of it replaces.
+
+    Raises ManifestError if no EndpointSlice has such an endpoint.
+    """
     for file in sorted(folder.glob("*.yaml")):
         documents = list(yaml.safe_load_all(file.read_text()))
         found = False
@@ -61,6 +64,5 @@ def remove_endpoint(folder: Path, pod: str) -> Path:
         if found:
             draft = file.with_suffix(".new")
             draft.write_text(yaml.safe_dump_all(documents, sort_keys=False))
-            draft.rename(file)
-            return file
+            return draft, file
     raise ManifestError(f"{folder}: no EndpointSlice has an endpoint of Pod {pod}")

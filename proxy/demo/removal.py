@@ -1,8 +1,8 @@
 """One endpoint goes: how long it still gets new connections, and whether any established one breaks.
 
-Connections to every backend are established first and exchange all the time. Then the endpoint is taken out of the manifests, and new
-connections are opened one after the other, in both families; the last that still meets the endpoint gives the time. An endpoint that left
-its slices is still alive, so its established connections must go on (SEM-24).
+Connections to every backend are established first and exchange all the time, and new ones are opened one after the other, in both families.
+Then the endpoint is taken out of the manifests; the last new connection that still meets it gives the time, to within the few milliseconds
+that one takes. An endpoint that left its slices is still alive, so its established connections must go on (SEM-24).
 """
 
 import asyncio
@@ -23,6 +23,13 @@ STREAMS_EACH = 2
 
 TRIES = 60
 INTERVAL_SECONDS = 0.01
+BEFORE_SECONDS = 0.2
+"""How long connections are opened before the change."""
+
+QUIET = 80
+"""After so many new connections in a row without it, the endpoint is taken to be gone."""
+
+LIMIT_SECONDS = 10.0
 STALL_SECONDS = 3.0
 
 
@@ -68,24 +75,47 @@ async def measure(lab: Laboratory, folder: Path, questions: list[tuple[Case, Out
     gone = outcome.shares[-1]
     place, pod = place_of(gone, lab.topology), gone.backend.pod
     streams = [stream for question in questions for stream in await _establish(lab, *question)]
+    draft, file = await asyncio.to_thread(manifests.without_endpoint, folder, pod)
+    changed: asyncio.Future[float] = asyncio.get_running_loop().create_future()
     async with asyncio.TaskGroup() as group:
         exchanging = [group.create_task(stream.keep_exchanging(INTERVAL_SECONDS)) for stream in streams]
+        asking = [group.create_task(_last_met(lab, one, place, changed)) for one, _ in questions]
+        await asyncio.sleep(BEFORE_SECONDS)
         tell(f"removing {pod} from {case.subject}")
-        await asyncio.to_thread(manifests.remove_endpoint, folder, pod)
-        hits = [lab.last_hit(one.sender.place, one.destination, one.port, one.protocol, place) for one, _ in questions]
-        lasts = await asyncio.gather(*hits)
+        changed.set_result(asyncio.get_running_loop().time())
+        draft.rename(file)
+        lasts = await asyncio.gather(*asking)
         broken = await _stalled(streams)
         for task in exchanging:
             task.cancel()
     return Removal(
         subject=case.subject,
         pod=pod,
-        milliseconds={one.family.value: None if last is None else last * 1000 for (one, _), last in zip(questions, lasts, strict=True)},
+        milliseconds={one.family.value: last for (one, _), last in zip(questions, lasts, strict=True)},
         streams=len(streams),
         streams_to_pod=sum(_leads_to(stream, place) for stream in streams),
         exchanges=sum(stream.exchanged for stream in streams),
         broken=broken,
     )
+
+
+async def _last_met(lab: Laboratory, case: Case, place: str, changed: asyncio.Future[float]) -> float | None:
+    """Open new connections until the change is long past; return milliseconds from it to the last that met a place, None if it goes on."""
+    clock = asyncio.get_running_loop().time
+    last, others = 0.0, 0
+    while others < QUIET:
+        asked = clock()
+        result = await lab.probe(case.sender.place, case.destination, case.port, case.protocol, timeout_seconds=1.0)
+        if not changed.done():
+            continue
+        since = asked - changed.result()
+        if result.backend == place:
+            last, others = max(since, 0.0), 0
+        else:
+            others += 1
+        if since > LIMIT_SECONDS:
+            return None
+    return round(last * 1000, 1)
 
 
 async def _establish(lab: Laboratory, case: Case, outcome: Outcome) -> list[Stream]:

@@ -60,7 +60,7 @@ class Screen:
         if self._live is not None:
             self._live.stop()
             self._live = None
-        elif self._findings:
+        elif self._cases:
             self.console.print(self._table())
 
     def removal(self, measured: Removal) -> None:
@@ -120,9 +120,9 @@ def expectation(outcome: Outcome) -> str:
     if outcome.verdict is not Verdict.FORWARD:
         return f"{outcome.verdict.value} ({numbers})"
     masqueraded = {one.masquerade for one in outcome.shares}
-    source = "masqueraded" if masqueraded == {True} else "own source" if masqueraded == {False} else "own source, to itself masqueraded"
-    backends = "always the same" if outcome.affinity_seconds else f"{100 * outcome.shares[0].probability:.0f} % each"
-    return f"{backends}, {source} ({numbers})"
+    source = "masqueraded" if masqueraded == {True} else "own source" if masqueraded == {False} else "own source, hairpin masqueraded"
+    backends = "always the same, " if outcome.affinity_seconds else f"{100 * outcome.shares[0].probability:.0f} % each, "
+    return f"{backends if len(outcome.shares) > 1 else ''}{source} ({numbers})"
 
 
 def document(mode: str, variant: str, findings: Sequence[Finding], measured: Removal | None, names: Mapping[str, str]) -> bytes:
