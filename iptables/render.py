@@ -161,10 +161,10 @@ def _hook_lines(
 
 
 def _delete_hook(key: Key, before: Value | Mark) -> list[Line]:
-    """Return a deletion for each copy that is known to be there: restore fails on a deletion of what is not."""
-    if isinstance(before, Mark) or not isinstance(key, RuleKey):
+    """Return a deletion for each copy that is there; one where nobody knows (the kernel passes over it if it fails)."""
+    if before is ABSENT or not isinstance(key, RuleKey):
         return []
-    return [(f"-D {key.chain} {key.rule}", key)] * int(before or 1)
+    return [(f"-D {key.chain} {key.rule}", key)] * (1 if isinstance(before, Mark) else int(before or 1))
 
 
 def _restore(family: Family, table: str, lines: Sequence[Line]) -> Step | None:
