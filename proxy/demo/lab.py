@@ -39,6 +39,7 @@ _EVERYWHERE = {
     "net/ipv6/conf/default/accept_ra": "0",
     "net/core/somaxconn": "4096",
 }
+_ELSEWHERE = {"net/ipv4/ip_nonlocal_bind": "1", "net/ipv6/ip_nonlocal_bind": "1"}
 _ON_NODES = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 
 
@@ -89,7 +90,14 @@ class Laboratory:
         self._namespaces.batch(place, text)
 
     async def probe(
-        self, place: str, destination: str, port: int, protocol: Protocol, *, source_address: str | None = None, timeout_seconds: float = 5.0
+        self,
+        place: str,
+        destination: str,
+        port: int,
+        protocol: Protocol,
+        *,
+        source_address: str | None = None,
+        timeout_seconds: float = 5.0,
     ) -> Result:
         """Open one new connection from a place and return what became of it."""
         station = self._stations.get(place)
@@ -132,6 +140,7 @@ class Laboratory:
             self._namespaces.sysctl(name, _EVERYWHERE)
         for node in self.topology.node_names:
             self._namespaces.sysctl(node, _ON_NODES)
+        self._namespaces.sysctl("elsewhere", _ELSEWHERE)
         for name, text in self.topology.batches(self.scope):
             self._namespaces.batch(name, text)
         self._servers = Servers(self._namespaces)

@@ -204,7 +204,7 @@ class Topology(Struct, frozen=True, dict=True):
                 through = self.places[node].addresses[family]
                 yield f"route add {self.pod_range(node, family)} via {through}"
                 yield f"route add {_host(self.second(node, family))} via {through}"
-                yield f"route add {self._client_range(node, family)} via {self.places['outside'].addresses[family]}"
+                yield f"route add {self._client_range(node, family)} via {through}"
             for virtual in (SERVICE_RANGE, EXTERNAL_RANGE, LOAD_BALANCER_RANGE):
                 yield f"route add local {virtual[family]} dev lo"
 

@@ -1,0 +1,87 @@
+"""The contract: in every mode, real packets meet what the oracle says, in every world, case by case."""
+
+from collections import Counter
+from itertools import groupby
+
+import pytest
+from pointsman.proxy.demo.lab import Laboratory
+from table_agent import agent, write
+from table_cases import ALL_CELLS, cases, cell, routing_of
+from table_modes import MODES
+from table_run import prepare, run
+from table_services import CONFIGURATIONS, manifests
+from table_worlds import TOPOLOGY, WORLDS
+
+LEAST_CASES = 300
+SHOWN = 40
+
+
+def summary(world):
+    """Return one line about a world's cases."""
+    found = cases(world)
+    verdicts = Counter(outcome.verdict.value for outcome in found.values())
+    cells = {cell(case, outcome) for case, outcome in found.items()} - {None}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    return f"{world.name}: {len(found)} cases ({told}), {len(cells)} of {len(ALL_CELLS)} cells"
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=str)
+def test_every_world_has_cases_of_every_verdict(world):
+    found = cases(world)
+    assert len(found) >= LEAST_CASES
+    assert {outcome.verdict.value for outcome in found.values()} == {"forward", "reject", "drop", "untouched"}
+
+
+def test_the_table_covers_every_cell_that_the_oracle_knows():
+    """Frontend kind x policy x place x endpoints; a world without a detector has no pods, so it lacks just those."""
+    for world in WORLDS:
+        cells = {cell(case, outcome) for case, outcome in cases(world).items()} - {None}
+        missing = {one for one in ALL_CELLS - cells if world.detectors or one[2].value != "pod"}
+        assert not missing, f"{world}: {missing}"
+
+
+def test_the_table_covers_every_rule():
+    """Every number of SERVICES.md 3.2 to 3.4 that an outcome can carry is met by a case."""
+    numbers = set()
+    for world in WORLDS:
+        for outcome in cases(world).values():
+            numbers |= {text.partition(":")[0] for text in (outcome.reason, *(share.reason for share in outcome.shares))}
+    wanted = [1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 20, 27, 28, 30, 33, 41, 42]
+    assert {f"SEM-{number:02}" for number in wanted} <= numbers
+
+
+def test_the_services_are_as_they_seem():
+    """No Service of the table is refused or warned about, but the one that is meant to be: each case tests what its name says."""
+    noticed = {notice.subject for world in WORLDS for notice in routing_of(world).notices}
+    assert noticed == {"Service table/ranges-ipv4-only"}
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("world", WORLDS, ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+async def test_real_packets_meet_what_the_oracle_says(mode, world, tmp_path, record_property):
+    found = cases(world)
+    write(tmp_path / "manifests", manifests(CONFIGURATIONS, TOPOLOGY))
+    lab = Laboratory(TOPOLOGY)
+    async with lab:
+        lab.configure(world.entry, "".join(f"addr add {held} dev lo\n" for held in held_prefixes(world)))
+        prepare(lab, found)
+        async with agent(lab, world.entry, mode, tmp_path / "manifests", world.arguments, tmp_path) as daemon:
+            await daemon.in_sync()
+            differences = await run(lab, found)
+    assert lab.leftovers == ()
+    line = f"{mode}: {summary(world)}"
+    print(line)
+    record_property("summary", line)
+    assert not differences, f"{len(differences)} of {len(found)} cases differ:\n{shown(differences)}"
+
+
+def held_prefixes(world):
+    """Return the load-balancer IPs that the entry node holds, with prefix length."""
+    return [f"{address}/{128 if ':' in address else 32}" for address in (world.held(family) for family in world.facts().node_ips)]
+
+
+def shown(differences):
+    """Return differences for people: at most so many, and how many of each Service."""
+    services = [f"{name}: {len(list(group))}" for name, group in groupby(differences, lambda text: text.partition(":")[0])]
+    return "\n".join([*differences[:SHOWN], "by Service: " + ", ".join(services)])
