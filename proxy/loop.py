@@ -20,7 +20,7 @@ from msgspec import Struct
 from pointsman.dataplane import plan as planning
 from pointsman.dataplane.contract import ABSENT, UNKNOWN, Compiler, Fragment, K, Kernel, Outcome, Plan, V
 from pointsman.dataplane.delta import Delta
-from pointsman.dataplane.errors import KernelError
+from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.dataplane.lookout import Lookout
 from pointsman.dataplane.pace import Pace
 from pointsman.dataplane.retry import Retry, delay
@@ -237,12 +237,14 @@ class FamilyLoop(Generic[K, V]):
         return any(key not in held for key in self._delta.pending)
 
     def _settled(self) -> bool:
-        """Return whether all is done that can be: nothing is pending but a part that the kernel refuses for its content."""
+        """Return whether all is done that can be: nothing is pending but a part that the kernel refuses, and what points to that."""
         pending, failing = self._delta.pending, self._retry.failing
         if not pending:
             return True
-        excused = len(pending) < len(self._wanted.desired.values)
-        return excused and all((entry := failing.get(key)) is not None and entry.error.refused for key in pending)
+        if len(pending) >= len(self._wanted.desired.values) or any(key not in failing for key in pending):
+            return False
+        errors = [failing[key].error for key in pending]
+        return any(error.refused for error in errors) and all(error.refused or error.kind is ErrorKind.MISSING for error in errors)
 
     def _facts(self, **facts: object) -> dict[str, object]:
         """Return the facts of a log line with the family and the revision they are about."""

@@ -5,9 +5,9 @@ well. `FamilyStatus` is the picture of one moment, with wall-clock times for peo
 and msgspec renders it as JSON.
 
 Two questions are kept apart. *In sync* means that nothing is pending at all. *Applied* means that everything is done that can be: keys
-which the kernel refuses for their content are listed as failing, but do not make the family late, because every node would refuse them
-alike and draining all nodes for one Service would stop the others (HLT-01 counts from the oldest change that is not applied). If
-everything is refused, nothing is excused.
+which the kernel refuses for their content (and what points to them) are listed as failing, but do not make the family late, because every
+node would refuse them alike and draining all nodes for one Service would stop the others (HLT-01 counts from the oldest change that is
+not applied). If everything is refused, nothing is excused.
 """
 
 from collections.abc import Mapping

@@ -7,6 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+PATIENCE = 50_000.0
+"""A test that waits longer than that, in virtual seconds, waits for something that never comes."""
+
 
 class _Selector(selectors.SelectSelector):
     """Advances the clock instead of waiting."""
@@ -14,6 +17,7 @@ class _Selector(selectors.SelectSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 1000.0
+        self.waited = 0.0
 
     def select(self, timeout=None):
         ready = super().select(0)
@@ -22,6 +26,9 @@ class _Selector(selectors.SelectSelector):
         if timeout is None:
             raise RuntimeError("everybody waits for somebody else: this test would never end")
         self.now += max(0.0, timeout)
+        self.waited += max(0.0, timeout)
+        if self.waited > PATIENCE:
+            raise RuntimeError(f"after {PATIENCE:.0f} seconds this test still waits for something")
         return []
 
 
