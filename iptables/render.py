@@ -178,7 +178,11 @@ def _restore(family: Family, table: str, lines: Sequence[Line]) -> Step | None:
 
 
 def _set_additions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
-    """Return new sets and elements; a set of another type is built beside the old one and swapped in."""
+    """Return new sets and elements.
+
+    A set with other options is built beside the old one and swapped in, under the rules that use it. ipset does not swap sets of different
+    types; such a one can only be somebody's mistake, and is made anew.
+    """
     lines: list[Line] = []
     swapped: dict[str, Key] = {}
     for change in changes:
@@ -190,12 +194,19 @@ def _set_additions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
             lines.append((f"add {name} {key.element} -exist", key))
         elif isinstance(change.before, Mark):
             lines.append((f"create {key.name} {change.after} -exist", key))
-        else:
+        elif _kind(change.before) == _kind(change.after):
             swapped[key.name] = key
             lines.append((f"create {key.name}-NEW {change.after} -exist", key))
+        else:
+            lines += [(f"destroy {key.name}", key), (f"create {key.name} {change.after}", key)]
     for name, key in swapped.items():
         lines += [(f"swap {name}-NEW {name}", key), (f"destroy {name}-NEW", key)]
     return lines
+
+
+def _kind(value: Value) -> list[str]:
+    """Return what two sets must have in common to be swapped: type and family."""
+    return value.split()[:3]
 
 
 def _set_deletions(changes: Sequence[Change[Key, Value]]) -> list[Line]:

@@ -40,7 +40,7 @@ def static(family: Family, node: NodeFacts, routing: Routing) -> dict[Key, Value
     found |= {RuleKey(table, chain): "" for table, chains in ROOTS.items() for chain in chains}
     found |= {hook.key: "" for hook in HOOKS}
     found[RuleKey("filter", names.KUBELET_FIREWALL)] = ""
-    if family is Family.IPV4 and node.node_port_addresses(family).loopback:
+    if family is Family.IPV4:  # also without node ports on loopback: route_localnet, once set, is never set back (SEM-45)
         found[RuleKey("filter", names.KUBELET_FIREWALL, names.LOCALNET_RULE)] = ""
     return found
 

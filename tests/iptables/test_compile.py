@@ -1,6 +1,7 @@
 """The whole mode on paper: rules walked as the kernel walks them, held against the oracle (SERVICES.md section 3)."""
 
 from fractions import Fraction
+from ipaddress import ip_address
 
 import pytest
 from fakes import routes as make
@@ -14,7 +15,7 @@ from pointsman.iptables.compile import IptablesCompiler
 from pointsman.iptables.objects import RuleKey, SetKey
 from pointsman.routing.oracle import Oracle
 from pointsman.routing.packet import Packet, Verdict
-from pointsman.routing.route import Family, Protocol
+from pointsman.routing.route import Backend, Family, Protocol
 
 V4, V6 = Family.IPV4, Family.IPV6
 VERDICTS = {Verdict.REJECT: "REJECT", Verdict.DROP: "DROP", Verdict.UNTOUCHED: "ACCEPT"}
@@ -86,3 +87,64 @@ def test_every_packet_meets_the_outcome_that_the_oracle_tells(family):
             assert kernel.trace(packet) == expected(oracle.trace(packet)), packet
 
     check()
+
+
+def test_sem_20_a_connection_past_the_service_is_no_hairpin():
+    """A backend in the node's own namespace may reach itself directly; that is nobody's business."""
+    own = make.NODE_ADDRESS[V4]
+    route = make.route(backends=[Backend(own, 6443, local=True, hairpin=True)])
+    node = holding(make.node(), V4, ())
+    kernel = tables(make.routing(route), node, V4)
+    assert kernel.trace(Packet(own, own, Protocol.TCP, 6443)) == {("ACCEPT", None, False): 1}
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_first_packet_looks_at_few_rules_among_ten_thousand_services(family):
+    """Dispatch is by bucket; kube-proxy's list would be walked for 5,000 rules on average."""
+    network = int(ip_address(make.vip(family, 96, 0)))
+    routes = [
+        make.route(family, name=f"s{i}", backends=[make.backend(family, 1)], cluster_ip=str(ip_address(network + i)), node_port=20000 + i)
+        for i in range(10_000)
+    ]
+    node = make.node(family)
+    kernel = tables(make.routing(*routes), node, family)
+    for route in routes[::997]:
+        kernel.hits = 0
+        kernel.trace(Packet(make.CLIENT[family], route.cluster_ip, Protocol.TCP, 80, "eth0"))
+        assert kernel.hits < 130
+        kernel.hits = 0
+        kernel.trace(Packet(make.CLIENT[family], make.NODE_ADDRESS[family], Protocol.TCP, route.node_port, "eth0"))
+        assert kernel.hits < 300
+
+
+def test_a_route_is_compiled_within_its_budget_of_memory():
+    routes = [make.route(name=f"s{i}", backends=[make.backend(V4, n) for n in range(1, 11)]) for i in range(100)]
+    compiler, node = IptablesCompiler(V4), make.node()
+    size = sum(len(value) for route in routes for value in compiler.compile(route, node).values())
+    assert size / len(routes) < 2000  # 20 MB for 10,000 Services of 10 endpoints
+
+
+def test_fragments_depend_on_nothing_but_their_arguments():
+    route, node = make.route(backends=[make.backend(V4, 1)], node_port=30000), make.node()
+    assert IptablesCompiler(V4).compile(route, node) == IptablesCompiler(V4).compile(route, node)
+
+
+def test_keys_are_ranked_sets_before_rules_and_hooks_after_what_they_lead_to():
+    compiler = IptablesCompiler(V4)
+    keys = list(compiler.static(make.node(), make.routing(make.route())))
+    keys += list(compiler.compile(make.route(backends=[make.backend(V4, 1)], node_port=30000), make.node()))
+    for table in ("filter", "nat"):
+        hooks = [h.key for h in names.HOOKS if h.table == table]
+        assert [compiler.rank(key) for key in hooks] == sorted({compiler.rank(key) for key in hooks})
+        rules = [key for key in keys if isinstance(key, RuleKey) and key.table == table and key not in hooks]
+        assert max(map(compiler.rank, rules)) < min(map(compiler.rank, hooks))
+    sets = [key for key in keys if isinstance(key, SetKey)]
+    assert max(map(compiler.rank, sets)) < min(compiler.rank(key) for key in keys if isinstance(key, RuleKey))
+
+
+def test_the_offline_text_names_each_call():
+    routing = make.routing(make.route(backends=[make.backend(V4, 1)]))
+    text = IptablesCompiler(V4).render(plan.from_scratch(IptablesCompiler(V4), V4, routing, make.node()))
+    calls = [line for line in text.splitlines() if line.startswith("#")]
+    assert calls == ["# ipset restore", *["# iptables-restore --noflush"] * 3]
+    assert "-A KUBE-SVC-67NZLRHBNDSAWJRO -p tcp " in text
