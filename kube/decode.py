@@ -93,13 +93,29 @@ def decode(document: Document) -> tuple[Entry, ...]:
 
     Raises DecodeError if the document is no JSON, not an object, or does not say what it is.
     """
+    items = cut(document)
+    if items is None:
+        return (decode_item(document, None, None),)
+    kind, found = items
+    return tuple(decode_item(item, index, kind) for index, item in enumerate(found))
+
+
+def cut(document: Document) -> tuple[Kind | None, Iterator[Document]] | None:
+    """Return the items of a list and the kind that the list says they are (None: each says it), or None if the document is no list.
+
+    Raises DecodeError as `decode` does.
+    """
     version, name = _kind_of(document)
-    if (version, name) == ("v1", "List"):
-        return tuple(_entry(item, index, None) for index, item in enumerate(_items_of(document)))
-    listed = _LISTS.get((version, name))
-    if listed is not None:
-        return tuple(_entry(item, index, listed) for index, item in enumerate(_items_of(document)))
-    return (_entry(document, None, None),)
+    kind = _LISTS.get((version, name))
+    return None if kind is None and (version, name) != ("v1", "List") else (kind, _items_of(document))
+
+
+def decode_item(document: Document, item: int | None, kind: Kind | None) -> Entry:
+    """Return the entry of one object; `kind` is what the list around it says, as items of a typed list need not repeat it."""
+    try:
+        return Entry(item, decode_as(kind, document) if kind is not None else _decode_alone(document, item))
+    except DecodeError as error:
+        return Entry(item, error)
 
 
 def decode_as(kind: Kind, document: Document) -> KubeObject:
@@ -116,14 +132,6 @@ def decode_as(kind: Kind, document: Document) -> KubeObject:
     if namespace != meta.namespace:
         value = msgspec.structs.replace(value, metadata=msgspec.structs.replace(meta, namespace=namespace))
     return shared(value)
-
-
-def _entry(document: Document, item: int | None, kind: Kind | None) -> Entry:
-    """Decode one object; `kind` is what the list around it says, as items of a typed list need not repeat it."""
-    try:
-        return Entry(item, decode_as(kind, document) if kind is not None else _decode_alone(document, item))
-    except DecodeError as error:
-        return Entry(item, error)
 
 
 def _decode_alone(document: Document, item: int | None) -> KubeObject | Unread:
@@ -160,13 +168,12 @@ def _heading(document: Mapping[str, object]) -> dict[str, object]:
 
 
 def _items_of(document: Document) -> Iterator[Document]:
-    """Yield the items of a list; a null list is empty."""
+    """Return the items of a list, one after the other; a null list is empty."""
     try:
         if isinstance(document, bytes):
-            yield from (bytes(raw) for raw in _ITEMS.decode(_HEADER.decode(document).items) or ())
-            return
-        for item in msgspec.convert(document.get("items"), tuple[object, ...] | None) or ():
-            yield item if isinstance(item, dict) else msgspec.json.encode(None)
+            return (bytes(raw) for raw in _ITEMS.decode(_HEADER.decode(document).items) or ())
+        items = msgspec.convert(document.get("items"), tuple[object, ...] | None) or ()
+        return (item if isinstance(item, dict) else b"null" for item in items)
     except msgspec.ValidationError as error:
         raise DecodeError("", "items", _explain(error)[1]) from error
 

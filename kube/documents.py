@@ -1,7 +1,8 @@
 """The content of a manifest file → documents → what each object became, with the line it stands on.
 
 A file is cut into documents by text alone (a line that begins with `---` ends a YAML document wherever it stands), so that a syntax error
-costs one document and not those after it, and a document that did not change need not be read again. `read` is total: whatever the bytes
+costs one document and not those after it, and a document that did not change need not be read again; for the same reason a JSON list is
+cut into its items. `read` is total: whatever the bytes
 are, it returns objects and errors. JSON is decoded from its bytes, also inside a .yaml file; the rest goes through `yamltree`. Valid input
 pays nothing for line numbers: they are sought only for errors, in the YAML nodes, or by walking the JSON text along the field's path.
 `folder` reads files with it, the offline commands read their input with it.
@@ -14,8 +15,8 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
-from pointsman.kube.decode import DecodeError, Entry, Unread, decode
-from pointsman.kube.objects import KubeObject
+from pointsman.kube.decode import DecodeError, Entry, Unread, cut, decode, decode_item
+from pointsman.kube.objects import Kind, KubeObject
 from pointsman.kube.yamltree import Path, YamlError, compose, construct, line_of
 
 _SEPARATOR: Final = re.compile(rb"^---(?=[ \t\r\n]|\Z)", re.MULTILINE)
@@ -27,11 +28,16 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class Document(Struct, frozen=True):
-    """A piece of a file: the line on which it begins (from 1), its bytes, and whether it must be JSON."""
+    """A piece of a file: the line on which it begins (from 1), its bytes, whether it must be JSON.
+
+    `item` is its place in a list, if it was cut from one, and `listed` what that list says its items are.
+    """
 
     line: int
     content: bytes
     strict_json: bool = False
+    item: int | None = None
+    listed: Kind | None = None
 
 
 class Placed(Struct, frozen=True):
@@ -41,36 +47,38 @@ class Placed(Struct, frozen=True):
     outcome: KubeObject | DecodeError | Unread
 
 
-def split_yaml(content: bytes) -> tuple[Document, ...]:
+def split_yaml(content: bytes) -> Iterator[Document]:
     """Cut a YAML stream into its documents; those of nothing but blanks, comments and directives are left out."""
     content = content.removeprefix(_BOM)
-    found: list[Document] = []
     start, line = 0, 1
     for end in [match.start() for match in _SEPARATOR.finditer(content)] + [len(content)]:
         piece = content[start:end]
         body = piece[3:] if piece.startswith(b"---") else piece
         if not _EMPTY.fullmatch(body):
             # blanks in place of the dashes keep columns and lines as they are
-            found.append(Document(line, b"   " + body if len(body) < len(piece) and not body.startswith((b"\n", b"\r")) else body))
+            document = Document(line, b"   " + body if len(body) < len(piece) and not body.startswith((b"\n", b"\r")) else body)
+            yield from _cut(document) if body.lstrip().startswith(b"{") else (document,)
         line += piece.count(b"\n")
         start = end
-    return tuple(found)
 
 
-def split_json(content: bytes) -> tuple[Document, ...]:
+def split_json(content: bytes) -> Iterator[Document]:
     """Cut a file of JSON values, usually one, into documents; what cannot be cut is the last document."""
     content = content.removeprefix(_BOM)
     if not content.strip():
-        return ()
+        return
     try:
         msgspec.json.decode(content, type=msgspec.Raw)
-        return (Document(1, content, strict_json=True),)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return tuple(_json_stream(content))
+        yield from _json_stream(content)
+    else:
+        yield from _cut(Document(1, content, strict_json=True))
 
 
 def read(document: Document) -> tuple[Placed, ...]:
     """Return what became of each object of a document; a document that cannot be read is one error."""
+    if document.item is not None:
+        return _placed_json(document.content, (Entry(None, decode_item(document.content, document.item, document.listed).outcome),))
     if document.strict_json:
         return _read_json(document.content)
     if document.content.lstrip().startswith(b"{"):
@@ -87,6 +95,27 @@ def path_of(field: str) -> tuple[str | int, ...]:
     return tuple(name or (int(index) if _INDEX.fullmatch(index) else index) for name, index in steps)
 
 
+def _cut(document: Document) -> Iterator[Document]:
+    """Yield the items of a JSON list, or the document itself if it is none."""
+    content = document.content
+    try:
+        kind, items = cut(content) or (None, None)
+    except DecodeError:
+        items = None
+    if items is None:
+        yield document
+        return
+    position = max(content.find(b'"items"'), 0)
+    line = document.line + content.count(b"\n", 0, position)
+    for index, item in enumerate(items):
+        if isinstance(item, bytes):
+            start = content.find(item, position)
+            line += content.count(b"\n", position, start)
+            yield Document(line, item, strict_json=True, item=index, listed=kind)
+            line += item.count(b"\n")
+            position = start + len(item)
+
+
 def _json_stream(content: bytes) -> Iterator[Document]:
     """Yield one document after the other until one cannot be delimited; that one is yielded with all that follows."""
     try:
@@ -100,7 +129,7 @@ def _json_stream(content: bytes) -> Iterator[Document]:
             end = scanner.raw_decode(text, position)[1]
         except (ValueError, RecursionError):
             end = len(text)
-        yield Document(text.count("\n", 0, position) + 1, text[position:end].encode(), strict_json=True)
+        yield from _cut(Document(text.count("\n", 0, position) + 1, text[position:end].encode(), strict_json=True))
         position = _skip(text, end)
 
 
@@ -111,7 +140,7 @@ def _read_json(content: bytes) -> tuple[Placed, ...]:
         line, reason = _json_fault(content)
         if reason:
             return (Placed(line, DecodeError("", "", reason)),)
-        return (Placed(_JsonText(content).line(None, path_of(error.field)), error),)
+        return (Placed(_json_line(content, path_of(error.field)), error),)
 
 
 def _json_fault(content: bytes) -> tuple[int, str]:
@@ -128,10 +157,8 @@ def _json_fault(content: bytes) -> tuple[int, str]:
 
 
 def _placed_json(content: bytes, entries: tuple[Entry, ...]) -> tuple[Placed, ...]:
-    text = _JsonText(content)
     return tuple([
-        Placed(text.line(entry.item, path_of(entry.outcome.field)) if isinstance(entry.outcome, DecodeError) else 1, entry.outcome)
-        for entry in entries
+        Placed(_json_line(content, _within(entry)) if isinstance(entry.outcome, DecodeError) else 1, entry.outcome) for entry in entries
     ])
 
 
@@ -166,52 +193,37 @@ def _skip(text: str, position: int) -> int:
     return found.end() if found else position
 
 
-class _JsonText:
-    """Finds lines in valid JSON; made for each document, decoded and walked only if it is asked."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._text = ""
-        self._items: list[int] | None = None
-        self._scanner = json.JSONDecoder()
-
-    def line(self, item: int | None, path: Path) -> int:
-        """Return the line of the value at a path inside the document, or inside an item of its list; 1 if it is not found."""
-        try:
-            self._text = self._text or self._content.decode()
-            start = _skip(self._text, 0)
-            if item is not None:
-                if self._items is None:
-                    self._items = [position for _, position in self._members(self._find(start, ("items",)))]
-                start = self._items[item]
-            return self._text.count("\n", 0, self._find(start, path)) + 1
-        except (ValueError, IndexError, RecursionError):
-            return 1
-
-    def _find(self, position: int, path: Path) -> int:
-        """Return where the value at a path begins, or the innermost part of the path that exists."""
+def _json_line(content: bytes, path: Path) -> int:
+    """Return the line of the value at a path in valid JSON, or of the innermost part of the path that exists; 1 if it is not found."""
+    try:
+        text = content.decode()
+        position = _skip(text, 0)
         for step in path:
             # as decoding does, the last of several equal keys wins
-            following = [inner for key, inner in self._members(position) if key == step]
+            following = [inner for key, inner in _members(text, position) if key == step]
             if not following:
                 break
             position = following[-1]
-        return position
+        return text.count("\n", 0, position) + 1
+    except (ValueError, IndexError, RecursionError):
+        return 1
 
-    def _members(self, position: int) -> Iterator[tuple[str | int, int]]:
-        """Yield key and position of each member of the object or array that begins at a position; nothing for other values."""
-        opening = self._text[position]
-        if opening not in "{[":
-            return
-        position = _skip(self._text, position + 1)
-        count = 0
-        while self._text[position] not in "}]":
-            key: str | int = count
-            if opening == "{":
-                key, position = self._scanner.raw_decode(self._text, position)
-                position = _skip(self._text, _skip(self._text, position) + 1)
-            yield key, position
-            position = _skip(self._text, self._scanner.raw_decode(self._text, position)[1])
-            if self._text[position] == ",":
-                position = _skip(self._text, position + 1)
-            count += 1
+
+def _members(text: str, position: int) -> Iterator[tuple[str | int, int]]:
+    """Yield key and position of each member of the object or array that begins at a position; nothing for other values."""
+    opening = text[position]
+    if opening not in "{[":
+        return
+    scanner = json.JSONDecoder()
+    position = _skip(text, position + 1)
+    count = 0
+    while text[position] not in "}]":
+        key: str | int = count
+        if opening == "{":
+            key, position = scanner.raw_decode(text, position)
+            position = _skip(text, _skip(text, position) + 1)
+        yield key, position
+        position = _skip(text, scanner.raw_decode(text, position)[1])
+        if text[position] == ",":
+            position = _skip(text, position + 1)
+        count += 1

@@ -5,10 +5,10 @@ down. So each file carries, besides what it says now, the objects *kept* because
 all that are missing while a fault cannot say which object it is about. An empty file that held objects counts as half written.
 
 The same object in two files is used from the first file by name, whoever was there first, and reported with both places; when the winner
-goes, the next takes over. Documents of a file are remembered by a digest: only those that changed are decoded again.
+goes, the next takes over. Documents of a file, and items of a JSON list, are remembered by a digest: only changed ones are decoded again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -51,8 +51,9 @@ class ManifestFile(Struct, frozen=True, gc=False):
     def objects(self) -> dict[ObjectRef, tuple[int, KubeObject]]:
         """Return the file's objects with their lines; of an object given twice the first, kept ones last."""
         found: dict[ObjectRef, tuple[int, KubeObject]] = {}
-        for line, value in self.stated():
-            found.setdefault(ref_of(value), (line, value))
+        for unit in self.units:
+            for line, value in zip(unit.lines, unit.values, strict=True):
+                found.setdefault(ref_of(value), (unit.line + line - 1, value))
         for value in self.kept:
             found.setdefault(ref_of(value), (1, value))
         return found
@@ -61,29 +62,23 @@ class ManifestFile(Struct, frozen=True, gc=False):
         """Return how many objects are of kinds that are not read here."""
         return sum(unit.unread for unit in self.units)
 
-    def stated(self) -> Iterator[tuple[int, KubeObject]]:
-        """Yield what the file says now, with lines."""
-        for unit in self.units:
-            for line, value in zip(unit.lines, unit.values, strict=True):
-                yield unit.line + line - 1, value
-
 
 def parse_file(place: str, name: str, stamp: int, content: bytes, former: ManifestFile | None) -> ManifestFile:
     """Return what a file says; `place` is how problems name it, `former` what it said before."""
-    before = former.objects() if former else {}
-    if before and not content.strip():
+    if former is not None and not content.strip() and former.objects():
         return unreadable(place, name, stamp, "is empty, as if half written; to remove its objects remove the file", former)
-    documents = split_json(content) if name.endswith(".json") else split_yaml(content)
-    units = _units(documents, former)
+    units = _units(split_json(content) if name.endswith(".json") else split_yaml(content), former)
     stated = ManifestFile(name, stamp, units)
     now = stated.objects()
+    problems = _repeated(place, stated, now) if sum(len(unit.values) for unit in units) > len(now) else []
     faults = [(unit.line + fault.line - 1, fault) for unit in units for fault in unit.faults]
+    if not faults:
+        return ManifestFile(name, stamp, units, (), tuple(problems))
     broken = {fault.ref for _, fault in faults}
-    kept = tuple(value for ref, (_, value) in before.items() if ref not in now and (ref in broken or None in broken))
-    kept_refs = {ref_of(value) for value in kept}
-    problems = [_fault_problem(place, line, fault, kept_refs) for line, fault in faults]
-    problems += _repeated(place, stated, now)
-    return ManifestFile(name, stamp, units, kept, tuple(problems))
+    before = former.objects() if former else {}
+    kept = {ref: value for ref, (_, value) in before.items() if ref not in now and (ref in broken or None in broken)}
+    problems += [_fault_problem(place, line, fault, kept) for line, fault in faults]
+    return ManifestFile(name, stamp, units, tuple(kept.values()), tuple(problems))
 
 
 def unreadable(place: str, name: str, stamp: int, reason: str, former: ManifestFile | None) -> ManifestFile:
@@ -93,14 +88,13 @@ def unreadable(place: str, name: str, stamp: int, reason: str, former: ManifestF
     return ManifestFile(name, stamp, (), kept, (Problem(place, "", "", text),))
 
 
-def _units(documents: tuple[Document, ...], former: ManifestFile | None) -> tuple[Unit, ...]:
+def _units(documents: Iterable[Document], former: ManifestFile | None) -> tuple[Unit, ...]:
     """Read documents; those that the file held before are taken over."""
-    if len(documents) == 1:
-        return (_unit(documents[0], 0),)
     known = {unit.digest: unit for unit in former.units} if former else {}
     units: list[Unit] = []
     for document in documents:
-        digest = int.from_bytes(blake2b(document.content, digest_size=8).digest(), "big") | 1  # never 0, which says: not digested
+        kind = document.listed.value if document.listed else ""
+        digest = int.from_bytes(blake2b(document.content, digest_size=8, key=kind.encode()).digest(), "big")
         unit = known.get(digest)
         if unit is None:
             unit = _unit(document, digest)
@@ -127,7 +121,7 @@ def _unit(document: Document, digest: int) -> Unit:
     return Unit(document.line, digest, tuple(values), tuple(lines), tuple(faults), unread)
 
 
-def _fault_problem(place: str, line: int, fault: Fault, kept: set[ObjectRef]) -> Problem:
+def _fault_problem(place: str, line: int, fault: Fault, kept: Collection[ObjectRef]) -> Problem:
     text = fault.reason
     if fault.ref in kept:
         text += "; its last good state stays"
@@ -139,11 +133,14 @@ def _fault_problem(place: str, line: int, fault: Fault, kept: set[ObjectRef]) ->
 def _repeated(place: str, file: ManifestFile, used: dict[ObjectRef, tuple[int, KubeObject]]) -> list[Problem]:
     """Return a problem for each object that stands in the file more than once."""
     found: list[Problem] = []
-    for line, value in file.stated():
-        ref = ref_of(value)
-        first, winner = used[ref]
-        if winner is not value:
-            found.append(Problem(f"{place}:{line}", str(ref), "", f"stands in this file already, on line {first}; the first one is used"))
+    for unit in file.units:
+        for line, value in zip(unit.lines, unit.values, strict=True):
+            ref = ref_of(value)
+            first, winner = used[ref]
+            if winner is value:
+                continue
+            text = f"stands in this file already, on line {first}; the first one is used"
+            found.append(Problem(f"{place}:{unit.line + line - 1}", str(ref), "", text))
     return found
 
 

@@ -80,7 +80,7 @@ def compose(text: str) -> Node | None:
         last = text.count("\n") + (0 if text.endswith("\n") else 1)  # the parser may stop beyond the end
         raise YamlError(min(mark.line + 1, last) if mark else 1, reason) from error
     except ReaderError as error:
-        raise YamlError(text.count("\n", 0, error.position) + 1, f"character {error.character!r} is not allowed: {error.reason}") from error
+        raise YamlError(text.count("\n", 0, error.position) + 1, f"character {_code(error.character)}: {error.reason}") from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise YamlError(1, " ".join(str(error).split())) from error
     return None if isinstance(node, ScalarNode) and node.tag == _PLAIN and node.value == "" else node
@@ -126,6 +126,11 @@ def _integer(digits: str) -> int:
     if len(bare) > 1 and bare[0] == "0" and bare[1].isdigit():
         digits = digits.replace("0", "0o", 1)
     return int(digits, 0)
+
+
+def _code(character: object) -> str:
+    """Return a character as people look it up."""
+    return f"U+{character:04X}" if isinstance(character, int) else repr(character)
 
 
 def _line(node: Node) -> int:

@@ -1,18 +1,20 @@
 """Files' content: documents, what they hold, and lines."""
 
 import random
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointsman.kube.decode import DecodeError, Unread
 from pointsman.kube.documents import Document, path_of, read, split_json, split_yaml
+from pointsman.kube.objects import Kind
 
 SERVICE = b"apiVersion: v1\nkind: Service\nmetadata:\n  name: %s\nspec:\n  ports:\n  - port: %s\n"
 JSON_SERVICE = b'{"apiVersion": "v1", "kind": "Service",\n "metadata": {"name": "%s"},\n "spec": {"ports": [\n  {"port": %s}]}}\n'
 
 
-def findings(documents: tuple[Document, ...]) -> list[tuple[int, str]]:
+def findings(documents: Iterable[Document]) -> list[tuple[int, str]]:
     """Return line in the file and what was found, in short."""
     found = []
     for document in documents:
@@ -36,7 +38,19 @@ def test_a_yaml_stream_is_cut_at_its_separators() -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"# comment", b"---\n---\n", b"\xef\xbb\xbf", b"...\n", b"---"])
 def test_blanks_are_no_documents(content: bytes) -> None:
-    assert split_yaml(content) == ()
+    assert not list(split_yaml(content))
+
+
+def test_an_empty_json_file_holds_nothing() -> None:
+    assert not [*split_json(b""), *split_json(b" \n"), *split_json(b'{"apiVersion": "v1", "kind": "List", "items": []}')]
+
+
+def test_a_json_list_is_cut_into_its_items() -> None:
+    content = b'{"apiVersion": "v1", "kind": "NodeList",\n "items": [\n {"metadata":\n  {"name": "a"}}, null,\n\n {"metadata": {}}]}'
+    documents = list(split_json(content))
+    assert [(each.line, each.item) for each in documents] == [(3, 0), (4, 1), (6, 2)]
+    assert {each.listed for each in documents} == {Kind.NODE}
+    assert findings(split_json(content)) == [(3, "a"), (4, "Node: expected object, got nothing"), (6, "Node: metadata.name: missing")]
 
 
 def test_line_numbers_count_in_the_file() -> None:
@@ -64,7 +78,7 @@ def test_items_of_lists_have_their_own_lines() -> None:
 def test_json_lines_are_found_in_the_text() -> None:
     items = JSON_SERVICE % (b"a", b"80") + b",\n" + JSON_SERVICE % (b"b", b'"x"')
     content = b'{"apiVersion": "v1", "kind": "List", "items": [\n' + items + b"]}"
-    wanted = [(1, "a"), (10, "Service default/b: spec.ports[0].port: expected int, got str")]
+    wanted = [(2, "a"), (10, "Service default/b: spec.ports[0].port: expected int, got str")]
     assert findings(split_json(content)) == wanted
     assert findings(split_yaml(content)) == wanted
 
