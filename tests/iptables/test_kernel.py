@@ -1,6 +1,7 @@
 """Observe, apply and clean up in a real kernel: both variants, both families."""
 
 import asyncio
+from contextlib import closing
 
 import pytest
 from fakes import routes as make
@@ -8,8 +9,10 @@ from fakes.scratch import desired, difference, shell
 from pointsman.dataplane.contract import ABSENT, Change, Plan
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables import names
-from pointsman.iptables.kernel import is_our_chain
+from pointsman.iptables.kernel import IptablesKernel, is_our_chain
 from pointsman.iptables.objects import RuleKey, SetKey
+from pointsman.iptables.variant import Variant
+from pointsman.iptables.writer import Writer
 from pointsman.routing.route import Family, Protocol
 
 pytestmark = pytest.mark.kernel
@@ -76,19 +79,16 @@ async def test_the_tools_are_named_when_they_are_missing(kernel, monkeypatch):
 
 async def test_a_table_that_iptables_cannot_show_is_named(scratch):
     """Pain 40: rules of another tool in our table are told of, not overwritten."""
-    from pointsman.iptables.kernel import IptablesKernel
-    from pointsman.iptables.variant import Variant
-    from pointsman.iptables.writer import Writer
-
     shell("iptables-nft -t nat -N KUBE-SVC-X")
     shell("nft 'add rule ip nat KUBE-SVC-X numgen random mod 3 vmap { 0 : accept }'")
-    with pytest.raises(KernelError, match="`nat' is incompatible") as caught:
-        await IptablesKernel(Family.IPV4, Variant.NFT, Writer()).observe()
+    with closing(IptablesKernel(Family.IPV4, Variant.NFT, Writer())) as kernel:
+        with pytest.raises(KernelError, match="`nat' is incompatible") as caught:
+            await kernel.observe()
     assert caught.value.kind is ErrorKind.UNSUPPORTED
 
 
 async def test_reading_many_rules_leaves_the_loop_free(kernel):
-    """20,000 rules are read while other tasks run at least every 50 ms on a busy machine."""
+    """While 20,000 rules are read, other tasks go on running all the time; 20 ms are the aim, the rest is a busy machine's."""
     lines = "".join(f"-A KUBE-SVC-BIG -p tcp -m tcp --dport {number + 1} -j ACCEPT\n" for number in range(20_000))
     tool = f"ip{'6' * (kernel.family is Family.IPV6)}tables-{kernel.variant.value}-restore"
     shell(f"{tool} --noflush", text=f"*nat\n:KUBE-SVC-BIG - [0:0]\n{lines}COMMIT\n")
@@ -104,7 +104,7 @@ async def test_reading_many_rules_leaves_the_loop_free(kernel):
     ticking.cancel()
     assert seen[RuleKey("nat", "KUBE-SVC-BIG")].count("\n") == 19_999
     gaps = sorted(later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False))
-    assert gaps[int(len(gaps) * 0.99)] < 0.05, gaps[-5:]
+    assert gaps[int(len(gaps) * 0.9)] < 0.02, gaps
 
 
 async def test_a_set_of_another_type_is_replaced_while_rules_use_it(kernel):
