@@ -9,9 +9,7 @@ import shutil
 from pathlib import Path
 
 import yaml
-from pointsman.kube.events import Batch, Problem, Replace
-from pointsman.kube.folder import parse_file
-from pointsman.kube.objects import KINDS, Kind, KubeObject
+from pointsman.kube.folder import Folder, parse_file
 from pointsman.routing.snapshot import EMPTY, Snapshot, advance
 
 SHOP = Path(__file__).with_name("shop")
@@ -36,16 +34,13 @@ def copy(folder: Path, place: Path) -> Path:
 
 def load(folder: Path) -> Snapshot:
     """Return what a folder says; raises ManifestError if anything in it is wrong."""
-    values: dict[Kind, list[KubeObject]] = {kind: [] for kind in Kind}
-    problems: list[Problem] = []
+    files = Folder(str(folder))
     for file in sorted(folder.glob("*.yaml")):
-        parsed = parse_file(str(file), file.name, 0, file.read_bytes(), None)
-        problems += parsed.problems
-        for _, value in parsed.stated():
-            values[KINDS[type(value)]].append(value)
-    if problems:
-        raise ManifestError("\n".join(map(str, problems)))
-    return advance(EMPTY, Batch(tuple(Replace(kind, tuple(found)) for kind, found in values.items())))[0]
+        files.put(parse_file(files.place(file.name), file.name, 0, file.read_bytes(), None))
+    batch = files.take_all()
+    if batch.problems:
+        raise ManifestError("\n".join(map(str, batch.problems)))
+    return advance(EMPTY, batch)[0]
 
 
 def without_endpoint(folder: Path, pod: str) -> tuple[Path, Path]:

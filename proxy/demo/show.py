@@ -79,10 +79,10 @@ class Screen:
             if case.family is Family.IPV4:
                 row = self._row(case, finding)
                 twin = self._findings.get(self._twin(case) or case)
-                table.add_row(row[0] if row[0] != former else "", *row[1:], _verdict(finding), _verdict(twin))
+                table.add_row(*map(Text, (row[0] if row[0] != former else "", *row[1:])), _verdict(finding), _verdict(twin))
                 former = row[0]
             elif finding is not None and finding.differences:
-                table.add_row(*self._row(case, finding), Text(), _verdict(finding))
+                table.add_row(*map(Text, self._row(case, finding)), Text(), _verdict(finding))
         return table
 
     def _row(self, case: Case, finding: Finding | None) -> Row:
