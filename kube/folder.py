@@ -8,7 +8,7 @@ The same object in two files is used from the first file by name, whoever was th
 goes, the next takes over. Documents of a file, and items of a JSON list, are remembered by a digest: only changed ones are decoded again.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from hashlib import blake2b
 
 from msgspec import Struct
@@ -61,6 +61,12 @@ class ManifestFile(Struct, frozen=True, gc=False):
     def unread(self) -> int:
         """Return how many objects are of kinds that are not read here."""
         return sum(unit.unread for unit in self.units)
+
+    def stated(self) -> Iterator[tuple[int, KubeObject]]:
+        """Yield what the file says now, with lines, an object given twice twice."""
+        for unit in self.units:
+            for line, value in zip(unit.lines, unit.values, strict=True):
+                yield unit.line + line - 1, value
 
 
 def parse_file(place: str, name: str, stamp: int, content: bytes, former: ManifestFile | None) -> ManifestFile:
@@ -133,14 +139,11 @@ def _fault_problem(place: str, line: int, fault: Fault, kept: Collection[ObjectR
 def _repeated(place: str, file: ManifestFile, used: dict[ObjectRef, tuple[int, KubeObject]]) -> list[Problem]:
     """Return a problem for each object that stands in the file more than once."""
     found: list[Problem] = []
-    for unit in file.units:
-        for line, value in zip(unit.lines, unit.values, strict=True):
-            ref = ref_of(value)
-            first, winner = used[ref]
-            if winner is value:
-                continue
-            text = f"stands in this file already, on line {first}; the first one is used"
-            found.append(Problem(f"{place}:{unit.line + line - 1}", str(ref), "", text))
+    for line, value in file.stated():
+        ref = ref_of(value)
+        first, winner = used[ref]
+        if winner is not value:
+            found.append(Problem(f"{place}:{line}", str(ref), "", f"stands in this file already, on line {first}; the first one is used"))
     return found
 
 
