@@ -3,15 +3,16 @@
 import fnmatch
 
 PURE = (
-    "kube.objects", "kube.events", "kube.decode", "kube.share",
+    "kube.objects", "kube.events", "kube.decode", "kube.share", "kube.documents", "kube.folder", "kube.yamltree",
     "routing", "routing.*",
     "dataplane", "dataplane.*",
-    "netlink.codec",
-    "iptables.objects", "iptables.names", "iptables.rule", "iptables.static", "iptables.service", "iptables.firewall",
-    "iptables.render", "iptables.parse", "iptables.compile",
+    "netlink.codec", "netlink.nftables",
+    "iptables.objects", "iptables.names", "iptables.rule", "iptables.dispatch", "iptables.static", "iptables.service", "iptables.firewall",
+    "iptables.compile", "iptables.render", "iptables.parse", "iptables.isolate", "iptables.removal", "iptables.failure",
+    "proxy.config", "proxy.facts", "proxy.report", "proxy.status", "proxy.demo.scene", "proxy.demo.lab_topology", "proxy.demo.lab_sctp",
 )  # fmt: skip
 IMPURE = {
-    "asyncio", "socket", "ssl", "subprocess", "threading", "time", "random", "os",
+    "asyncio", "socket", "ssl", "subprocess", "threading", "time", "random", "os", "pathlib",
     "concurrent", "multiprocessing", "secrets", "select", "selectors", "signal", "shutil", "tempfile",
     "aiohttp", "click", "pyroute2", "rich", "uvloop", "watchfiles",
 }  # fmt: skip
