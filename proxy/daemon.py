@@ -29,6 +29,7 @@ from pointsman.proxy import facts as facts_of
 from pointsman.proxy import health, node, socket
 from pointsman.proxy.config import Config, warnings
 from pointsman.proxy.facts import Facts, Host
+from pointsman.proxy.flags import NAMES
 from pointsman.proxy.journal import Journal, config_notices
 from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.modes import MODES, Engine, Loop, usable
@@ -67,7 +68,7 @@ class Agent:
         self.facts: Facts = facts_of.gather(parts.config, parts.host, {})
         self.change: RoutingChange | None = None
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
-        self._warnings = config_notices(warnings(parts.config))
+        self._warnings = config_notices(warnings(parts.config), NAMES)
 
     def receive(self, batch: Batch) -> None:
         """Take what a source delivers."""
@@ -164,7 +165,7 @@ async def prepare(config: Config) -> Parts:
     log.info("starting", extra={"mode": config.mode, "variant": engine.variant, "reason": engine.reason, "manifests": config.manifests})
     if len(families) < len(Family):
         log.warning("this kernel serves one IP family only", extra={"family": families[0].value})
-    _adjust_oom_score(config.oom_score_adj)
+    node.adjust_oom_score(config.oom_score_adj)
     settings = LoopSettings(
         min_sync_period=config.min_sync_period,
         drift_interval=config.drift_check_period,
@@ -181,6 +182,7 @@ def _tasks(agent: Agent, source: Source, serving: Coroutine[Any, Any, None]) -> 
         health.serve(address, agent.health, time.time),
         serving,
         *(loop.run() for loop in agent.parts.loops.values()),
+        agent.parts.engine.tend(agent.parts.loops, lambda: agent.facts.node),
     )
 
 
@@ -196,10 +198,3 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]])
 async def _follow_addresses(agent: Agent) -> None:
     async for addresses in node.watch_addresses(agent.host.addresses):
         agent.move(Host(agent.host.name, addresses, agent.host.tcp_be_liberal))
-
-
-def _adjust_oom_score(score: int) -> None:
-    try:
-        Path("/proc/self/oom_score_adj").write_text(f"{score}\n", encoding="ascii")
-    except OSError as error:
-        log.info("the memory-shortage score stays as it is", extra={"wanted": score, "error": error.strerror})

@@ -136,6 +136,9 @@ AGENT_FLAGS = (
 
 RUN_FLAGS = ROUTING_FLAGS + AGENT_FLAGS
 
+NAMES: Mapping[str, str] = {flag.field: "-v" if flag.short else f"--{flag.name}" for flag in RUN_FLAGS}
+"""What people call the fields of `Config` on the command line."""
+
 
 class FlagCommand(click.Command):
     """A command whose options are `Flag`s: it takes Go's grammar, and keeps what it cannot place instead of stopping at the first."""
@@ -165,7 +168,7 @@ def load(ctx: click.Context, values: Mapping[str, object], check: Callable[[Conf
     config, found = read(command.flags, given)
     broken = {problem.field for problem in found}
     found += tuple(problem for problem in check(config) if problem.field not in broken)
-    lines = [*ctx.meta["pointsman.problems"], *_strays(ctx.args), *told(command.flags, given, found)]
+    lines = [*ctx.meta["pointsman.problems"], *_strays(ctx.args), *told(given, found)]
     if lines:
         _refuse(ctx, lines)
     return config
@@ -187,13 +190,12 @@ def read(flags: Iterable[Flag], given: Values) -> tuple[Config, tuple[ConfigProb
     return structs.replace(Config(), **settings), tuple(problems)
 
 
-def told(flags: Iterable[Flag], given: Values, problems: Iterable[ConfigProblem]) -> list[str]:
+def told(given: Values, problems: Iterable[ConfigProblem]) -> list[str]:
     """Return problems in the words of the command line: `--flag=value: text`."""
-    names = {flag.field: "-v" if flag.short else f"--{flag.name}" for flag in flags}
     lines = []
     for problem in problems:
         texts = given.get(problem.field, ())
-        name = names.get(problem.field, problem.field)
+        name = NAMES.get(problem.field, problem.field)
         lines.append(f"{name}={','.join(texts)}: {problem.text}" if texts else f"{name}: {problem.text}")
     return lines
 

@@ -5,7 +5,7 @@ year is one line, and its mending is another. What is in the journal is also wha
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pointsman.kube.events import Problem
 from pointsman.proxy.config import ConfigProblem
@@ -44,9 +44,9 @@ class Journal:
                 log.info("no longer %s", notice.severity.value, extra=_notice(notice))
 
 
-def config_notices(warnings: Iterable[ConfigProblem]) -> tuple[Notice, ...]:
-    """Return warnings about the configuration as notices."""
-    return tuple(Notice("configuration", warning.field, warning.text, Severity.SUSPICIOUS) for warning in warnings)
+def config_notices(warnings: Iterable[ConfigProblem], names: Mapping[str, str]) -> tuple[Notice, ...]:
+    """Return warnings about the configuration as notices; `names` says what people call its fields."""
+    return tuple(Notice("configuration", names.get(one.field, one.field), one.text, Severity.SUSPICIOUS) for one in warnings)
 
 
 def _problem(problem: Problem) -> dict[str, object]:

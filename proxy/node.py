@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 from pointsman.dataplane.errors import KernelError
+from pointsman.iptables.sysctl import TCP_BE_LIBERAL, read_sysctl
 from pointsman.netlink import codec
 from pointsman.netlink.channel import Channel, EventsLostError
 from pointsman.proxy.facts import Host
@@ -32,7 +33,7 @@ SETTLE = 0.1
 RETRY = 1.0
 """Seconds until a list that could not be read is tried again."""
 
-LIBERAL = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
+OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 _GET_ADDRESS = 22  # RTM_GETADDR
 _GROUPS = (5, 9)  # RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR
@@ -41,17 +42,9 @@ _ADDRESS, _LOCAL = 1, 2  # IFA_ADDRESS (the peer's on point-to-point links), IFA
 _SCOPE_LINK = 253
 
 
-def sysctl(path: Path) -> int | None:
-    """Return a number from /proc/sys; None if this kernel does not have it, or does not have it yet (pain 41)."""
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
-
-
 async def read_host() -> Host:
     """Return what the kernel says now; raises KernelError."""
-    return Host(name=socket.gethostname(), addresses=await read_addresses(), tcp_be_liberal=bool(sysctl(LIBERAL)))
+    return Host(name=socket.gethostname(), addresses=await read_addresses(), tcp_be_liberal=bool(read_sysctl(TCP_BE_LIBERAL)))
 
 
 async def read_addresses() -> Addresses:
@@ -92,6 +85,14 @@ async def watch_addresses(
                 yield addresses
         finally:
             listening.cancel()
+
+
+def adjust_oom_score(score: int, path: Path = OOM_SCORE) -> None:
+    """Ask the kernel to spare this process when memory is short (CFG-18); where that is not permitted, say so and go on."""
+    try:
+        path.write_text(f"{score}\n", encoding="ascii")
+    except OSError as error:
+        log.info("the memory-shortage score stays as it is", extra={"wanted": score, "error": error.strerror})
 
 
 async def _settled(

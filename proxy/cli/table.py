@@ -27,7 +27,7 @@ NAMED = 3
 
 def show(report: ServicesReport, *, wide: bool, subject: str = "", console: Console | None = None) -> None:
     """Print the report; `subject` limits notices to one object."""
-    console = console or Console(highlight=False, soft_wrap=False, width=None if _terminal() else PIPE_WIDTH)
+    console = console or Console(markup=False, emoji=False, highlight=False, width=None if _terminal() else PIPE_WIDTH)
     console.print(Text(heading(report)))
     for family in report.families:
         console.print(Text(f"  {family_line(family)}", style="red" if family.pending_keys else ""))

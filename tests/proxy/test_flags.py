@@ -140,5 +140,5 @@ def test_read_keeps_defaults_of_what_cannot_be_read() -> None:
 
 
 def test_problems_are_told_in_the_words_of_the_command_line() -> None:
-    lines = told(RUN_FLAGS, {"mode": ("x",)}, [ConfigProblem("mode", "bad"), ConfigProblem("verbosity", "bad")])
+    lines = told({"mode": ("x",)}, [ConfigProblem("mode", "bad"), ConfigProblem("verbosity", "bad")])
     assert lines == ["--proxy-mode=x: bad", "-v: bad"]

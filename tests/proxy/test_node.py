@@ -8,7 +8,7 @@ import pytest
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.netlink import codec
 from pointsman.proxy import node
-from pointsman.proxy.node import Addresses, addresses_in, read_addresses, read_host, sysctl, watch_addresses
+from pointsman.proxy.node import Addresses, addresses_in, adjust_oom_score, read_addresses, read_host, watch_addresses
 from pointsman.routing.route import Family
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -32,15 +32,12 @@ def test_a_dump_is_read_into_sorted_addresses_of_each_family() -> None:
     assert addresses_in(answer) == {V4: ("10.0.0.1", "10.0.0.2"), V6: ("::1", "fd00::1")}
 
 
-def test_sysctl(tmp_path: Path) -> None:
-    (tmp_path / "one").write_text("1\n")
-    (tmp_path / "odd").write_text("many\n")
-    assert sysctl(tmp_path / "one") == 1
-    assert sysctl(tmp_path / "odd") is None
-
-
-def test_pain_41_an_absent_sysctl_is_no_error(tmp_path: Path) -> None:
-    assert sysctl(tmp_path / "absent") is None
+def test_cfg_18_the_memory_shortage_score_is_written_or_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    adjust_oom_score(-999, tmp_path / "score")
+    assert (tmp_path / "score").read_text() == "-999\n"
+    with caplog.at_level("INFO"):
+        adjust_oom_score(-999, tmp_path / "absent" / "score")
+    assert "stays as it is" in caplog.text
 
 
 async def test_the_running_kernel_is_read() -> None:
