@@ -160,7 +160,7 @@ def _self_serving(routes: list[ServiceRoute], family: Family, names: Mapping[str
     if not fitting:
         return None
     _, _, route, place = max(fitting, key=lambda one: one[:2])
-    return _case(route, route.frontends()[0], _pod(place, f"its pod {names[place.name]}", topology), topology)
+    return _case(route, route.frontends()[0], _pod(place, f"its pod {names[place.name].rpartition('-')[2]}", topology), topology)
 
 
 def _strays(routing: Routing, family: Family, sender: Sender) -> Iterator[Case]:

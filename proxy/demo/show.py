@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-PLAIN_WIDTH = 220
+PLAIN_WIDTH = 250
 """Columns where the output is no terminal."""
 
 _HEADINGS = ("SERVICE", "FRONTEND", "FROM", "BACKENDS AND THEIR SHARES", "SOURCE THEY SAW", "EXPECTED", "IPV4", "IPV6")

@@ -35,13 +35,9 @@ def test_every_cited_pain_is_retold(written, root, judge):
 
 
 def test_every_link_in_the_documents_leads_somewhere(written, root, judge):
-    offences = []
-    for path in written:
-        if path.suffix == ".md":
-            for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text()):
-                if not (path.parent / target).exists():
-                    offences.append(f"{path.relative_to(root)}: {target}")
-    judge(offences, "mend the link")
+    documents = [path for path in written if path.suffix == ".md"]
+    links = ((path, target) for path in documents for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text()))
+    judge([f"{path.relative_to(root)}: {target}" for path, target in links if not (path.parent / target).exists()], "mend the link")
 
 
 def test_the_reading_of_documents_sees_ranges():
