@@ -65,8 +65,7 @@ class Screen:
 
     def removal(self, measured: Removal) -> None:
         """Show the removal of an endpoint."""
-        times = {family: "it goes on" if value is None else f"{value:.0f} ms" for family, value in measured.milliseconds.items()}
-        after = ", ".join(f"{text} ({family})" for family, text in times.items())
+        after = ", ".join(f"{_delay(value)} ({family})" for family, value in measured.milliseconds.items())
         self.say(f"  last new connection to {measured.pod} after the change: {after}")
         kept = f"{measured.streams} established connections, {measured.streams_to_pod} of them to {measured.pod}"
         self.say(f"  {kept}: {measured.exchanges} exchanges went through, {measured.broken} connections broke")
@@ -153,6 +152,12 @@ def document(mode: str, variant: str, findings: Sequence[Finding], measured: Rem
     passed = not any(one.differences for one in findings) and (measured is None or measured.passed)
     whole = {"mode": mode, "variant": variant, "passed": passed, "cases": rows, "removal": measured}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2)
+
+
+def _delay(milliseconds: float | None) -> str:
+    if milliseconds is None:
+        return "it goes on"
+    return "under 1 ms" if milliseconds < 1 else f"{milliseconds:.0f} ms"
 
 
 def _question(case: Case) -> tuple[str, ...]:
