@@ -217,7 +217,7 @@ def _set_deletions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
         if not isinstance(key, SetKey) or not _is_deletion(change):
             continue
         if not key.element:
-            lines += [(f"flush {key.name}", key), (f"destroy {key.name}", key)]
+            lines.append((f"destroy {key.name}", key))  # fails as a whole while rules of the other variant still use the set
         elif key.name not in gone:
             lines.append((f"del {key.name} {key.element} -exist", key))
     return lines

@@ -15,19 +15,19 @@ RANGES = {V4: ("203.0.113.0/24", "10.244.0.0/24", "0.0.0.0/0"), V6: ("2001:db8::
 
 
 def pod(family, number):
-    return f"10.244.0.{number}" if family is V4 else f"fd00:244::{number:x}"
+    return f"10.244.{number >> 8}.{number & 255}" if family is V4 else f"fd00:244::{number:x}"
 
 
 def vip(family, kind, number):
     """Return an address for a frontend of the number-th Service; kind 96 is the Service range."""
-    return f"10.{kind}.0.{number}" if family is V4 else f"fd00:{kind}::{number:x}"
+    return f"10.{kind}.{number >> 8}.{number & 255}" if family is V4 else f"fd00:{kind}::{number:x}"
 
 
 def backend(family, number, local=False, port=8080):
     return Backend(pod(family, number), port, local, local)
 
 
-def route(family=V4, *, name="web", protocol=Protocol("TCP"), backends=(), **changes):
+def route(family=V4, *, name="web", protocol=Protocol.TCP, backends=(), **changes):
     """Return a route whose backends are what `routing` would make of the policies: all are ready."""
     port_name = ServicePortName("shop", name, "http", protocol)
     made = ServiceRoute(port_name, family, changes.pop("cluster_ip", vip(family, 96, 58)), changes.pop("port", 80), **changes)

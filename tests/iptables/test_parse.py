@@ -137,16 +137,17 @@ def every_shape(family):
     """Return routes that together bring about every kind of rule."""
     several = [make.backend(family, n, local=n < 3) for n in range(1, 8)]
     remote = [make.backend(family, n) for n in (9, 10)]
-    outside = {"external_ips": (make.vip(family, 97, 1),), "load_balancer_ips": (make.vip(family, 98, 1),), "node_port": 30001}
+    ranges, vips = make.RANGES[family], {"external_ips": (make.vip(family, 97, 1),), "load_balancer_ips": (make.vip(family, 98, 1),)}
+    near = {"external_local": True, "internal_local": True, **vips}
     protocols = [make.route(family, name=f"p{i}", protocol=p, backends=several, port=53) for i, p in enumerate(Protocol)]
     return [
         *protocols,
         make.route(family, name="sticky", backends=several, affinity_seconds=10800, port=81, node_port=65535),
-        make.route(family, name="all", backends=several, port=82, source_ranges=make.RANGES[family], vip_is_source=True, **outside),
-        make.route(family, name="local", backends=several, port=83, external_local=True, internal_local=True, **outside | {"node_port": 1}),
-        make.route(family, name="remote", backends=remote, port=84, external_local=True, internal_local=True, **outside | {"node_port": 63}),
-        make.route(family, name="none", port=85, **outside | {"node_port": 64}),
-        make.route(family, name="refused", port=86, source_ranges=make.RANGES[family][:2], vip_is_source=True, **outside | {"node_port": 0}),
+        make.route(family, name="all", backends=several, port=82, source_ranges=ranges, vip_is_source=True, node_port=30001, **vips),
+        make.route(family, name="local", backends=several, port=83, node_port=1, **near),
+        make.route(family, name="remote", backends=remote, port=84, node_port=63, **near),
+        make.route(family, name="none", port=85, node_port=64, **vips),
+        make.route(family, name="refused", port=86, source_ranges=ranges[:2], vip_is_source=True, **vips),
         make.route(family, name="zero", backends=several, port=87, cluster_ip=make.vip(family, 96, 256) if family is V6 else "10.96.1.0"),
     ]
 
