@@ -19,20 +19,21 @@ from pointsman.routing.route import Family
 async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)) -> tuple[str, ...]:
     """Remove everything of ours in both families and the given variants; return what was (or would be) removed, in words.
 
-    Tools that are not installed are passed over. Everything is tried; then a KernelError tells what could not be removed.
+    Tools that are not installed are passed over. Sets are common to the variants, so they go only when all variants are cleaned up.
+    Everything is tried; then a KernelError tells what could not be removed.
     """
     writer = Writer()
     removed: list[str] = []
     errors: list[KernelError] = []
     kernels = [kernel for variant in variants for family in Family if await _usable(kernel := IptablesKernel(family, variant, writer))]
-    for part in (RuleKey, SetKey):
+    for part in (RuleKey, SetKey) if set(variants) == set(Variant) else (RuleKey,):
         for kernel in kernels:
             try:
                 removed += await kernel.remove(part, dry_run=dry_run)
             except KernelError as error:
                 errors.append(error)
     if errors:
-        done = f"; removed before that: {', '.join(removed)}" if removed else ""
+        done = f"; of {len(set(removed))} others all were removed" if removed else ""
         raise KernelError(errors[0].kind, "; ".join(dict.fromkeys(map(str, errors))) + done, "cleanup")
     return tuple(dict.fromkeys(removed))
 

@@ -6,8 +6,12 @@ import pytest
 from fakes import routes as make
 from fakes.scratch import desired, difference
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables import application
+from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.objects import RuleKey, SetKey
-from pointsman.iptables.variant import Variant
+from pointsman.iptables.run import run
+from pointsman.iptables.variant import Tools, Variant
+from pointsman.iptables.writer import Writer
 from pointsman.routing.route import Family
 
 pytestmark = pytest.mark.kernel
@@ -30,7 +34,10 @@ REFUSED = {
 
 
 def web(family, count=4):
-    routes = [make.route(family, name=f"web{n}", cluster_ip=make.vip(family, 96, n + 1), backends=[make.backend(family, n + 1)]) for n in range(count)]
+    routes = [
+        make.route(family, name=f"web{number}", cluster_ip=make.vip(family, 96, number), backends=[make.backend(family, number)])
+        for number in range(1, count + 1)
+    ]
     return desired(family, make.routing(*routes), make.node(family))
 
 
@@ -92,11 +99,6 @@ async def test_a_set_that_cannot_be_made_takes_its_rules_along(kernel):
 
 async def test_without_permission_nothing_is_searched(scratch, variant, monkeypatch):
     """The failure of the whole tool is raised, at the first step, and says what to do."""
-    from pointsman.iptables import application
-    from pointsman.iptables.kernel import IptablesKernel
-    from pointsman.iptables.run import run
-    from pointsman.iptables.writer import Writer
-
     calls = []
 
     async def as_nobody(command, text="", **limits):
@@ -114,12 +116,8 @@ async def test_without_permission_nothing_is_searched(scratch, variant, monkeypa
 
 async def test_the_lock_fails_the_whole_plan_only_if_nothing_was_written(scratch, monkeypatch):
     """A set was written before the lock was asked for: then the rules have failed, and the set has not."""
-    from pointsman.iptables import variant
-    from pointsman.iptables.kernel import IptablesKernel
-    from pointsman.iptables.writer import Writer
-
     kernel = IptablesKernel(Family.IPV4, Variant.LEGACY, Writer())
-    monkeypatch.setattr(variant.Tools, "restore_command", lambda self, *extra: (self.restore, "--noflush", "-w", "1", *extra))
+    monkeypatch.setattr(Tools, "restore_command", lambda self, *extra: (self.restore, "--noflush", "-w", "1", *extra))
     wanted = {SetKey("POINTSMAN-X"): "hash:ip family inet maxelem 16", BAD: "-j ACCEPT"}
     with scratch.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

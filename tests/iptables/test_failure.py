@@ -34,9 +34,9 @@ SAID = [
     (4, f"{NFT}\nline 6: RULE_APPEND failed (Too many links): rule in chain OUTPUT\n", ErrorKind.INVALID, {"lines": (6,)}),
     (4, f"{NFT}Could not fetch rule set generation id: Permission denied (you must be root)\n", ErrorKind.DENIED, {}),
     (4, "Fatal: can't open lock file /run/xtables.lock: Permission denied\n", ErrorKind.DENIED, {}),
-    (4, "Can't lock /run/xtables.lock: Resource temporarily unavailable\nAnother app is currently holding the xtables lock. "
-        "Stopped waiting after 5s.\n", ErrorKind.BUSY, {}),
-    (2, f"{LEGACY}iptables-restore: unable to initialize table 'nat'\nError occurred at line: 1{HINT}", ErrorKind.UNSUPPORTED, {"lines": (1,)}),
+    (4, "Can't lock x: Resource temporarily unavailable\nAnother app is currently holding the xtables lock.\n", ErrorKind.BUSY, {}),
+    (2, f"{LEGACY}iptables-restore: unable to initialize table 'nat'\nError occurred at line: 1{HINT}", ErrorKind.UNSUPPORTED,
+     {"lines": (1,)}),
     (1, "iptables-restore: COMMIT expected at line 3\n", ErrorKind.INVALID, {}),
     (1, "ipset v7.17: Error in line 3: Hash is full, cannot add more elements\n", ErrorKind.TOO_BIG, {"lines": (3,)}),
     (1, "ipset v7.17: Error in line 1: Set cannot be destroyed: it is in use by a kernel component\n", ErrorKind.BUSY, {"lines": (1,)}),

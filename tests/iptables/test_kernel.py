@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import closing
+from itertools import pairwise
 
 import pytest
 from fakes import routes as make
@@ -81,9 +82,9 @@ async def test_a_table_that_iptables_cannot_show_is_named(scratch):
     """Pain 40: rules of another tool in our table are told of, not overwritten."""
     shell("iptables-nft -t nat -N KUBE-SVC-X")
     shell("nft 'add rule ip nat KUBE-SVC-X numgen random mod 3 vmap { 0 : accept }'")
-    with closing(IptablesKernel(Family.IPV4, Variant.NFT, Writer())) as kernel:
-        with pytest.raises(KernelError, match="`nat' is incompatible") as caught:
-            await kernel.observe()
+    kernel = IptablesKernel(Family.IPV4, Variant.NFT, Writer())
+    with closing(kernel), pytest.raises(KernelError, match="`nat' is incompatible") as caught:
+        await kernel.observe()
     assert caught.value.kind is ErrorKind.UNSUPPORTED
 
 
@@ -103,7 +104,7 @@ async def test_reading_many_rules_leaves_the_loop_free(kernel):
     seen = await kernel.observe()
     ticking.cancel()
     assert seen[RuleKey("nat", "KUBE-SVC-BIG")].count("\n") == 19_999
-    gaps = sorted(later - earlier for earlier, later in zip(ticks, ticks[1:], strict=False))
+    gaps = sorted(later - earlier for earlier, later in pairwise(ticks))
     assert gaps[int(len(gaps) * 0.9)] < 0.02, gaps
 
 

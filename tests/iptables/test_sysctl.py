@@ -15,7 +15,7 @@ def test_absent_or_odd_settings_have_no_value(tmp_path, monkeypatch):
 
 
 def test_an_absent_setting_cannot_be_written_and_is_named():
-    with pytest.raises(KernelError, match="sysctl net.no.such: this kernel has no such setting") as caught:
+    with pytest.raises(KernelError, match=r"sysctl net\.no\.such: this kernel has no such setting") as caught:
         sysctl.write_sysctl("net/no/such", 1)
     assert caught.value.kind in {ErrorKind.MISSING, ErrorKind.DENIED}
 

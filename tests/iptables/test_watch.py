@@ -61,7 +61,8 @@ def tool(kernel):
 
 
 async def prepared(kernel):
-    wanted = desired(kernel.family, make.routing(make.route(kernel.family, backends=[make.backend(kernel.family, 1)])), make.node(kernel.family))
+    family = kernel.family
+    wanted = desired(family, make.routing(make.route(family, backends=[make.backend(family, 1)])), make.node(family))
     await kernel.apply(difference(kernel.family, wanted, await kernel.observe()))
     return wanted
 
@@ -127,8 +128,9 @@ async def test_other_programs_own_tables_and_chains_wake_nobody(scratch, family)
     kernel = IptablesKernel(family, Variant.NFT, Writer())
     await prepared(kernel)
     async with watching(kernel) as found:
-        shell("nft add table inet firewalld; nft add chain inet firewalld x; nft add rule inet firewalld x accept; nft delete table inet firewalld")
-        shell(f"{tool(kernel)} -t nat -N CNI-X; {tool(kernel)} -t nat -A CNI-X -j ACCEPT; {tool(kernel)} -t nat -I PREROUTING -j CNI-X")
+        shell("nft add table inet wall; nft add chain inet wall x; nft add rule inet wall x accept; nft delete table inet wall")
+        nat = f"{tool(kernel)} -t nat"
+        shell(f"{nat} -N CNI-X; {nat} -A CNI-X -j ACCEPT; {nat} -I PREROUTING -j CNI-X")
         await nothing(found, 0.5)
     kernel.close()
 

@@ -37,10 +37,14 @@ async def test_watches_are_told_what_was_written_even_if_it_failed():
     writer, diary = Writer(), Diary()
     writer.attach(diary)
     writer.attach(diary)
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail():
         async with writer.turn() as turn:
             turn.commits.append((Family.IPV4, "nat"))
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     writer.detach(diary)
     writer.detach(diary)
     async with writer.turn():

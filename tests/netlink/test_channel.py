@@ -2,10 +2,9 @@
 
 import asyncio
 import errno
-import subprocess
 
 import pytest
-from fakes.scratch import namespace
+from fakes.scratch import namespace, shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.netlink import codec, nftables
 from pointsman.netlink.channel import Channel, EventsLostError, kernel_error
@@ -27,7 +26,7 @@ def body(*parts):
 async def test_a_request_is_answered(scratch):
     with Channel(nftables.PROTOCOL) as channel:
         (first,) = await channel.request(nftables.GET_GENERATION, nftables.REQUEST_BODY, "generation")
-        subprocess.run(["nft", "add table ip x"], check=True)
+        shell("nft add table ip x")
         (second,) = await channel.request(nftables.GET_GENERATION, nftables.REQUEST_BODY, "generation")
         assert nftables.generation(second).number == nftables.generation(first).number + 1
         assert len(await channel.request(GET_TABLE, body(), "tables", flags=codec.DUMP)) == 1
@@ -43,14 +42,14 @@ async def test_an_error_has_a_kind_and_names_what_was_asked(scratch):
 @pytest.mark.kernel
 async def test_events_come_to_members_only(scratch):
     with Channel(nftables.PROTOCOL) as channel:
-        subprocess.run(["nft", "add table ip before"], check=True)
+        shell("nft add table ip before")
         channel.join(nftables.GROUP)
-        subprocess.run(["nft", "add table ip x"], check=True)
+        shell("nft add table ip x")
         touch, generation = [event for _ in range(2) for event in nftables.events(await channel.receive())]
         assert touch == nftables.Touch(2, nftables.What.TABLE, False, "x", "")
         assert generation.process == "nft"
         channel.leave(nftables.GROUP)
-        subprocess.run(["nft", "add table ip after"], check=True)
+        shell("nft add table ip after")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await channel.receive()
@@ -61,10 +60,14 @@ async def test_lost_events_are_told_once(scratch):
     with Channel(nftables.PROTOCOL, receive_buffer=2048) as channel:
         channel.join(nftables.GROUP)
         rules = "".join(f"add chain ip x c{number}\n" for number in range(2000))
-        subprocess.run(["nft", "-f", "-"], input=f"add table ip x\n{rules}", text=True, check=True)
-        with pytest.raises(EventsLostError):
+        shell("nft -f -", text=f"add table ip x\n{rules}")
+
+        async def read():
             while True:
                 await channel.receive()
+
+        with pytest.raises(EventsLostError):
+            await read()
 
 
 @pytest.mark.kernel

@@ -30,10 +30,9 @@ def test_random_bytes_give_a_result_or_malformed(raw):
     for decode in (codec.messages, codec.attributes):
         try:
             found = list(decode(raw))
-        except codec.MalformedError as error:
-            assert str(error)
-        else:
-            assert len(found) <= len(raw) // 4 + 1
+        except codec.MalformedError:
+            continue
+        assert len(found) <= len(raw) // 4 + 1
 
 
 @given(st.lists(PARTS, min_size=1, max_size=4), st.data())
