@@ -92,6 +92,7 @@ class LegacyWatch:
         kind, self._level = _LEVELS[family]
         self._socket = socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._seen: dict[str, bytes] = {}
+        self._writing = False
 
     async def start(self) -> None:
         """See `Watch`."""
@@ -101,9 +102,11 @@ class LegacyWatch:
     async def before_write(self) -> None:
         """Report what others did since the last look, for after the write it could not be told any more."""
         self._compare()
+        self._writing = True
 
     async def after_write(self, commits: Sequence[Commit]) -> None:
         """Take the result of our write as the new state of the tables that we wrote."""
+        self._writing = False
         if self._seen:
             written = {table for family, table in commits if family is self._family}
             self._seen.update({table: fingerprint for table, fingerprint in self._look().items() if table in written})
@@ -131,7 +134,7 @@ class LegacyWatch:
         return {table: table_fingerprint(self._socket, self._level, table) for table in TABLES}
 
     def _compare(self) -> None:
-        if not self._seen:
+        if not self._seen or self._writing:
             return
         now = self._look()
         changed = [table for table in TABLES if now[table] != self._seen[table]]

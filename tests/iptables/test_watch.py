@@ -98,6 +98,21 @@ async def test_our_own_writes_are_not_foreign(kernel):
 
 
 @pytest.mark.kernel
+async def test_a_long_write_of_ours_is_not_foreign(scratch, family, variant):
+    """A poll, or an event, may come between two tables of one turn."""
+    writer = Writer()
+    kernel = IptablesKernel(family, variant, writer)
+    await kernel.observe()
+    async with closed_after(kernel), watching(kernel) as found:
+        async with writer.turn() as turn:
+            for table in ("filter", "nat"):
+                shell(f"{tool(kernel)} -t {table} -N KUBE-SVC-X")
+                turn.commits.append((family, table))
+                await asyncio.sleep(0.6)
+        await nothing(found)
+
+
+@pytest.mark.kernel
 async def test_the_other_familys_writes_are_not_foreign(scratch, variant):
     writer = Writer()
     kernels = [IptablesKernel(family, variant, writer) for family in Family]
