@@ -1,11 +1,16 @@
 """Buckets: every address and port finds exactly one leaf."""
 
+import socket
+
+import pytest
+from fakes import routes as make
+from fakes.scratch import desired, difference, shell
 from hypothesis import given
 from hypothesis import strategies as st
 from pointsman.iptables import dispatch, names
 from pointsman.iptables.names import Role
 from pointsman.iptables.objects import RuleKey
-from pointsman.routing.route import Family, Protocol
+from pointsman.routing.route import Backend, Family, Protocol
 
 V4, V6 = Family.IPV4, Family.IPV6
 
@@ -52,3 +57,21 @@ def test_a_node_port_lies_in_its_block(port, protocol):
 def test_all_addresses_share_few_jumps():
     jumps = {jump for i in range(2000) for jump in dispatch.by_address("nat", names.DESTINATIONS, V4, f"10.96.{i // 250}.{i % 256}")[1]}
     assert len(jumps) == 16 + 256
+
+
+@pytest.mark.kernel
+async def test_real_connections_find_their_leaf_by_mask(kernel, family):
+    """Both ends of the byte and of the nibbles; another port of a known address is refused (SEM-27)."""
+    node_address, numbers = make.NODE_ADDRESS[family], (0, 1, 0x0F, 0x10, 0x3A, 0xA3, 0xFF, 0x13A)
+    shell(f"ip address add {node_address} dev lo")
+    shell("ip link add east type veth peer name west; ip link set east up; ip link set west up")  # a way out: REJECT is mute on lo
+    shell(f"ip route add {make.SERVICE_RANGE[family]} dev east src {node_address}")
+    with socket.create_server((node_address, 0), family=socket.AF_INET if family is V4 else socket.AF_INET6) as server:
+        backend = Backend(node_address, server.getsockname()[1], True, True)
+        routes = [make.route(family, name=f"s{n}", backends=[backend], cluster_ip=make.vip(family, 96, n)) for n in numbers]
+        wanted = desired(family, make.routing(*routes, cidrs=False), make.node(family, detector=None))
+        assert not (await kernel.apply(difference(family, wanted, await kernel.observe()))).failed
+        for number in numbers:
+            socket.create_connection((make.vip(family, 96, number), 80), timeout=5).close()
+        with pytest.raises(ConnectionRefusedError):  # once: the kernel answers an address once a second
+            socket.create_connection((make.vip(family, 96, numbers[0]), 81), timeout=5)

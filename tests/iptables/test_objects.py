@@ -1,0 +1,26 @@
+"""Keys are compared by value and sorted: what is written comes out the same each time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from pointsman.iptables.objects import RuleKey, SetKey
+
+WORDS = st.sampled_from(["nat", "filter", "KUBE-DST", "-j X", ""])
+
+
+@given(WORDS, WORDS, WORDS)
+def test_equal_keys_are_one_key(table, chain, rule):
+    assert {RuleKey(table, chain, rule), RuleKey(table, chain, rule)} == {RuleKey(table, chain, rule)}
+    assert RuleKey(table, chain) == RuleKey(table, chain, "")
+    assert SetKey(table) == SetKey(table, "")
+
+
+@given(WORDS, WORDS)
+def test_a_set_is_never_taken_for_a_chain(name, element):
+    assert SetKey(name, element) != RuleKey(name, element)
+    assert len({SetKey(name, element): 1, RuleKey(name, element): 2}) == 2
+
+
+@given(st.lists(st.builds(RuleKey, WORDS, WORDS, WORDS)))
+def test_a_chain_comes_before_its_rules(keys):
+    placed = sorted(set(keys))
+    assert placed == sorted(placed, key=lambda key: (key.table, key.chain, key.rule))
