@@ -12,6 +12,7 @@ the way out, also after an error or an interrupt; `leftovers` then says what cou
 
 import asyncio
 import os
+import socket
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -21,7 +22,7 @@ from pointsman.proxy.demo.lab_probe import Ending, Result, Station
 from pointsman.proxy.demo.lab_servers import Servers
 from pointsman.proxy.demo.lab_stream import Stream
 from pointsman.proxy.demo.lab_topology import UNDERLAY, Place, PlaceKind, Topology
-from pointsman.routing.route import Protocol
+from pointsman.routing.route import Family, Protocol
 
 POD_PORT = 8080
 """The port on which every pod answers, over each protocol, from the start."""
@@ -88,6 +89,11 @@ class Laboratory:
     def configure(self, place: str, text: str) -> None:
         """Run `ip -batch` text at a place, such as `addr add 203.0.113.5/32 dev lo`. Raises LabError."""
         self._namespaces.batch(place, text)
+
+    def socket(self, place: str, family: Family, kind: int) -> socket.socket:
+        """Return a non-blocking socket (SOCK_STREAM or SOCK_DGRAM) that lives at a place; the caller closes it."""
+        [made] = self._namespaces.sockets(place, socket.AF_INET if family is Family.IPV4 else socket.AF_INET6, kind)
+        return made
 
     async def probe(
         self,

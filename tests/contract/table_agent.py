@@ -81,9 +81,8 @@ async def agent(lab, node, mode, folder, arguments, scratch):
     log = scratch / f"{node}.log"
     socket = scratch / f"{node}.sock"
     program = Path(sys.executable).parent / "pointsman"
-    command = lab.command(
-        node, str(program), "run", *mode.arguments, "--manifests", str(folder), "--hostname-override", node, *arguments, "--socket", str(socket)
-    )
+    place = ("--manifests", str(folder), "--hostname-override", node, "--socket", str(socket))
+    command = lab.command(node, str(program), "run", *mode.arguments, *place, *arguments)
     environment = {**os.environ, "XTABLES_LOCKFILE": str(scratch / f"{node}.lock"), **mode.environment}
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, env=environment)

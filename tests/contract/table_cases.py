@@ -1,6 +1,6 @@
 """The cases of the contract table: who sends to what, and what the oracle says becomes of it.
 
-Generated: every Service × every frontend of it × pod, node and outside × family. Listed: what does not fit that grid (backends that talk to
+Generated: every Service x every frontend of it x pod, node and outside x family. Listed: what does not fit that grid (backends that talk to
 themselves, second addresses, loopback, denied clients, unused ports, addresses that nobody owns).
 """
 
@@ -94,7 +94,7 @@ def targets(world, one, family):
 
 
 def grid(world):
-    """Every Service × frontend × pod, node, outside × family; worlds that are not complete leave out the finer situations."""
+    """Every Service x frontend x pod, node, outside x family; worlds that are not complete leave out the finer situations."""
     for one in CONFIGURATIONS:
         if not world.complete and one.situation not in WHEREVER:
             continue
@@ -149,7 +149,8 @@ def held_addresses(world):
     """The node holds a load-balancer IP and uses it as source towards itself (SEM-32)."""
     one = BY_NAME[HELD]
     for family in Family:
-        yield Case(world, one, sources(world, family)["its own address"], "load-balancer IP", one.balancer_ip(family), 80, Protocol.TCP, family)
+        source = sources(world, family)["its own address"]
+        yield Case(world, one, source, "load-balancer IP", one.balancer_ip(family), 80, Protocol.TCP, family)
 
 
 def without_a_frontend(world):
@@ -228,10 +229,8 @@ def cell(case, outcome):
         return None
     route = routes_by_name(case.world)[outcome.port_name, case.family]
     is_local = route.internal_local if outcome.frontend.kind is FrontendKind.CLUSTER_IP else route.external_local
-    if not route.any_endpoint:
-        endpoints = "none"
-    else:
-        endpoints = "local" if any(backend.local for backend in route.reachable) else "remote"
+    somewhere = "local" if any(backend.local for backend in route.reachable) else "remote"
+    endpoints = somewhere if route.any_endpoint else "none"
     return outcome.frontend.kind, is_local, outcome.place, endpoints
 
 

@@ -5,17 +5,26 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ModeUnderTest:
-    """A mode as the daemon is told to use it: its name for people, arguments of `pointsman run`, and further environment."""
+    """A mode as the daemon is told to use it: its name for people, arguments of `pointsman run`, and further environment.
+
+    `wipe` are command lines by which a careless operator destroys what the mode has programmed.
+    """
 
     name: str
     arguments: tuple[str, ...]
+    wipe: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
 
     def __str__(self):
         return self.name
 
 
-MODES = (
-    ModeUnderTest("iptables-legacy", ("--proxy-mode", "iptables", "--iptables-variant", "legacy")),
-    ModeUnderTest("iptables-nft", ("--proxy-mode", "iptables", "--iptables-variant", "nft")),
-)
+def _iptables(variant):
+    return ModeUnderTest(
+        f"iptables-{variant}",
+        ("--proxy-mode", "iptables", "--iptables-variant", variant),
+        tuple(f"{tool}-{variant} -t nat -F" for tool in ("iptables", "ip6tables")),
+    )
+
+
+MODES = (_iptables("legacy"), _iptables("nft"))

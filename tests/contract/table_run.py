@@ -129,21 +129,21 @@ def prepare(lab, cases):
 
 
 async def run(lab, cases):
-    """Return the cases that differ, in words."""
+    """Return the cases that differ, each with the difference in words."""
     gate = asyncio.Semaphore(AT_ONCE)
-    differences = []
+    differences = {}
 
     async def one(case, outcome):
         async with gate:
             difference = await check(lab, case, outcome)
         if difference:
-            differences.append(f"{case}: {difference}; the oracle: {outcome.verdict.value}, {outcome.reason}")
+            differences[case] = f"{case}: {difference}; the oracle: {outcome.verdict.value}, {outcome.reason}"
 
     together = {case: outcome for case, outcome in cases.items() if not outcome.affinity_seconds and outcome.verdict is not Verdict.DROP}
     silent = {case: outcome for case, outcome in cases.items() if outcome.verdict is Verdict.DROP}
     await asyncio.gather(*(one(case, outcome) for case, outcome in together.items()))
     await asyncio.gather(*(one(case, outcome) for case, outcome in silent.items()))
-    for case, outcome in cases.items():
+    for case, outcome in cases.items():  # what one case makes a client remember must not surprise another one
         if case not in together and case not in silent:
             await one(case, outcome)
-    return sorted(differences)
+    return differences

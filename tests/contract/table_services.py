@@ -217,7 +217,8 @@ def service(one):
     if one.affinity:
         spec["sessionAffinity"] = "ClientIP"
         spec["sessionAffinityConfig"] = {"clientIP": {"timeoutSeconds": one.affinity}}
-    made = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": one.name, "namespace": NAMESPACE, "labels": one.labels}, "spec": spec}
+    metadata = {"name": one.name, "namespace": NAMESPACE, "labels": one.labels}
+    made = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
     if one.balancer:
         mode = {"ipMode": one.ip_mode} if one.ip_mode else {}
         made["status"] = {"loadBalancer": {"ingress": [{"ip": one.balancer_ip(family), **mode} for family in one.families]}}
