@@ -140,7 +140,7 @@ class Watchlist:
                     self._reached[backend.address] += step
 
     def settle(self, routes: Mapping[RouteKey, ServiceRoute]) -> set[ServiceKey]:
-        """Count new addresses in all routes; return the Services whose external IP became or ceased to be an endpoint."""
+        """Count new addresses in all routes; return the Services for which an older external IP became or ceased to be an endpoint."""
         turned = {address for address, before in self._turned.items() if self.is_endpoint(address) != before}
         if self._new:
             self._reached |= dict.fromkeys(self._new, 0)
@@ -148,7 +148,6 @@ class Watchlist:
                 for backend in route.reachable:
                     if backend.address in self._new:
                         self._reached[backend.address] += 1
-            turned |= {address for address in self._new if self._reached[address]}
         self._new.clear()
         self._turned.clear()
         return {service for address in turned for service in self._claimants[address]}

@@ -26,7 +26,9 @@ def service(
     return msgspec.convert({"metadata": metadata, "spec": whole, "status": {"loadBalancer": {"ingress": ingress}}}, Service)
 
 
-def endpoint(address: str, *, node: str | None = None, zones: tuple[str, ...] = (), nodes: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+def endpoint(
+    address: str, *, node: str | None = None, zones: tuple[str, ...] = (), nodes: tuple[str, ...] = (), **more: Any
+) -> dict[str, Any]:
     """Make an endpoint of a slice; `ready`, `serving` and `terminating` are conditions, all else are members."""
     conditions = {name: more.pop(name) for name in ("ready", "serving", "terminating") if name in more}
     made: dict[str, Any] = {"addresses": [address], "nodeName": node, "conditions": conditions or None, **more}

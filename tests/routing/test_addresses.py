@@ -36,8 +36,11 @@ def test_in_18_addresses_are_normalised(text, canonical):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "web", "10.0.0", "10.0.0.1.2", "10.0.0.256", "10.0.0.-1", "10.0.0.1 ", " 10.0.0.1", "10.0.0.0x1", "10.0.0.1/32", "1:2", "::1%eth0",
-     "fe80::1%1", "1::2::3", ":::", "12345::", "::ffff:10.0.0.256", "10.0.0.1\n", "fd00::1\n", "\u0661.0.0.1", "10.0.0." + "9" * 5000, "10.0.0.1:80"],
+    [
+        "", "web", "10.0.0", "10.0.0.1.2", "10.0.0.256", "10.0.0.-1", "10.0.0.1 ", " 10.0.0.1", "10.0.0.0x1", "10.0.0.1/32", "10.0.0.1:80",
+        "10.0.0.1\n", "\u0661.0.0.1", "10.0.0." + "9" * 5000, "1:2", "::1%eth0", "fe80::1%1", "1::2::3", ":::", "12345::", "fd00::1\n",
+        "::ffff:10.0.0.256",
+    ],
 )  # fmt: skip
 def test_what_is_no_address_is_none(text):
     assert parse_address(text) is None
@@ -81,7 +84,9 @@ def test_in_18_cidrs_are_normalised(text, canonical):
     assert parse_cidr(text) == canonical
 
 
-@pytest.mark.parametrize("text", ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "fd00::/129", "10.0.0.0/-1", "10.0.0.0/8/8", " 10.0.0.0/8", "10.0.0.0/\u0668"])
+@pytest.mark.parametrize(
+    "text", ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "fd00::/129", "10.0.0.0/-1", "10.0.0.0/8/8", " 10.0.0.0/8", "10.0.0.0/\u0668"]
+)
 def test_what_is_no_cidr_is_none(text):
     assert parse_cidr(text) is None
 

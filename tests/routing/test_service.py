@@ -153,7 +153,13 @@ def test_external_ips_can_be_denied_or_restricted_to_ranges():
 
 
 def test_in_16_load_balancer_ips_are_those_of_mode_vip():
-    ingress = [{"ip": "192.0.2.1"}, {"hostname": "lb"}, {"ip": "192.0.2.2", "ipMode": "Proxy"}, {"ip": "192.0.2.3", "ipMode": "VIP"}, {"ip": "2001:db8::1"}]
+    ingress = [
+        {"ip": "192.0.2.1"},
+        {"hostname": "lb"},
+        {"ip": "192.0.2.2", "ipMode": "Proxy"},
+        {"ip": "192.0.2.3", "ipMode": "VIP"},
+        {"ip": "2001:db8::1"},
+    ]
     found = facts(ingress=ingress)  # whatever the type
     assert addresses(found, V4, BALANCER) == ("192.0.2.1", "192.0.2.3")
     assert found.notices == ()
@@ -183,7 +189,12 @@ def test_sem_30_a_zero_range_admits_everybody():
 
 
 def test_in_18_leading_zeros_are_decimal_everywhere():
-    found = facts(clusterIP="010.096.000.001", externalIPs=["192.000.002.001"], ingress=[{"ip": "192.0.2.010"}], loadBalancerSourceRanges=["010.0.0.0/8"])
+    found = facts(
+        clusterIP="010.096.000.001",
+        externalIPs=["192.000.002.001"],
+        ingress=[{"ip": "192.0.2.010"}],
+        loadBalancerSourceRanges=["010.0.0.0/8"],
+    )
     assert addresses(found, V4, CLUSTER) == ("10.96.0.1",)
     assert addresses(found, V4, EXTERNAL) == ("192.0.2.1",)
     assert addresses(found, V4, BALANCER) == ("192.0.2.10",)
@@ -194,9 +205,16 @@ def test_in_18_leading_zeros_are_decimal_everywhere():
 
 
 def test_in_12_each_port_is_keyed_by_name_and_protocol():
-    ports = [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns", "port": 53, "protocol": "TCP"}, {"name": "sig", "port": 2905, "protocol": "SCTP"}]
+    ports = [
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "dns", "port": 53, "protocol": "TCP"},
+        {"name": "sig", "port": 2905, "protocol": "SCTP"},
+    ]
     names = [port.port_name for port in facts(ports=ports).ports]
-    assert names == [ServicePortName("shop", "web", name, proto) for name, proto in (("dns", Protocol.UDP), ("dns", Protocol.TCP), ("sig", Protocol.SCTP))]
+    assert names == [
+        ServicePortName("shop", "web", name, proto)
+        for name, proto in (("dns", Protocol.UDP), ("dns", Protocol.TCP), ("sig", Protocol.SCTP))
+    ]
     assert str(names[0]) == "shop/web:dns"
 
 
@@ -329,7 +347,9 @@ TEXT = st.text(max_size=6) | st.sampled_from(["10.0.0.1", "fd00::1", "None", "Lo
             "sessionAffinity": TEXT,
             "type": TEXT,
             "healthCheckNodePort": st.integers(-1, 70000),
-            "ports": st.lists(st.fixed_dictionaries({"port": st.integers(-1, 70000)}, optional={"name": TEXT, "protocol": TEXT}), max_size=3),
+            "ports": st.lists(
+                st.fixed_dictionaries({"port": st.integers(-1, 70000)}, optional={"name": TEXT, "protocol": TEXT}), max_size=3
+            ),
         },
     )
 )
