@@ -58,7 +58,7 @@ def test_in_22_any_external_frontend_makes_it_externally_accessible(facts):
     assert not route().externally_accessible
 
 
-@pytest.mark.parametrize(("inside", "outside"), product([False, True], repeat=2))
+@pytest.mark.parametrize(("inside", "outside"), list(product([False, True], repeat=2)))
 def test_sem_17_and_sem_18_the_policies_do_not_touch_each_other(inside, outside):
     one = route(internal_local=inside, external_local=outside, cluster=(HERE, THERE), local=(HERE,), any_endpoint=True)
     assert one.internal == ((HERE,) if inside else (HERE, THERE))
