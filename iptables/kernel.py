@@ -6,13 +6,14 @@ a plan's steps into the kernel.
 """
 
 import asyncio
+import logging
 import queue
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Final
 
 from pointsman.dataplane.contract import ForeignChange, Mark, Outcome, Plan
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.iptables import ipset, names, preflight, render
+from pointsman.iptables import ipset, names, preflight, render, sysctl
 from pointsman.iptables.application import Application
 from pointsman.iptables.names import TABLES, Role
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
@@ -24,6 +25,9 @@ from pointsman.iptables.watch import LegacyWatch, NftWatch, make_watch
 from pointsman.iptables.writer import Writer
 from pointsman.routing.route import Family
 
+log = logging.getLogger(__name__)
+
+_DISPATCH: Final = RuleKey("nat", names.SERVICES)
 _SMALL: Final = 500
 """Changes up to which rendering in the event loop is quicker than a thread."""
 
@@ -71,6 +75,8 @@ class IptablesKernel:
             steps = await asyncio.to_thread(render.script, plan, self.family)
         else:
             steps = render.script(plan, self.family)
+        if self.family is Family.IPV4 and accepts_loopback(plan):
+            _route_loopback()
         async with self._writer.turn() as turn:
             return await Application(tools, plan, turn).run(steps)
 
@@ -113,6 +119,23 @@ class IptablesKernel:
 def is_our_chain(table: str, chain: str) -> bool:
     """Return whether a chain is ours alone or shared with kubelet; built-in chains are not."""
     return names.role(table, chain) not in {None, Role.BUILTIN}
+
+
+def accepts_loopback(plan: Plan[Key, Value]) -> bool:
+    """Return whether a plan lets connections to loopback addresses through to node ports (SEM-45)."""
+    for change in plan.changes:
+        if change.key == _DISPATCH and not isinstance(change.after, Mark):
+            jumps = (rule for rule in change.after.split("\n") if names.jump_target(rule) == names.NODE_PORTS)
+            return any(rule.startswith("-d 127.") or not rule.startswith(("-d ", "! -d ")) for rule in jumps)
+    return False
+
+
+def _route_loopback() -> None:
+    """Let the kernel route what `accepts_loopback` accepts; where that is not permitted, only loopback node ports do not work."""
+    try:
+        sysctl.allow_loopback_node_ports()
+    except KernelError as error:
+        log.warning("node ports on loopback addresses will not answer", extra={"error": str(error)})
 
 
 async def _read_tables(tools: Tools) -> dict[Key, Value]:

@@ -9,11 +9,12 @@ from fakes import routes as make
 from fakes.scratch import desired, difference, shell
 from pointsman.dataplane.contract import ABSENT, Change, Plan
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.iptables import names
+from pointsman.iptables import names, sysctl
 from pointsman.iptables.kernel import IptablesKernel, is_our_chain
 from pointsman.iptables.objects import RuleKey, SetKey
 from pointsman.iptables.variant import Variant
 from pointsman.iptables.writer import Writer
+from pointsman.routing.node import NodePortAddresses
 from pointsman.routing.route import Family, Protocol
 
 pytestmark = pytest.mark.kernel
@@ -142,3 +143,27 @@ async def test_deleting_what_is_gone_is_success(kernel):
     hook = names.HOOKS[-3].key
     plan = Plan(tuple(Change(each, "", ABSENT) for each in (key, rule, hook)), {("nat", rule.chain): {}, ("nat", hook.chain): {}})
     assert (await kernel.apply(plan)).failed == {}
+
+
+@pytest.mark.parametrize(("accepted", "expected"), [
+    (NodePortAddresses(loopback=True), 1),
+    (NodePortAddresses(), 0),
+    (NodePortAddresses(match_all=False, addresses=("127.0.0.1", "192.168.7.1"), loopback=True), 1),
+    (NodePortAddresses(match_all=False, addresses=("192.168.7.1",)), 0),
+])  # fmt: skip
+async def test_sem_45_loopback_is_routed_only_if_node_ports_are_accepted_there(scratch, variant, accepted, expected):
+    kernel = IptablesKernel(Family.IPV4, variant, Writer())
+    wanted = desired(Family.IPV4, make.routing(make.route(node_port=30000)), make.node(node_ports=accepted))
+    await kernel.apply(difference(Family.IPV4, wanted, {}))
+    assert sysctl.read_sysctl(sysctl.ROUTE_LOCALNET) == expected
+
+
+async def test_sem_45_a_read_only_setting_stops_nothing(scratch, variant, monkeypatch, caplog):
+    def refuse():
+        raise KernelError(ErrorKind.DENIED, "read-only", "sysctl")
+
+    monkeypatch.setattr(sysctl, "allow_loopback_node_ports", refuse)
+    kernel = IptablesKernel(Family.IPV4, variant, Writer())
+    wanted = desired(Family.IPV4, make.routing(), make.node(node_ports=NodePortAddresses(loopback=True)))
+    assert not (await kernel.apply(difference(Family.IPV4, wanted, {}))).failed
+    assert "loopback" in caplog.text
