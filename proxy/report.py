@@ -104,6 +104,12 @@ class StatusReport(Struct, frozen=True, rename="camel"):
     problems: tuple[Problem, ...]
 
 
+class ServicesReport(StatusReport, frozen=True, rename="camel"):
+    """The whole document: the status with every Service port that was asked for."""
+
+    service_ports: tuple[ServicePortReport, ...] = ()
+
+
 def status(view: View) -> StatusReport:
     """Return everything but the Services."""
     waiting = () if view.snapshot.in_sync else tuple(kind for kind in ("Service", "EndpointSlice") if kind not in _synced(view.snapshot))

@@ -5,7 +5,6 @@ what `run` writes for it into a kernel that holds nothing of ours, for a node wi
 """
 
 import asyncio
-import logging
 import socket
 import sys
 from pathlib import Path
@@ -49,7 +48,6 @@ Exit status:
 def command(ctx: click.Context, /, output: str, **values: object) -> int:
     """Print what would be programmed into the kernel for a folder of manifests; changes nothing and needs no root."""
     config = flags.load(ctx, values, check)
-    logging.getLogger("pointsman").setLevel(logging.ERROR)
     batch = asyncio.run(read(Path(config.manifests)))
     snapshot, _ = advance(EMPTY, batch)
     facts = facts_of.gather(config, host_of(config, snapshot), snapshot.nodes)

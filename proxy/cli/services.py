@@ -12,7 +12,7 @@ from urllib.parse import quote
 import click
 import msgspec
 from pointsman.proxy.config import Config
-from pointsman.proxy.report import ServicePortReport, StatusReport
+from pointsman.proxy.report import ServicesReport
 
 UNREACHABLE = 3
 """Exit status when no agent answers."""
@@ -32,12 +32,6 @@ Exit status:
   2  the command line is wrong
   3  no agent answers on the socket
 """
-
-
-class ServicesReport(StatusReport, frozen=True, rename="camel"):
-    """The whole document: the status with every Service port."""
-
-    service_ports: tuple[ServicePortReport, ...] = ()
 
 
 class UnreachableError(click.ClickException):
@@ -69,11 +63,11 @@ def command(service: str, output: str, path: str) -> int:
     if service and not (namespace and name):
         raise click.UsageError(f"{service!r} is no Service; write NAMESPACE/NAME, such as shop/web")
     body = fetch(path, f"/v1/services?namespace={quote(namespace)}&name={quote(name)}")
+    report = decode(body, path)
     if output == "json":
         sys.stdout.buffer.write(msgspec.json.format(body, indent=2) + b"\n")
         sys.stdout.buffer.flush()
-    report = decode(body, path)
-    if output != "json":
+    else:
         from pointsman.proxy.cli import table  # noqa: PLC0415 - rich is loaded only to draw
 
         table.show(report, wide=output == "wide", subject=f"Service {service}" if service else "")
@@ -108,5 +102,5 @@ def decode(body: bytes, path: str) -> ServicesReport:
     """Return the document as a value; raises UnreachableError if the agent speaks another schema."""
     try:
         return msgspec.json.decode(body, type=ServicesReport)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         raise UnreachableError(f"{path}: the agent's answer is not understood ({error}); use the same version of pointsman") from error

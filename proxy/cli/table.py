@@ -4,19 +4,13 @@ A row says in words what would otherwise have to be worked out from chains and s
 lead nowhere, and why endpoints are left out (pain 59: a refusal by design could not be told from a fault).
 """
 
-from __future__ import annotations
-
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from pointsman.proxy.report import BackendReport, ServicePortReport, ServicesReport, StatusReport
+from pointsman.proxy.status import FamilyStatus
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-
-if TYPE_CHECKING:
-    from pointsman.proxy.cli.services import ServicesReport
-    from pointsman.proxy.report import BackendReport, ServicePortReport, StatusReport
-    from pointsman.proxy.status import FamilyStatus
 
 PIPE_WIDTH = 200
 """Columns where the output is no terminal."""
@@ -30,7 +24,7 @@ def show(report: ServicesReport, *, wide: bool, subject: str = "", console: Cons
     console = console or Console(markup=False, emoji=False, highlight=False, width=None if _terminal() else PIPE_WIDTH)
     console.print(Text(heading(report)))
     for family in report.families:
-        console.print(Text(f"  {family_line(family)}", style="red" if family.pending_keys else ""))
+        console.print(Text(f"  {family_line(family)}", style="red" if family.failing_keys or family.apply.last_error else ""))
         for failing in family.failing:
             console.print(Text(f"    {failing.subject}: {failing.text} (tried {failing.attempts} times)", style="red"))
     if report.service_ports:
@@ -56,10 +50,10 @@ def family_line(family: FamilyStatus) -> str:
     """Return one line about one family."""
     if family.revision_applied is None and family.revision_wanted is None:
         return f"{family.family}: nothing wanted yet"
-    if family.pending_keys or family.in_sync_since is None:
+    if family.in_sync_since is None or family.pending_since is not None:
         since = f" since {_clock(family.pending_since)}" if family.pending_since else ""
         error = f": {family.apply.last_error}" if family.apply.last_error else ""
-        return f"{family.family}: {family.pending_keys} changes wait{since}{error}"
+        return f"{family.family}: changes wait{since} ({family.pending_keys} in the kernel){error}"
     foreign = f", {family.foreign.repaired_keys} foreign changes repaired" if family.foreign.repaired_keys else ""
     return f"{family.family}: in sync since {_clock(family.in_sync_since)}{foreign}"
 

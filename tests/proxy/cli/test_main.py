@@ -25,7 +25,8 @@ def test_version() -> None:
 
 
 def test_it_runs_as_a_module() -> None:
-    done = subprocess.run([sys.executable, "-P", "-m", "pointsman.proxy.cli.main", "--version"], capture_output=True, text=True, check=True, timeout=30)
+    command = [sys.executable, "-P", "-m", "pointsman.proxy.cli.main", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.startswith("pointsman, version")
 
 

@@ -25,6 +25,8 @@ endpoints: [{addresses: [10.244.1.11]}]
 ports: [{name: http, port: 8080, protocol: TCP}]
 """
 
+BAD = "kind: Service\napiVersion: v1\nmetadata: {name: bad, namespace: shop}\nspec: {ports: [{port: many}]}\n"
+
 
 def plan(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(command, ["--manifests", str(folder), "--cluster-cidr=10.244.0.0/16", *arguments], standalone_mode=False)
@@ -57,7 +59,7 @@ def test_json_is_sorted_by_service_port(tmp_path: Path) -> None:
 
 def test_a_broken_object_is_told_and_the_rest_is_printed(tmp_path: Path) -> None:
     (tmp_path / "web.yaml").write_text(NODE + SERVICE)
-    (tmp_path / "bad.yaml").write_text("kind: Service\napiVersion: v1\nmetadata: {name: bad, namespace: shop}\nspec: {ports: [{port: many}]}\n")
+    (tmp_path / "bad.yaml").write_text(BAD)
     result = plan(tmp_path)
     assert result.return_value == 1
     assert "bad.yaml" in result.stderr

@@ -8,7 +8,8 @@ from pointsman.proxy.config import Config
 
 
 def test_everything_wrong_with_the_command_line_is_told_at_once() -> None:
-    result = CliRunner().invoke(run.command, ["--proxy-mode=magic", "--manifests=/nonexistent", "--iptables-masquerade-bit=99", "left-over"])
+    arguments = ["--proxy-mode=magic", "--manifests=/nonexistent", "--iptables-masquerade-bit=99", "left-over"]
+    result = CliRunner().invoke(run.command, arguments)
     assert result.exit_code == 2
     for text in ("'magic' is unknown", "no such folder", "99 is no bit", "'left-over'", "Nothing was changed"):
         assert text in result.output

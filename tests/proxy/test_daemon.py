@@ -1,0 +1,357 @@
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.kube.events import Batch, Problem, Remove, Replace, Upsert
+from pointsman.kube.objects import Kind, Node, NodeAddress, NodeStatus, ObjectMeta, ref_of
+from pointsman.proxy import daemon
+from pointsman.proxy.cli.services import UnreachableError, decode, fetch
+from pointsman.proxy.config import Config
+from pointsman.proxy.daemon import Agent, Parts, StartError, prepare
+from pointsman.proxy.demo.lab import Laboratory
+from pointsman.proxy.demo.lab_probe import Ending
+from pointsman.proxy.demo.lab_topology import Topology
+from pointsman.proxy.facts import Host
+from pointsman.proxy.loop import LoopSettings
+from pointsman.proxy.modes import Loop
+from pointsman.proxy.report import ServicesReport
+from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
+from pointsman.routing.build import RoutingChange
+from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import Family, Protocol
+
+from .views import endpoint, endpoint_slice, service
+
+WEB = service("web", "10.96.0.10")
+WEB_SLICE = endpoint_slice("web", endpoint("10.244.1.1", "n1"))
+SERVICES = Replace(Kind.SERVICE, (WEB,))
+SLICES = Replace(Kind.ENDPOINT_SLICE, (WEB_SLICE,))
+HOST = Host("n1", {Family.IPV4: ("127.0.0.1", "192.168.50.1"), Family.IPV6: ("::1",)})
+
+
+class FakeLoop:
+    """Remembers what it was offered."""
+
+    def __init__(self) -> None:
+        self.offers: list[tuple[RoutingChange, NodeFacts]] = []
+
+    def offer(self, change: RoutingChange, node: NodeFacts) -> None:
+        self.offers.append((change, node))
+
+    def status(self, wall: datetime) -> FamilyStatus:
+        return FamilyStatus("IPv4", 1, 1, wall, 0, None, 7.0, wall, ApplyStatus(), 0, (), ForeignStatus())
+
+    async def applied(self, revision: int) -> None:
+        await asyncio.Event().wait()
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+class FakeEngine:
+    """An engine that works, or does not."""
+
+    variant = "legacy"
+    reason = "because"
+
+    def __init__(self, errors: Mapping[Family, tuple[KernelError, ...]]) -> None:
+        self.errors = errors
+
+    async def preflight(self) -> Mapping[Family, tuple[KernelError, ...]]:
+        return self.errors
+
+    def loop(self, family: Family, settings: LoopSettings) -> Loop:
+        return FakeLoop()
+
+    async def tend(self, loops: Mapping[Family, Loop], node: Callable[[], NodeFacts]) -> None:
+        return
+
+
+def agent(**settings: object) -> tuple[Agent, FakeLoop]:
+    loop = FakeLoop()
+    config = structs.replace(Config(manifests="m", cluster_cidr=("10.244.0.0/16",), node_port_addresses=("primary",)), **settings)
+    return Agent(Parts(config, HOST, FakeEngine({}), {Family.IPV4: loop})), loop
+
+
+def test_in_07_nothing_is_offered_before_services_and_slices_have_both_been_read() -> None:
+    one, loop = agent()
+    one.receive(Batch((SLICES,)))
+    one.move(Host("n1", {Family.IPV4: ("10.9.9.9",), Family.IPV6: ()}))
+    assert loop.offers == []
+    one.receive(Batch((SERVICES,)))
+    (offer,) = loop.offers
+    assert len(offer[0].changed) == 1
+
+
+def test_a_change_that_changes_nothing_is_not_offered() -> None:
+    one, loop = agent()
+    one.receive(Batch((SERVICES, SLICES)))
+    one.receive(Batch((Upsert(WEB), Upsert(WEB_SLICE))))
+    assert len(loop.offers) == 1
+
+
+def test_a_changed_slice_offers_its_own_routes_only() -> None:
+    one, loop = agent()
+    api = service("api", "10.96.0.11")
+    one.receive(Batch((Replace(Kind.SERVICE, (WEB, api)), SLICES)))
+    one.receive(Batch((Upsert(endpoint_slice("web", endpoint("10.244.1.2", "n1"))),)))
+    assert [key.port_name.name for key in loop.offers[-1][0].changed] == ["web"]
+
+
+def test_a_nodes_change_makes_new_facts() -> None:
+    one, loop = agent()
+    one.receive(Batch((SERVICES, SLICES)))
+    one.receive(Batch((Upsert(Node(ObjectMeta("n1"), status=NodeStatus((NodeAddress("InternalIP", "192.168.50.1"),)))),)))
+    assert loop.offers[-1][1].node_ips[Family.IPV4] == "192.168.50.1"
+
+
+def test_changed_addresses_are_offered_and_equal_ones_are_not() -> None:
+    one, loop = agent()
+    one.receive(Batch((SERVICES, SLICES)))
+    one.move(HOST)
+    assert len(loop.offers) == 1
+    one.move(Host("n1", {Family.IPV4: ("127.0.0.1",), Family.IPV6: ()}))
+    assert loop.offers[-1][1].local_addresses[Family.IPV4] == ("127.0.0.1",)
+
+
+def test_problems_and_notices_are_told_in_the_view_and_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    one, _ = agent(node_port_addresses=())
+    problem = Problem("bad.yaml:1", "", "", "not YAML")
+    one.receive(Batch((SERVICES, SLICES), problems=(problem,)))
+    one.receive(Batch((Remove(ref_of(WEB)),)))
+    assert one.view().problems == (problem,)
+    assert [notice.field for notice in one.view().notices] == ["--nodeport-addresses"]
+    reasons = [vars(record).get("reason", "") for record in caplog.records]
+    assert reasons.count("not YAML") == 1
+    assert sum("consider 'primary'" in reason for reason in reasons) == 1
+
+
+def test_health_is_that_of_the_loops_and_of_the_node() -> None:
+    one, _ = agent(sync_period=5.0)
+    one.receive(Batch((SERVICES, SLICES, Replace(Kind.NODE, (Node(ObjectMeta("n2")),)))))
+    health = one.health()
+    assert health.timeout == 10.0
+    assert health.families[Family.IPV4].pending == 7.0
+    assert not health.eligible
+
+
+class FakeMode:
+    """A mode whose engine says what the test wants."""
+
+    def __init__(self, errors: Mapping[Family, tuple[KernelError, ...]]) -> None:
+        self.errors = errors
+
+    async def open(self, config: Config) -> FakeEngine:
+        return FakeEngine(self.errors)
+
+
+async def test_everything_wrong_with_the_machine_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = [KernelError(ErrorKind.UNSUPPORTED, f"not usable: load {name}", name) for name in ("ipset", "xt_recent")]
+    monkeypatch.setattr(daemon, "MODES", {"iptables": FakeMode({Family.IPV4: tuple(missing), Family.IPV6: (missing[0],)})})
+    with pytest.raises(StartError) as caught:
+        await prepare(Config(manifests="m"))
+    assert str(caught.value).count("ipset") == 2  # subject and text of one line
+    assert "xt_recent" in str(caught.value)
+
+
+async def test_proc_09_a_kernel_without_ipv6_serves_ipv4(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    absent = KernelError(ErrorKind.UNSUPPORTED, "this kernel has no IPv6 table nat for iptables (legacy): load it", "iptables IPv6")
+    monkeypatch.setattr(daemon, "MODES", {"iptables": FakeMode({Family.IPV4: (), Family.IPV6: (absent,)})})
+    parts = await prepare(Config(manifests="m", oom_score_adj=0))
+    assert list(parts.loops) == [Family.IPV4]
+    assert "one IP family only" in caplog.text
+
+
+async def test_in_50_a_host_without_a_name_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nameless() -> Host:
+        return Host("")
+
+    monkeypatch.setattr(daemon.node, "read_host", nameless)
+    with pytest.raises(StartError, match="--hostname-override"):
+        await prepare(Config(manifests="m"))
+
+
+def test_an_unexpected_error_is_logged_with_its_traceback_and_ends_with_status_1(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_: Config) -> int:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(daemon, "run", broken)
+    assert daemon.main(Config(manifests="m")) == 1
+    assert "all rules stay" in caplog.text
+    assert "ZeroDivisionError: a defect" in caplog.text
+
+
+# --- the whole way, on a real kernel ---------------------------------------------------------------------------------
+
+MANIFEST = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {type: NodePort, clusterIP: 10.96.0.10, ports: [{name: http, port: 80, nodePort: 30080}]}
+"""
+SLICE = """\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+endpoints: [{addresses: [%s], nodeName: n1}]
+ports: [{name: http, port: 8080, protocol: TCP}]
+"""
+
+
+class Process:
+    """A real agent in the laboratory's node n1."""
+
+    def __init__(self, lab: Laboratory, folder: Path, variant: str) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.variant = variant
+        self.socket = str(folder / "agent.sock")
+        self.log = folder / "agent.log"
+
+    def write(self, name: str, text: str) -> None:
+        (self.folder / "objects").mkdir(exist_ok=True)
+        (self.folder / "objects" / name).write_text(text)
+
+    def command(self, *arguments: str) -> list[str]:
+        return self.lab.command("n1", sys.executable, "-P", "-m", "pointsman.proxy.cli.main", *arguments)
+
+    def arguments(self, *more: str) -> list[str]:
+        known = ["--manifests", str(self.folder / "objects"), "--hostname-override=n1", "--cluster-cidr=10.244.0.0/16", "--oom-score-adj=0"]
+        return self.command("run", *known, "--socket", self.socket, "--iptables-variant", self.variant, *more)
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "XTABLES_LOCKFILE": str(self.folder / "xtables.lock")}
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=self.environment())
+
+    def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self.run(self.command(*arguments))
+
+    @asynccontextmanager
+    async def running(self, number: int = signal.SIGTERM) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run the agent; at the end it is told to stop, and must do so with status 0."""
+        with self.log.open("a") as log:
+            process = await asyncio.create_subprocess_exec(*self.arguments(), stdout=log, stderr=log, env=self.environment())
+        try:
+            await self.report(lambda report: all(family.in_sync_since for family in report.families) and bool(report.families))
+            yield process
+            process.send_signal(number)
+            async with asyncio.timeout(10):
+                assert await process.wait() == 0, self.log.read_text()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def report(self, until: Callable[[ServicesReport], bool]) -> ServicesReport:
+        """Return the agent's report as soon as it is as wanted."""
+        async with asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(UnreachableError):
+                    report = decode(await asyncio.to_thread(fetch, self.socket, "/v1/services"), self.socket)
+                    if until(report):
+                        return report
+                await asyncio.sleep(0.02)
+
+    def rules(self) -> str:
+        """Return all rules and sets of the node, without counters and times."""
+        saved = [
+            subprocess.run(self.lab.command("n1", *tool), capture_output=True, text=True, check=True).stdout
+            for tool in ([f"iptables-{self.variant}-save"], [f"ip6tables-{self.variant}-save"], ["ipset", "save", "-sorted"])
+        ]
+        lines = [line for line in "\n".join(saved).splitlines() if not line.startswith(("#", ":"))]
+        return "\n".join(lines)
+
+
+@pytest.fixture(params=["legacy", "nft"])
+async def process(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Process]:
+    async with Laboratory(Topology(nodes=1, pods_per_node=3)) as lab:
+        one = Process(lab, tmp_path, request.param)
+        one.write("web.yaml", MANIFEST)
+        one.write("slice.yaml", SLICE % "10.244.1.11")
+        yield one
+    assert lab.leftovers == ()
+
+
+async def backend(lab: Laboratory, place: str, address: str, port: int) -> str:
+    result = await lab.probe(place, address, port, Protocol.TCP)
+    assert result.ending is Ending.ANSWERED, result
+    return result.backend
+
+
+def applied(report: ServicesReport, revision: int) -> bool:
+    return all((family.revision_applied or 0) >= revision for family in report.families)
+
+
+@pytest.mark.kernel
+async def test_a_connection_through_a_service_from_start_to_cleanup(process: Process) -> None:
+    lab = process.lab
+    async with process.running() as running:
+        assert await backend(lab, "n1p3", "10.96.0.10", 80) == "n1p1"
+        assert await backend(lab, "outside", "192.168.50.1", 30080) == "n1p1"
+        before = await process.report(lambda _: True)
+        process.write("slice.yaml", SLICE % "10.244.1.12")
+        moved = await process.report(lambda report: applied(report, before.revision + 1))
+        assert moved.service_ports[0].backends[0].address == "10.244.1.12"
+        assert await backend(lab, "n1p3", "10.96.0.10", 80) == "n1p2"
+        assert moved.families[0].apply.total == before.families[0].apply.total + 1
+        assert moved.families[1].apply.total == before.families[1].apply.total
+        second = await asyncio.to_thread(process.run, process.arguments())
+        assert (second.returncode, "another pointsman answers here" in second.stderr) == (1, True)
+        assert running.returncode is None
+    left = process.rules()
+    assert "KUBE-SVC-67NZLRHBNDSAWJRO" in left  # PROC-12
+    assert await backend(lab, "n1p3", "10.96.0.10", 80) == "n1p2"
+    async with process.running(signal.SIGINT):  # a restart writes nothing
+        report = await process.report(lambda _: True)
+        assert [one.apply.total for one in report.families] == [0, 0]
+    assert process.rules() == left
+    dry = process.once("cleanup", "--dry-run")
+    assert dry.returncode == 0
+    assert "KUBE-SVC-67NZLRHBNDSAWJRO" in dry.stdout
+    assert process.rules() == left
+    assert process.once("cleanup").returncode == 0
+    # KUBE-FIREWALL is kubelet's too, and stays
+    assert [line for line in process.rules().splitlines() if ("KUBE-" in line or "POINTSMAN" in line) and "KUBE-FIREWALL" not in line] == []
+    again = process.once("cleanup")
+    assert (again.returncode, again.stdout) == (0, "nothing of pointsman is in this kernel\n")
+
+
+@pytest.mark.kernel
+async def test_a_broken_file_is_told_everywhere_and_costs_the_others_nothing(process: Process) -> None:
+    async with process.running():
+        process.write("bad.yaml", "kind: Service\napiVersion: v1\nmetadata: {name: bad, namespace: shop}\nspec: {ports: [{port: many}]}\n")
+        report = await process.report(lambda report: bool(report.problems))
+        assert "Service shop/bad" in report.problems[0].subject
+        assert await backend(process.lab, "n1p3", "10.96.0.10", 80) == "n1p1"
+        shown = process.once("services", "--socket", process.socket, "-o", "json")
+        assert json.loads(shown.stdout)["problems"][0]["where"].endswith("bad.yaml:4")
+        (process.folder / "objects" / "bad.yaml").unlink()
+        await process.report(lambda report: not report.problems)
+    assert process.log.read_text().count("input not usable") == 1
+    assert process.log.read_text().count("input mended") == 1
+
+
+@pytest.mark.kernel
+async def test_health_is_served_inside_the_node(process: Process) -> None:
+    async with process.running():
+        code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:10256/healthz').read().decode())"
+        asked = await asyncio.to_thread(process.run, process.lab.command("n1", sys.executable, "-P", "-c", code))
+    value = json.loads(asked.stdout)
+    assert value["healthy"] is True
+    assert list(value["status"]) == ["IPv4", "IPv6"]

@@ -1,0 +1,103 @@
+import asyncio
+import json
+import os
+import socket as sockets
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from pointsman.proxy.cli.services import decode, fetch
+from pointsman.proxy.report import View
+from pointsman.proxy.socket import SocketError, claim, serve
+
+from .views import large, small
+
+
+@asynccontextmanager
+async def serving(path: str, view: View) -> AsyncIterator[None]:
+    with claim(path) as listening:
+        server = asyncio.create_task(serve(listening, lambda: view))
+        yield
+        server.cancel()
+        await asyncio.wait({server})
+
+
+async def test_status_and_services_are_answered(tmp_path: Path) -> None:
+    path = str(tmp_path / "run" / "p.sock")
+    async with serving(path, small()):
+        status = await asyncio.to_thread(fetch, path, "/v1/status")
+        assert json.loads(status)["node"] == "n1"
+        report = decode(await asyncio.to_thread(fetch, path, "/v1/services"), path)
+        assert [port.service for port in report.service_ports] == ["api", "six", "web"]
+        report = decode(await asyncio.to_thread(fetch, path, "/v1/services?namespace=shop&name=web"), path)
+        assert [port.service for port in report.service_ports] == ["web"]
+
+
+def test_only_its_owner_may_ask(tmp_path: Path) -> None:
+    path = tmp_path / "p.sock"
+    before = os.umask(0)
+    try:
+        with claim(str(path)):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+
+
+def test_it_is_gone_in_the_end_and_the_folder_holds_nothing_else(tmp_path: Path) -> None:
+    with claim(str(tmp_path / "p.sock")):
+        assert [entry.name for entry in tmp_path.iterdir()] == ["p.sock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_agent_is_told_that_there_is_one(tmp_path: Path) -> None:
+    path = str(tmp_path / "p.sock")
+    with claim(path):
+        with pytest.raises(SocketError, match="another pointsman answers here"), claim(path):
+            pass
+        assert Path(path).is_socket()
+
+
+async def test_what_a_killed_agent_left_behind_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "p.sock"
+    dead = sockets.socket(sockets.AF_UNIX)
+    dead.bind(str(path))
+    dead.close()
+    async with serving(str(path), small()):
+        assert await asyncio.to_thread(fetch, str(path), "/v1/status")
+
+
+def test_a_file_that_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "p.sock"
+    path.write_text("precious")
+    with pytest.raises(SocketError, match="--socket"), claim(str(path)):
+        pass
+    assert path.read_text() == "precious"
+
+
+def test_another_agents_socket_is_not_removed_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "p.sock"
+    with claim(str(path)):
+        path.unlink()
+        path.write_text("another")
+    assert path.read_text() == "another"
+
+
+async def test_the_loop_goes_on_while_a_large_answer_is_made(tmp_path: Path) -> None:
+    path = str(tmp_path / "p.sock")
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    async with serving(path, large(1000, 10)):
+        counting = asyncio.create_task(count())
+        report = decode(await asyncio.to_thread(fetch, path, "/v1/services"), path)
+        counting.cancel()
+    assert len(report.service_ports) == 1000
+    assert turns >= 50
