@@ -22,7 +22,14 @@ _CANONICAL_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}").fullmatch
 _SLOPPY_IPV4 = re.compile(r"0*[0-9]{1,3}(?:\.0*[0-9]{1,3}){3}").fullmatch
 _GROUP = "[1-9a-f][0-9a-f]{0,3}"
 # One `::` that stands for two or more groups, and no other zero group: nothing is left to shorten.
-_CANONICAL_IPV6 = re.compile(rf"(?=(?:[^:]*:){{1,6}}[^:]*$){_GROUP}(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*").fullmatch
+_PLAIN_IPV6 = rf"(?=(?:[^:]*:){{1,6}}[^:]*$){_GROUP}(?::{_GROUP})*::{_GROUP}(?::{_GROUP})*"
+_CANONICAL_IPV6 = re.compile(_PLAIN_IPV6).fullmatch
+
+ORDINARY = {
+    Family.IPV4: re.compile(rf"(?!0\.|127\.|169\.254\.|22[4-9]|2[345][0-9]){_OCTET}(?:\.{_OCTET}){{3}}").fullmatch,
+    Family.IPV6: re.compile(rf"(?!fe[89ab]|ff){_PLAIN_IPV6}").fullmatch,
+}
+"""Per family a match that admits, in one step, most canonical addresses that are not special; it never admits any other text."""
 
 _MAPPED_PREFIX = 96
 _MAX_PREFIX_DIGITS = 6

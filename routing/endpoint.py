@@ -13,7 +13,7 @@ from sys import intern
 
 from msgspec import Struct
 from pointsman.kube.objects import Endpoint, EndpointSlice, Hint
-from pointsman.routing.addresses import family_of, parse_address, special
+from pointsman.routing.addresses import ORDINARY, family_of, parse_address, special
 from pointsman.routing.notices import Notes
 from pointsman.routing.route import Backend, Family, Notice, Protocol
 
@@ -84,11 +84,8 @@ class _Reader(Struct):
     node: str
     notes: Notes
 
-    def address(self, endpoint: Endpoint, index: int) -> str:
-        """Return the endpoint's normalised address, empty if it has none that can be used (IN-18, IN-35)."""
-        if not endpoint.addresses:
-            return ""
-        text = endpoint.addresses[0]
+    def address(self, text: str, index: int) -> str:
+        """Return the normalised address of the endpoint at this place, empty if it cannot be used (IN-18)."""
         address = parse_address(text)
         if address is None:
             why = f"{text!r} is not an IP address"
@@ -138,11 +135,15 @@ def _collect(
 ) -> None:
     """Add a slice's endpoints to what earlier slices gave."""
     targets = [(found.setdefault(port, {}), number) for port, number in ports]
-    wrap = reader.family is Family.IPV6
+    wrap, is_ordinary = reader.family is Family.IPV6, ORDINARY[reader.family]
     for index, endpoint in enumerate(one.endpoints or ()):
-        address = reader.address(endpoint, index)
-        if not address:
-            continue
+        if not endpoint.addresses:
+            continue  # IN-35
+        address = endpoint.addresses[0]
+        if not is_ordinary(address):
+            address = reader.address(address, index)
+            if not address:
+                continue
         for by_text, number in targets:
             text = f"[{address}]:{number}" if wrap else f"{address}:{number}"
             new = _endpoint(endpoint, address, number, reader.node)

@@ -16,12 +16,16 @@ from msgspec import Struct
 class Family(Enum):
     """An IP family; each is routed and programmed on its own."""
 
+    __hash__ = object.__hash__  # members are single objects; Enum's own hash is Python code, and these are in every key
+
     IPV4 = "IPv4"
     IPV6 = "IPv6"
 
 
 class Protocol(Enum):
     """A transport protocol, as the API writes it."""
+
+    __hash__ = object.__hash__
 
     TCP = "TCP"
     UDP = "UDP"
@@ -55,6 +59,8 @@ class RouteKey(Struct, frozen=True, gc=False):
 
 class FrontendKind(Enum):
     """The four kinds of addresses by which clients reach a Service port."""
+
+    __hash__ = object.__hash__
 
     CLUSTER_IP = "cluster IP"
     EXTERNAL_IP = "external IP"

@@ -17,17 +17,16 @@ NO_HINTS = Topology()
 def topology(endpoints: Sequence[PortEndpoint], node: str, zone: str) -> Topology:
     """Return the mode for the endpoints of one Service port on a node (SEL-10): node hints before zone hints, ready endpoints only."""
     ready = [endpoint for endpoint in endpoints if endpoint.ready]
-    by_node = any(endpoint.nodes for endpoint in ready)
-    by_zone = any(endpoint.zones for endpoint in ready)
-    if not (by_node or by_zone):
+    hinted = [endpoint for endpoint in ready if endpoint.nodes or endpoint.zones]
+    if not hinted:
         return NO_HINTS
     reasons = []
-    if by_node:
+    if any(endpoint.nodes for endpoint in hinted):
         reason = _node_objection(ready, node)
         if not reason:
             return Topology(TopologyMode.SAME_NODE)
         reasons.append(reason)
-    if by_zone:
+    if any(endpoint.zones for endpoint in hinted):
         reason = _zone_objection(ready, zone)
         if not reason:
             return Topology(TopologyMode.SAME_ZONE, "; ".join(reasons))

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pointsman.routing.addresses import CidrSet, contains, family_of, parse_address, parse_cidr, special
+from pointsman.routing.addresses import ORDINARY, CidrSet, contains, family_of, parse_address, parse_cidr, special
 from pointsman.routing.route import Family
 
 ADDRESSES = st.ip_addresses() | st.integers(0, 0xFFFF).map(lambda low: IPv6Address((0xFD << 120) + low))
@@ -120,6 +120,19 @@ def test_special_addresses_are_named(address, what):
 def test_no_special_address_is_overlooked(value):
     unfit = value.is_unspecified or value.is_loopback or value.is_link_local or value.is_multicast
     assert bool(special(str(value))) == (unfit or str(value) == "255.255.255.255")
+
+
+@given(ADDRESSES.map(str) | st.text(alphabet="0123456789abcdef:.", max_size=24), st.sampled_from(Family))
+def test_the_short_way_admits_only_canonical_ordinary_addresses_of_its_family(text, family):
+    if ORDINARY[family](text):
+        assert parse_address(text) == text
+        assert family_of(text) is family
+        assert special(text) == ""
+
+
+@pytest.mark.parametrize(("text", "family"), [("10.244.3.17", Family.IPV4), ("223.0.0.1", Family.IPV4), ("fd00:10:244::17", Family.IPV6)])
+def test_the_short_way_admits_what_clusters_are_made_of(text, family):
+    assert ORDINARY[family](text)
 
 
 @given(st.lists(st.tuples(st.ip_addresses(v=4), st.integers(0, 32)), max_size=6), st.ip_addresses(v=4))
