@@ -3,9 +3,11 @@
 Namespaces made by tests carry this process's id in their name; so suites that run side by side do not see each other's.
 """
 
+import logging
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a kernel test at once where it cannot run: a suite that skips them would look green and prove nothing."""
     if item.get_closest_marker("kernel") and os.geteuid() != 0:
         pytest.fail("this test programs a kernel inside network namespaces and needs root: sudo make test", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Take back what a test did to logging: commands set levels and outputs for their process, and here all tests are one process."""
+    loggers = [logging.getLogger(name) for name in ("", "pointsman")]
+    before = [(logger, logger.level, logger.handlers[:], logger.propagate) for logger in loggers]
+    yield
+    for logger, level, handlers, propagate in before:
+        logger.setLevel(level)
+        logger.handlers[:] = [handler for handler in logger.handlers if handler in handlers]
+        logger.propagate = propagate
 
 
 def left_behind() -> list[str]:
