@@ -75,10 +75,11 @@ class IptablesKernel:
             steps = await asyncio.to_thread(render.script, plan, self.family)
         else:
             steps = render.script(plan, self.family)
-        if self.family is Family.IPV4 and accepts_loopback(plan):
-            _route_loopback()
         async with self._writer.turn() as turn:
-            return await Application(tools, plan, turn).run(steps)
+            outcome = await Application(tools, plan, turn).run(steps)
+        if self.family is Family.IPV4 and accepts_loopback(plan):
+            _route_loopback()  # only now: the rule that shields loopback from neighbours stands (pain 79)
+        return outcome
 
     async def watch(self) -> AsyncIterator[ForeignChange]:
         """Yield foreign changes to what may be ours; ends only by cancellation."""

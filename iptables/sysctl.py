@@ -3,7 +3,7 @@
 A setting may be absent because its module is not loaded (pain 41): reading then answers None. It is written only if it differs, so that a
 restart without the right to write (PROC-05) works when an earlier, privileged run has set it.
 
-`route_localnet` (SEM-45) lets connections to loopback node ports be routed; `kernel` writes it before the first plan that accepts them.
+`route_localnet` (SEM-45) lets connections to loopback node ports be routed; `kernel` writes it behind the first plan that accepts them.
 """
 
 from pathlib import Path

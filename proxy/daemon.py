@@ -182,7 +182,6 @@ def _tasks(agent: Agent, source: Source, serving: Coroutine[Any, Any, None]) -> 
         health.serve(address, agent.health, time.time),
         serving,
         *(loop.run() for loop in agent.parts.loops.values()),
-        agent.parts.engine.tend(agent.parts.loops, lambda: agent.facts.node),
     )
 
 

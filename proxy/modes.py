@@ -6,8 +6,7 @@ and then makes one loop per family. A further mode is a further class and a furt
 """
 
 import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -18,7 +17,6 @@ from pointsman.iptables import cleanup as iptables_cleanup
 from pointsman.iptables.compile import IptablesCompiler
 from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.preflight import family_error
-from pointsman.iptables.sysctl import allow_loopback_node_ports
 from pointsman.iptables.variant import Variant, choose
 from pointsman.iptables.writer import Writer
 from pointsman.proxy.config import Config
@@ -27,8 +25,6 @@ from pointsman.proxy.status import FamilyProgress, FamilyStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing
-
-log = logging.getLogger(__name__)
 
 
 class Loop(Protocol):
@@ -63,10 +59,6 @@ class Engine(Protocol):
 
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         """Return a new loop."""
-        ...
-
-    async def tend(self, loops: Mapping[Family, Loop], node: Callable[[], NodeFacts]) -> None:
-        """Do what the mode needs besides rules, as long as the loops run; may end when there is nothing more to do."""
         ...
 
 
@@ -134,19 +126,6 @@ class IptablesEngine:
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         """See `Engine`."""
         return FamilyLoop(IptablesCompiler(family), self._kernels[family], FamilyProgress(family), settings)
-
-    async def tend(self, loops: Mapping[Family, Loop], node: Callable[[], NodeFacts]) -> None:
-        """Let loopback node ports be routed (SEM-45), but only behind the rule that shields loopback from neighbours (pain 79)."""
-        if Family.IPV4 not in loops:
-            return
-        await loops[Family.IPV4].applied(0)
-        if node().node_port_addresses(Family.IPV4).loopback:
-            try:
-                changed = allow_loopback_node_ports()
-            except KernelError as error:
-                log.warning("node ports on 127.0.0.1 do not work", extra={"error": str(error)})
-            else:
-                log.debug("node ports on 127.0.0.1 are routed", extra={"changed": changed})
 
 
 MODES: Mapping[str, Mode] = {"iptables": IptablesMode()}

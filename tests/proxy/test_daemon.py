@@ -74,9 +74,6 @@ class FakeEngine:
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         return FakeLoop()
 
-    async def tend(self, loops: Mapping[Family, Loop], node: Callable[[], NodeFacts]) -> None:
-        return
-
 
 def agent(**settings: object) -> tuple[Agent, FakeLoop]:
     loop = FakeLoop()
