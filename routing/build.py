@@ -216,7 +216,8 @@ class _Plan(Struct, frozen=True, gc=False):
     @property
     def names_external_addresses(self) -> bool:
         """Return whether the Service has external or load-balancer IPs."""
-        return any([family.vips[-1:] and family.vips[-1].kind is not FrontendKind.CLUSTER_IP for family in self.facts.families])
+        last = [family.vips[-1].kind for family in self.facts.families if family.vips]  # cluster IPs come first
+        return last.count(FrontendKind.CLUSTER_IP) < len(last)
 
     def remembered(self, routes: tuple[RouteKey, ...]) -> _Remembered:
         """Return what to remember of the Service once it has these routes."""
