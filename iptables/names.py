@@ -1,6 +1,6 @@
 """Which names exist in the iptables mode, and whose they are.
 
-Chains that people know keep kube-proxy's names and hashes (SERVICES.md IPT-01 to IPT-05), so `iptables-save | grep KUBE-SVC` goes on
+Chains that people know keep kube-proxy's names and hashes (docs/services.md IPT-01 to IPT-05), so `iptables-save | grep KUBE-SVC` goes on
 teaching. What is new are the buckets: `KUBE-DST-...` dispatch by the low byte of the destination address, `KUBE-NP-...` by blocks of node
 ports. A process without memory recognises its own by these names: a chain named here, or with one of the five per-Service prefixes, in a
 table where this mode works, belongs to whoever proxies on this node; so does an ipset with our prefix. Nothing else is ever touched, with

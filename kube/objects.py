@@ -5,7 +5,7 @@ structs too: a Service may carry kilobytes of them, and only a handful is ever r
 Values are as the API wrote them (an address may have leading zeros, a port may be out of range): judging them is `routing`'s task.
 `decode` makes these structs, `events` carries them, `routing.snapshot` keeps them.
 
-Sources: Kubernetes API v1 and discovery.k8s.io/v1; SERVICES.md IN-01 to IN-56, DNS.md REC-01 to REC-11.
+Sources: Kubernetes API v1 and discovery.k8s.io/v1; docs/services.md IN-01 to IN-56, REC-01 to REC-11.
 """
 
 from enum import Enum

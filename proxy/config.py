@@ -1,6 +1,6 @@
 """The configuration in force, as one typed value; `flags` makes it from the command line.
 
-Names follow kube-proxy's KubeProxyConfiguration (SERVICES.md CFG-01 to CFG-24), ours come last. Durations are seconds. Defaults are
+Names follow kube-proxy's KubeProxyConfiguration (docs/services.md CFG-01 to CFG-24), ours come last. Durations are seconds. Defaults are
 kube-proxy's for the mode. `problems()` finds everything that is wrong at once, `warnings()` what is allowed and probably not meant. Both
 name the attribute of `Config`; whoever read the value (flags today, a file later) knows what the person who wrote it calls it.
 """

@@ -4,7 +4,7 @@ Pure: what the kernel said arrives as a `Host`, what the cluster said as a snaps
 the daemon compares values to find out whether anything must be made anew, and `plan` works on a machine that is no node at all. What looks
 wrong is a notice, worded in the flags' names. `proxy.node` makes the Host, `routing` and the modes read the facts.
 
-Sources: SERVICES.md IN-50 to IN-56, SEM-40 to SEM-45, CFG-30 to CFG-34.
+Sources: docs/services.md IN-50 to IN-56, SEM-40 to SEM-45, CFG-30 to CFG-34.
 """
 
 import ipaddress

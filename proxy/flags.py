@@ -1,6 +1,6 @@
 """Flags: a table from kube-proxy's names to the fields of `Config`, read the way Go programs read them.
 
-kube-proxy's users bring their command lines along, so spelling and grammar are kube-proxy's (SERVICES.md 8.2, CFG-40, CFG-41): booleans are
+kube-proxy's users bring their command lines along, so spelling and grammar are kube-proxy's (CFG-40, CFG-41): booleans are
 `--flag` or `--flag=false`, durations `1m30s`, lists are comma separated and add up when repeated, and neither unknown flags nor other
 arguments are accepted. Click finds the options and prints the help; values are read here, so that everything that is wrong is told at once.
 One `Flag` is one line of the table: a further flag or another front end (the drop-in for kube-proxy) adds lines and nothing else.

@@ -6,7 +6,7 @@ coming and going) are settled first. A list that cannot be read keeps the last g
 failed once took the node ports away). Our own channel reads it: pyroute2's sockets do not live on uvloop, and cost 22 MB.
 
 IPv6 link-local addresses are left out: every pod's interface brings one, no Service frontend can be one, and each would make facts new.
-Sources: rtnetlink(7); SERVICES.md SEM-42, SEM-70.
+Sources: rtnetlink(7); docs/services.md SEM-42, SEM-70.
 """
 
 import asyncio

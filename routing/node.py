@@ -2,7 +2,7 @@
 
 The daemon gathers them (configuration, the Node object, the kernel's addresses); `build`, the modes' compilers and the oracle read them, so
 all of them decide by the same facts. A change of any of them is a new value: routes or static rules are then made anew.
-Sources: SERVICES.md IN-50 to IN-56, SEM-40 to SEM-45, CFG-30 to CFG-34.
+Sources: docs/services.md IN-50 to IN-56, SEM-40 to SEM-45, CFG-30 to CFG-34.
 """
 
 from collections.abc import Mapping

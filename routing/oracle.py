@@ -2,14 +2,14 @@
 
 The oracle answers from the values that every mode programs (`Routing`, `NodeFacts`), never from a kernel. A mode is right when real packets
 meet the outcomes told here; the contract table proves that, the demo and explanations print the same words. So the decision is written as
-the specification has it (SERVICES.md section 3), one short function per question, each answer with its number:
+the specification has it (docs/services.md section 3), one short function per question, each answer with its number:
 
 - which frontend: virtual addresses first, then node ports on accepted addresses (3.1, 3.5);
 - where from: pod, node or other, in this order (3.1);
 - which backends, or reject, or drop (3.2, source ranges 3.4, addresses without a frontend SEM-27 and SEM-28);
 - masqueraded or not, and why (3.2, hairpin SEM-20).
 
-Where kube-proxy's modes differ, nftables' strictness holds in every mode (preface of SERVICES.md). Only new connections are judged: packets
+Where kube-proxy's modes differ, nftables' strictness holds in every mode (docs/modes.md). Only new connections are judged: packets
 of established ones follow conntrack (SEM-24). Masquerading speaks of packets that leave the node or enter a pod's namespace; a backend in
 the node's own namespace is delivered locally, where no postrouting happens, and sees its client's address as it was.
 """

@@ -24,7 +24,7 @@ class Packet(Struct, frozen=True):
 
 
 class SourcePlace(Enum):
-    """Where a packet comes from (SERVICES.md 3.1)."""
+    """Where a packet comes from (docs/services.md 3.1)."""
 
     POD = "pod"      # the local detector matches
     NODE = "node"    # the source is an address of this host

@@ -1,10 +1,10 @@
 """What every mode programs: a ServiceRoute says which backends each frontend of one Service port uses on this node.
 
-All policy is decided here, once (SERVICES.md sections 1 and 2): family, topology, traffic policies, terminating fallback, conflicts. A mode
+All policy is decided here, once (docs/services.md): family, topology, traffic policies, terminating fallback, conflicts. A mode
 only translates; the oracle reads the same value. Routes compare by value, so an unchanged route costs nothing further. `build` makes them,
 the modes' `compile` and `oracle` read them.
 
-Vocabulary of SERVICES.md section 2: `cluster` is C, `local` is L, `reachable` is R, `any_endpoint` is any.
+Vocabulary of docs/services.md section 2: `cluster` is C, `local` is L, `reachable` is R, `any_endpoint` is any.
 """
 
 from collections.abc import Mapping

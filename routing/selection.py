@@ -1,4 +1,4 @@
-"""Which endpoints of a Service port take new connections on this node: the lists C, L and R of SERVICES.md section 2.
+"""Which endpoints of a Service port take new connections on this node: the lists C, L and R of docs/services.md section 2.
 
 C serves the Cluster traffic policy, L the Local one, R is every endpoint that either can reach. Ready endpoints win; only where a list has
 none, terminating endpoints that still serve fill in, for each list on its own (SEL-02, SEL-06). `build` puts the lists into a ServiceRoute.

@@ -1,4 +1,4 @@
-"""The whole mode on paper: rules walked as the kernel walks them, held against the oracle (SERVICES.md section 3)."""
+"""The whole mode on paper: rules walked as the kernel walks them, held against the oracle (docs/services.md section 3)."""
 
 from fractions import Fraction
 from ipaddress import ip_address

@@ -1,4 +1,4 @@
-"""The oracle, sentence by sentence: SERVICES.md 3.1 to 3.5, and a matrix of everything a packet can meet."""
+"""The oracle, sentence by sentence: docs/services.md 3.1 to 3.5, and a matrix of everything a packet can meet."""
 
 from itertools import product
 

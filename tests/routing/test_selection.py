@@ -1,4 +1,4 @@
-"""C, L, R and any: each rule of SERVICES.md section 2, and a literal second reading of them as a property."""
+"""C, L, R and any: each rule of docs/services.md section 2, and a literal second reading of them as a property."""
 
 import pytest
 from hypothesis import given
