@@ -52,8 +52,9 @@ class Namespaces:
         return f"{self._scope}-{name}"
 
     def create(self, names: Iterable[str]) -> None:
-        """Make the namespaces."""
+        """Make the namespaces. Raises LabError; those made before the error are removed by `remove`, one that was there before is not."""
         wanted = list(names)
+        taken = {name for name in wanted if (NAMED / self.full_name(name)).exists()}
         try:
             _ip((), "".join(f"netns add {self.full_name(name)}\n" for name in wanted))
         except FileNotFoundError as error:
@@ -61,7 +62,7 @@ class Namespaces:
         finally:
             for name in wanted:
                 path = NAMED / self.full_name(name)
-                if path.exists():
+                if path.exists() and name not in taken:
                     self._descriptors[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def batch(self, name: str, text: str) -> None:
@@ -118,13 +119,20 @@ class Namespaces:
         for name, descriptor in list(self._descriptors.items()):
             os.close(descriptor)
             del self._descriptors[name]
-            path = NAMED / self.full_name(name)
-            done = subprocess.run(["ip", "netns", "del", self.full_name(name)], capture_output=True, text=True, check=False)
-            if path.exists():
-                full_name = self.full_name(name)
-                left.append(f"network namespace {full_name}: {done.stderr.strip()}; remove it by: ip netns del {full_name}")
+            full_name = self.full_name(name)
+            problem = _delete(full_name)
+            if (NAMED / full_name).exists():
+                left.append(f"network namespace {full_name}: {problem}; remove it by: ip netns del {full_name}")
         self._thread.shutdown(wait=True)
         if self._home >= 0:
             os.close(self._home)
             self._home = -1
         return tuple(left)
+
+
+def _delete(full_name: str) -> str:
+    """Remove a namespace; return what `ip` said against it."""
+    try:
+        return subprocess.run(["ip", "netns", "del", full_name], capture_output=True, text=True, check=False).stderr.strip()
+    except OSError as error:
+        return str(error)

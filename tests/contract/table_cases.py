@@ -72,7 +72,7 @@ def sources(world, family):
         Source("node", entry, TOPOLOGY.places[entry].addresses[family], ""),
         Source("second address", entry, TOPOLOGY.second(entry, family), ""),
         Source("loopback", entry, LOOPBACK[family], ""),
-        Source("its own address", entry, world.held(family), ""),
+        Source("its own address", entry, world.held(family)[0], ""),
         Source("outside", "outside", TOPOLOGY.client(entry, family), "eth0"),
         Source("stranger", "outside", TOPOLOGY.client(entry, family, 1), "eth0"),
     ]
@@ -124,7 +124,7 @@ def node_ports_by_address(world):
             addresses = {
                 "node port at a second address": TOPOLOGY.second(world.entry, family),
                 "node port at the pods' gateway": TOPOLOGY.gateway(world.entry, family),
-                "node port at a held load-balancer IP": world.held(family),
+                "node port at a held load-balancer IP": world.held(family)[0],
             }
             for target, address in addresses.items():
                 for source in ("pod", "node", "outside"):
@@ -147,7 +147,7 @@ def from_second_address(world):
 
 def held_addresses(world):
     """The node holds a load-balancer IP and uses it as source towards itself (SEM-32)."""
-    one = BY_NAME[HELD]
+    one = BY_NAME[HELD[0]]
     for family in Family:
         source = sources(world, family)["its own address"]
         yield Case(world, one, source, "load-balancer IP", one.balancer_ip(family), 80, Protocol.TCP, family)

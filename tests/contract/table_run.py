@@ -88,7 +88,7 @@ async def ended(lab, case, ending, seconds):
 
 def untouched_answerer(case):
     """Return the place where a packet arrives that nobody touches."""
-    local = {*TOPOLOGY.local_addresses(case.world.entry, case.family), case.world.held(case.family), "127.0.0.1", "::1"}
+    local = {*TOPOLOGY.local_addresses(case.world.entry, case.family), *case.world.held(case.family), "127.0.0.1", "::1"}
     return case.world.entry if case.destination in local else "elsewhere"
 
 

@@ -13,8 +13,8 @@ from table_services import BY_NAME, ZONES
 
 V4, V6 = Family.IPV4, Family.IPV6
 TOPOLOGY = Topology(nodes=2, pods_per_node=4)
-HELD = "ranges-with-node"
-"""The Service whose load-balancer IPs the entry node itself holds (SEM-32)."""
+HELD = ("ranges-with-node", "cc-none", "cl-both", "cl-remote")
+"""The Services whose load-balancer IPs the entry node itself holds, as some load balancers have it (SEM-32 is about the first)."""
 
 BY_POD_RANGE = {family: LocalDetector(DetectLocal.CLUSTER_CIDR, POD_RANGE[family]) for family in Family}
 ANYWHERE = {V4: NodePortAddresses(loopback=True), V6: NodePortAddresses()}
@@ -37,8 +37,8 @@ class World:
         return self.name
 
     def held(self, family):
-        """Return the load-balancer IP that the entry node holds."""
-        return BY_NAME[HELD].balancer_ip(family)
+        """Return the load-balancer IPs that the entry node holds."""
+        return tuple(BY_NAME[name].balancer_ip(family) for name in HELD)
 
     def facts(self):
         """Return what the daemon must know about its node."""
@@ -46,7 +46,7 @@ class World:
             name=self.entry,
             zone=ZONES[self.entry],
             node_ips={family: TOPOLOGY.places[self.entry].addresses[family] for family in Family},
-            local_addresses={family: (*TOPOLOGY.local_addresses(self.entry, family), self.held(family)) for family in Family},
+            local_addresses={family: (*TOPOLOGY.local_addresses(self.entry, family), *self.held(family)) for family in Family},
             detectors=self.detectors,
             node_ports=self.node_ports,
             masquerade_all=self.masquerade_all,

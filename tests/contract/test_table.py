@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from pointsman.proxy.demo.lab import Laboratory
 from pointsman.routing.packet import SourcePlace, Verdict
+from pointsman.routing.route import Family
 from table_agent import agent, write
 from table_cases import ALL_CELLS, cases, cell, routing_of
 from table_modes import MODES
@@ -116,7 +117,8 @@ async def running(world, found, mode, scratch):
 
 def held_prefixes(world):
     """Return the load-balancer IPs that the entry node holds, with prefix length."""
-    return [f"{address}/{128 if ':' in address else 32}" for address in (world.held(family) for family in world.facts().node_ips)]
+    held = [address for family in Family for address in world.held(family)]
+    return [f"{address}/{128 if ':' in address else 32}" for address in held]
 
 
 def shown(differences):

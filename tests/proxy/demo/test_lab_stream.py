@@ -1,0 +1,46 @@
+"""Streams: established once, exchanging until they break, and saying so."""
+
+import asyncio
+
+import pytest
+from pointsman.proxy.demo.lab import Laboratory, Topology
+from pointsman.routing.route import Family
+
+pytestmark = pytest.mark.kernel
+ONE = Topology(nodes=1, pods_per_node=2)
+
+
+@pytest.mark.parametrize("family", Family)
+async def test_a_stream_knows_who_is_at_the_other_end_and_counts(family):
+    async with Laboratory(ONE) as lab:
+        source = lab.topology.client("n1", family)
+        stream = await lab.stream("outside", lab.place("n1p1").addresses[family], 8080, source)
+        assert (stream.answer.place, stream.answer.source) == ("n1p1", source)
+        for count in (1, 2, 3):
+            assert await stream.exchange()
+            assert stream.exchanged == count
+
+
+async def test_a_stream_keeps_exchanging_until_it_breaks():
+    async with Laboratory(ONE) as lab:
+        stream = await lab.stream("n1p2", lab.place("n1p1").addresses[Family.IPV4], 8080)
+        keeping = asyncio.create_task(stream.keep_exchanging(0.001))
+        await asyncio.sleep(0.1)
+        assert stream.exchanged > 5
+        assert not keeping.done()
+        lab.servers.drop("n1p1")
+        await asyncio.wait_for(keeping, 5)
+        assert not await stream.exchange()
+
+
+async def test_a_stream_that_cannot_be_established_is_an_error():
+    async with Laboratory(ONE) as lab:
+        with pytest.raises(ConnectionRefusedError):
+            await lab.stream("n1p2", lab.place("n1p1").addresses[Family.IPV4], 9999)
+
+
+async def test_a_closed_stream_exchanges_nothing():
+    async with Laboratory(ONE) as lab:
+        stream = await lab.stream("n1p2", lab.place("n1p1").addresses[Family.IPV4], 8080)
+        stream.close()
+        assert not await stream.exchange()
