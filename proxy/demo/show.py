@@ -110,7 +110,7 @@ def short(pod: str) -> str:
 
 def share(met: Met, answered: int) -> str:
     """Return a measured share in per cent."""
-    return f"{100 * met.count / answered:.0f} %"
+    return f"{100 * met.count / answered:.0f}%"
 
 
 def expectation(outcome: Outcome) -> str:
@@ -120,7 +120,7 @@ def expectation(outcome: Outcome) -> str:
         return f"{outcome.verdict.value} ({numbers})"
     masqueraded = {one.masquerade for one in outcome.shares}
     source = "masqueraded" if masqueraded == {True} else "own source" if masqueraded == {False} else "own source, hairpin masqueraded"
-    backends = "always the same, " if outcome.affinity_seconds else f"{100 * outcome.shares[0].probability:.0f} % each, "
+    backends = "always the same, " if outcome.affinity_seconds else f"{100 * outcome.shares[0].probability:.0f}% each, "
     return f"{backends if len(outcome.shares) > 1 else ''}{source} ({numbers})"
 
 

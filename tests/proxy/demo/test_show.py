@@ -32,7 +32,7 @@ def printed(snapshot, cases, findings):
 def test_a_row_names_service_sender_backends_source_and_expectation(snapshot, finding):
     [_, row] = printed(snapshot, [finding.case], [finding]).splitlines()
     named = ("shop/web:http", "cluster IP 10.96.10.1:80", "pod till-0 (10.244.1.16)")
-    for text in (*named, "25 %", "75 %", "33 % each, own source (SEM-03)", "ok"):
+    for text in (*named, "25%", "75%", "33% each, own source (SEM-03)", "ok"):
         assert text in row
 
 
@@ -83,7 +83,7 @@ def test_expectations_cite_the_rules(find, oracle):
     assert told("shop/cart:grpc", "cluster IP", "node") == "always the same, masqueraded (SEM-03, SEM-04)"
     assert told("shop/gateway:https", "load", "outside via n1") == "own source (SEM-14)"
     assert told("shop/recommendations:http", "cluster", "pod") == "reject (SEM-01)"
-    assert told("shop/web:http", "cluster IP", "its pod") == "33 % each, own source, hairpin masqueraded (SEM-03, SEM-20)"
+    assert told("shop/web:http", "cluster IP", "its pod") == "33% each, own source, hairpin masqueraded (SEM-03, SEM-20)"
 
 
 def test_json_holds_everything(snapshot, finding):
