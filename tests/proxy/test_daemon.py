@@ -7,140 +7,22 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.kube.events import Batch, Problem, Remove, Replace, Upsert
-from pointsman.kube.objects import Kind, Node, NodeAddress, NodeStatus, ObjectMeta, ref_of
 from pointsman.proxy import daemon
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
 from pointsman.proxy.config import Config
-from pointsman.proxy.daemon import Agent, Parts, StartError, prepare
+from pointsman.proxy.daemon import StartError, prepare
 from pointsman.proxy.demo.lab import Laboratory
 from pointsman.proxy.demo.lab_probe import Ending
 from pointsman.proxy.demo.lab_topology import Topology
 from pointsman.proxy.facts import Host
-from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import Loop
 from pointsman.proxy.report import ServicesReport
-from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
-from pointsman.routing.build import RoutingChange
-from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Protocol
 
-from .views import endpoint, endpoint_slice, service
-
-WEB = service("web", "10.96.0.10")
-WEB_SLICE = endpoint_slice("web", endpoint("10.244.1.1", "n1"))
-SERVICES = Replace(Kind.SERVICE, (WEB,))
-SLICES = Replace(Kind.ENDPOINT_SLICE, (WEB_SLICE,))
-HOST = Host("n1", {Family.IPV4: ("127.0.0.1", "192.168.50.1"), Family.IPV6: ("::1",)})
-
-
-class FakeLoop:
-    """Remembers what it was offered."""
-
-    def __init__(self) -> None:
-        self.offers: list[tuple[RoutingChange, NodeFacts]] = []
-
-    def offer(self, change: RoutingChange, node: NodeFacts) -> None:
-        self.offers.append((change, node))
-
-    def status(self, wall: datetime) -> FamilyStatus:
-        return FamilyStatus("IPv4", 1, 1, wall, 0, None, 7.0, wall, ApplyStatus(), 0, (), ForeignStatus())
-
-    async def applied(self, revision: int) -> None:
-        await asyncio.Event().wait()
-
-    async def run(self) -> None:
-        await asyncio.Event().wait()
-
-
-class FakeEngine:
-    """An engine that works, or does not."""
-
-    variant = "legacy"
-    reason = "because"
-
-    def __init__(self, errors: Mapping[Family, tuple[KernelError, ...]]) -> None:
-        self.errors = errors
-
-    async def preflight(self) -> Mapping[Family, tuple[KernelError, ...]]:
-        return self.errors
-
-    def loop(self, family: Family, settings: LoopSettings) -> Loop:
-        return FakeLoop()
-
-
-def agent(**settings: object) -> tuple[Agent, FakeLoop]:
-    loop = FakeLoop()
-    config = structs.replace(Config(manifests="m", cluster_cidr=("10.244.0.0/16",), node_port_addresses=("primary",)), **settings)
-    return Agent(Parts(config, HOST, FakeEngine({}), {Family.IPV4: loop})), loop
-
-
-def test_in_07_nothing_is_offered_before_services_and_slices_have_both_been_read() -> None:
-    one, loop = agent()
-    one.receive(Batch((SLICES,)))
-    one.move(Host("n1", {Family.IPV4: ("10.9.9.9",), Family.IPV6: ()}))
-    assert loop.offers == []
-    one.receive(Batch((SERVICES,)))
-    (offer,) = loop.offers
-    assert len(offer[0].changed) == 1
-
-
-def test_a_change_that_changes_nothing_is_not_offered() -> None:
-    one, loop = agent()
-    one.receive(Batch((SERVICES, SLICES)))
-    one.receive(Batch((Upsert(WEB), Upsert(WEB_SLICE))))
-    assert len(loop.offers) == 1
-
-
-def test_a_changed_slice_offers_its_own_routes_only() -> None:
-    one, loop = agent()
-    api = service("api", "10.96.0.11")
-    one.receive(Batch((Replace(Kind.SERVICE, (WEB, api)), SLICES)))
-    one.receive(Batch((Upsert(endpoint_slice("web", endpoint("10.244.1.2", "n1"))),)))
-    assert [key.port_name.name for key in loop.offers[-1][0].changed] == ["web"]
-
-
-def test_a_nodes_change_makes_new_facts() -> None:
-    one, loop = agent()
-    one.receive(Batch((SERVICES, SLICES)))
-    one.receive(Batch((Upsert(Node(ObjectMeta("n1"), status=NodeStatus((NodeAddress("InternalIP", "192.168.50.1"),)))),)))
-    assert loop.offers[-1][1].node_ips[Family.IPV4] == "192.168.50.1"
-
-
-def test_changed_addresses_are_offered_and_equal_ones_are_not() -> None:
-    one, loop = agent()
-    one.receive(Batch((SERVICES, SLICES)))
-    one.move(HOST)
-    assert len(loop.offers) == 1
-    one.move(Host("n1", {Family.IPV4: ("127.0.0.1",), Family.IPV6: ()}))
-    assert loop.offers[-1][1].local_addresses[Family.IPV4] == ("127.0.0.1",)
-
-
-def test_problems_and_notices_are_told_in_the_view_and_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    one, _ = agent(node_port_addresses=())
-    problem = Problem("bad.yaml:1", "", "", "not YAML")
-    one.receive(Batch((SERVICES, SLICES), problems=(problem,)))
-    one.receive(Batch((Remove(ref_of(WEB)),)))
-    assert one.view().problems == (problem,)
-    assert [notice.field for notice in one.view().notices] == ["--nodeport-addresses"]
-    reasons = [vars(record).get("reason", "") for record in caplog.records]
-    assert reasons.count("not YAML") == 1
-    assert sum("consider 'primary'" in reason for reason in reasons) == 1
-
-
-def test_health_is_that_of_the_loops_and_of_the_node() -> None:
-    one, _ = agent(sync_period=5.0)
-    one.receive(Batch((SERVICES, SLICES, Replace(Kind.NODE, (Node(ObjectMeta("n2")),)))))
-    health = one.health()
-    assert health.timeout == 10.0
-    assert health.families[Family.IPV4].pending == 7.0
-    assert not health.eligible
+from .engines import FakeEngine
 
 
 class FakeMode:

@@ -1,0 +1,110 @@
+"""The agent's state: what is known on this node, and the way of a change through it.
+
+    source ─→ advance ─→ Builder ─→ FamilyLoop (IPv4, IPv6) ─→ kernel
+    addresses, Nodes ─→ facts ────────┘             └─→ status ─→ health, socket
+
+`Agent` holds what is known and passes changes on; it decides nothing and waits for nothing, so every step of it is over when its method
+returns. Nothing is offered before Services and EndpointSlices have been read completely once (IN-07). `daemon` calls it.
+"""
+
+import logging
+from datetime import UTC, datetime
+
+from msgspec import Struct
+from pointsman.kube.events import Batch
+from pointsman.kube.objects import Kind
+from pointsman.proxy import facts as facts_of
+from pointsman.proxy import health
+from pointsman.proxy.config import Config, warnings
+from pointsman.proxy.facts import Facts, Host
+from pointsman.proxy.flags import NAMES
+from pointsman.proxy.journal import Journal, config_notices
+from pointsman.proxy.modes import Engine, Loop
+from pointsman.proxy.report import View
+from pointsman.routing.build import Builder
+from pointsman.routing.route import Family, Routing
+from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, advance
+
+log = logging.getLogger(__name__)
+
+
+class Parts(Struct):
+    """What an agent is made of."""
+
+    config: Config
+    host: Host
+    engine: Engine
+    loops: dict[Family, Loop]
+
+
+class Agent:
+    """What is known on this node, and the way of a change through it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.journal = Journal()
+        self.snapshot = EMPTY
+        self.host = parts.host
+        self.facts: Facts = facts_of.gather(parts.config, parts.host, {})
+        self.routing: Routing | None = None
+        self._builder = Builder(facts_of.external_ip_policy(parts.config))
+        self._warnings = config_notices(warnings(parts.config), NAMES)
+
+    def receive(self, batch: Batch) -> None:
+        """Take what a source delivers."""
+        if batch.problems is not None:
+            self.journal.set_problems(batch.problems)
+        self.snapshot, dirty = advance(self.snapshot, batch)
+        if Kind.NODE in dirty.kinds:
+            self._gather()
+        if dirty != CLEAN:
+            self._route(dirty)
+
+    def move(self, host: Host) -> None:
+        """Take what the kernel says about this node."""
+        before = self.facts
+        self.host = host
+        self._gather()
+        if self.facts != before:
+            log.info("addresses changed", extra={family.value: ",".join(found) for family, found in host.addresses.items()})
+            self._route(CLEAN)
+
+    def view(self) -> View:
+        """Return everything there is to tell at this moment."""
+        wall = datetime.now(UTC)
+        return View(
+            node=self.facts.node,
+            mode=self.parts.config.mode,
+            variant=self.parts.engine.variant,
+            snapshot=self.snapshot,
+            routing=self.routing,
+            families=tuple(loop.status(wall) for loop in self.parts.loops.values()),
+            notices=self.journal.notices,
+            problems=self.journal.problems,
+        )
+
+    def health(self) -> health.Health:
+        """Return what the health endpoints answer from."""
+        wall = datetime.now(UTC)
+        found = ((family, loop.status(wall)) for family, loop in self.parts.loops.items())
+        reported = ((family, one.last_updated, one.pending_seconds) for family, one in found if one.last_updated)
+        return health.Health(
+            families={family: health.FamilyHealth(last.timestamp(), pending) for family, last, pending in reported},
+            eligible=health.eligible(self.snapshot.nodes, self.facts.node.name),
+            timeout=2 * self.parts.config.sync_period,
+        )
+
+    def _gather(self) -> None:
+        self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)
+
+    def _route(self, dirty: Dirty) -> None:
+        notices = (*self._warnings, *self.facts.notices)
+        if self.snapshot.in_sync:
+            if self.routing is None:
+                log.info("routing", extra=dict(facts_of.readable(self.facts.node)))
+            change = self._builder.update(self.snapshot, dirty, self.facts.node)
+            self.routing = change.routing
+            notices += change.routing.notices
+            for loop in self.parts.loops.values():
+                loop.offer(change, self.facts.node)
+        self.journal.set_notices(notices)

@@ -1,0 +1,28 @@
+"""Keeping the resident memory near what is needed.
+
+The start is the peak: whole files, rule sets as text, lists on the way from one stage to the next. The C library keeps what was freed for
+later, in an arena per thread, and later never comes: afterwards an agent only does small work. So one arena is asked for at the beginning,
+and when everything is programmed the freed pages go back to the kernel. The objects that are there then mostly stay for ever: they are
+taken out of the garbage collector's sight, which otherwise would walk through all of them again and again.
+
+Both calls are glibc's; where the C library has none, nothing happens.
+"""
+
+import ctypes
+import gc
+
+_ARENA_MAX = -8  # M_ARENA_MAX of mallopt(3)
+
+
+def use_one_arena() -> bool:
+    """Let all threads share one arena; call it before threads allocate. Returns whether the C library takes it."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(_ARENA_MAX, 1))
+
+
+def give_back() -> bool:
+    """Return freed memory to the kernel, and spare the garbage collector what is there now. Returns whether any was given back."""
+    gc.collect()
+    gc.freeze()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and bool(trim(0))

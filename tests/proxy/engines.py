@@ -1,0 +1,48 @@
+"""An engine and a loop without a kernel: they remember, or say what the test wants."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+from pointsman.dataplane.errors import KernelError
+from pointsman.proxy.loop import LoopSettings
+from pointsman.proxy.modes import Loop
+from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
+from pointsman.routing.build import RoutingChange
+from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import Family
+
+
+class FakeLoop:
+    """Remembers what it was offered."""
+
+    def __init__(self) -> None:
+        self.offers: list[tuple[RoutingChange, NodeFacts]] = []
+
+    def offer(self, change: RoutingChange, node: NodeFacts) -> None:
+        self.offers.append((change, node))
+
+    def status(self, wall: datetime) -> FamilyStatus:
+        return FamilyStatus("IPv4", 1, 1, wall, 0, None, 7.0, wall, ApplyStatus(), 0, (), ForeignStatus())
+
+    async def applied(self, revision: int) -> None:
+        await asyncio.Event().wait()
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
+class FakeEngine:
+    """An engine that works, or does not."""
+
+    variant = "legacy"
+    reason = "because"
+
+    def __init__(self, errors: Mapping[Family, tuple[KernelError, ...]]) -> None:
+        self.errors = errors
+
+    async def preflight(self) -> Mapping[Family, tuple[KernelError, ...]]:
+        return self.errors
+
+    def loop(self, family: Family, settings: LoopSettings) -> Loop:
+        return FakeLoop()
