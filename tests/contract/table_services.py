@@ -190,6 +190,18 @@ CONFIGURATIONS = _all()
 BY_NAME = {one.name: one for one in CONFIGURATIONS}
 
 
+def others():
+    """Return other Services of the same names: other endpoints, policies, affinity, ranges; some are missing, one is not in the table."""
+    turned = CONFIGURATIONS[7:] + CONFIGURATIONS[:7]
+    made = []
+    for place, (one, other) in enumerate(zip(CONFIGURATIONS, turned, strict=True)):
+        if place % 5:
+            policies = {"internal_local": not one.internal_local, "external_local": not one.external_local}
+            rest = {"ranges": () if one.ranges else ("172.16.0.0/12", "fd00:99::/64"), "affinity": 0 if one.affinity else 300}
+            made.append(replace(one, ends=other.ends, **policies, **rest))
+    return (*made, replace(BY_NAME["sticky"], name="gone", number=222))
+
+
 # --- manifests ---------------------------------------------------------------------------------------------------------
 
 

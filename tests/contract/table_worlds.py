@@ -23,7 +23,11 @@ CLUSTER_CIDR = ("--cluster-cidr", ",".join(POD_RANGE.values()))
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """One node's configuration; packets enter through node `entry`."""
+    """One node's configuration; packets enter through node `entry`.
+
+    A `changed` world begins with other Services, which then become those of the table. With `earlier`, these are arguments of an earlier
+    daemon that programmed the other Services and ended; without, one daemon lives through the change.
+    """
 
     name: str
     arguments: tuple[str, ...] = CLUSTER_CIDR
@@ -32,6 +36,8 @@ class World:
     node_ports: Mapping[Family, NodePortAddresses] = field(default_factory=lambda: ANYWHERE)
     masquerade_all: bool = False
     complete: bool = False
+    changed: bool = False
+    earlier: tuple[str, ...] = ()
 
     def __str__(self):
         return self.name
@@ -77,4 +83,7 @@ WORLDS = (
     World("node ports on primary", (*CLUSTER_CIDR, "--nodeport-addresses", "primary"), node_ports=_only(*_INTERNAL)),
     World("no localhost node ports", (*CLUSTER_CIDR, "--iptables-localhost-nodeports=false"),
           node_ports={family: NodePortAddresses() for family in Family}),
+    World("every Service changed", changed=True),
+    World("every Service and flag changed while nobody ran", changed=True,
+          earlier=("--cluster-cidr", "172.16.0.0/12", "--masquerade-all", "--nodeport-addresses", "primary")),
 )

@@ -33,6 +33,7 @@ PLAIN = BY_NAME["cc-both"]
 STATSD = replace(PLAIN, name="statsd", ports=(Port(8125, UDP),))
 OTHER = replace(PLAIN, name="other", number=200)
 REPAIR_SECONDS = 5.0
+GONE_SECONDS = 5.0  # far more than it takes: what is tested is that it happens
 SETTLED_SECONDS = 1.5  # a daemon that has just written waits before it writes again
 
 
@@ -152,6 +153,20 @@ async def test_pain_4_an_endpoint_is_replaced_without_a_gap(mode, protocol, tmp_
                 await made.apply(replace(service, ends=ready(place)))
                 assert set(await met(made, source, V4, service.cluster_ip(V4), 80, protocol, 5)) == {place}
         assert {result.ending for result in found} == {Ending.ANSWERED}
+
+
+@pytest.mark.parametrize("family", Family)
+async def test_pain_16_a_removed_endpoint_gets_no_new_connection_and_keeps_the_old_ones(mode, family, tmp_path):
+    vip = PLAIN.cluster_ip(family)
+    async with cluster(mode, tmp_path, replace(PLAIN, ends=ready("n1p1", "n2p1"))) as made, made.start():
+        stream = await made.lab.stream("n1p4", vip, 80)
+        gone = stream.answer.place
+        kept = next(place for place in ("n1p1", "n2p1") if place != gone)
+        made.write(replace(PLAIN, ends=ready(kept)))
+        last = await made.lab.last_hit("n1p3", vip, 80, TCP, gone)
+        assert last is not None
+        assert last < GONE_SECONDS
+        assert await stream.exchange(), "an established connection broke"
 
 
 async def test_pain_5_what_is_missing_is_restored_whatever_event_was_missed(mode, tmp_path):

@@ -12,7 +12,7 @@ from table_agent import agent, write
 from table_cases import ALL_CELLS, cases, cell, routing_of
 from table_modes import MODES
 from table_run import prepare, run
-from table_services import CONFIGURATIONS, manifests
+from table_services import CONFIGURATIONS, manifests, others
 from table_worlds import TOPOLOGY, WORLDS
 
 LEAST_CASES = 300
@@ -108,9 +108,18 @@ async def running(world, found, mode, scratch):
         lab.configure(world.entry, "".join(f"addr add {held} dev lo\n" for held in held_prefixes(world)))
         prepare(lab, found)
         async with AsyncExitStack() as daemons:
+            if world.changed:
+                write(folder, manifests(others(), TOPOLOGY))
+            if world.earlier:
+                async with agent(lab, world.entry, mode, folder, world.earlier, scratch) as earlier:
+                    await earlier.in_sync()
+                write(folder, manifests(CONFIGURATIONS, TOPOLOGY))
             nodes = TOPOLOGY.node_names if world.complete else (world.entry,)
             started = [await daemons.enter_async_context(agent(lab, node, mode, folder, world.arguments, scratch)) for node in nodes]
-            await asyncio.gather(*(one.in_sync() for one in started))
+            applied = await asyncio.gather(*(one.in_sync() for one in started))
+            if world.changed and not world.earlier:
+                write(folder, manifests(CONFIGURATIONS, TOPOLOGY))
+                await asyncio.gather(*(one.in_sync(revision + 1) for one, revision in zip(started, applied, strict=True)))
             yield lab
     assert lab.leftovers == ()
 
