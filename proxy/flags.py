@@ -8,6 +8,7 @@ One `Flag` is one line of the table: a further flag or another front end (the dr
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 import click
@@ -107,7 +108,7 @@ ROUTING_FLAGS = (
     Flag("masquerade-all", "masquerade_all", boolean, "BOOL", "Masquerade all traffic to cluster IPs.", switch=True),
     Flag(
         "iptables-localhost-nodeports", "localhost_node_ports", boolean, "BOOL",
-        "Accept IPv4 node ports on loopback addresses too. Default: true.", switch=True,
+        "Accept IPv4 node ports on loopback addresses too.", switch=True,
     ),
     Flag("iptables-masquerade-bit", "masquerade_bit", integer, "BIT", "Bit of the packet mark that asks for masquerading, 0 to 31."),
     Flag(
@@ -168,7 +169,7 @@ def load(ctx: click.Context, values: Mapping[str, object], check: Callable[[Conf
     config, found = read(command.flags, given)
     broken = {problem.field for problem in found}
     found += tuple(problem for problem in check(config) if problem.field not in broken)
-    lines = [*ctx.meta["pointsman.problems"], *_strays(ctx.args), *told(given, found)]
+    lines = [*ctx.meta["pointsman.problems"], *_strays(ctx.args, command.flags), *told(given, found)]
     if lines:
         _refuse(ctx, lines)
     return config
@@ -202,7 +203,16 @@ def told(given: Values, problems: Iterable[ConfigProblem]) -> list[str]:
 
 def _option(flag: Flag) -> click.Option:
     names = [flag.short or f"--{flag.name}", flag.field]
-    return click.Option(names, type=str, multiple=True, metavar=flag.metavar, help=flag.help)
+    return click.Option(names, type=str, multiple=True, metavar=flag.metavar, help=f"{flag.help}{_default(flag)}")
+
+
+def _default(flag: Flag) -> str:
+    """Return the default as Go would write it; nothing where it is empty, for then the help says what that means."""
+    value = getattr(Config(), flag.field)
+    if value in ("", ()):
+        return ""
+    text = f"{value:g}s" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    return f"  [default: {text}]"
 
 
 def _from_go(argument: str, flags: Iterable[Flag]) -> str:
@@ -221,13 +231,15 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(str(entry) for entry in value) if isinstance(value, tuple | list) else ()
 
 
-def _strays(arguments: Iterable[str]) -> list[str]:
+def _strays(arguments: Iterable[str], flags: Iterable[Flag]) -> list[str]:
     """Return a line for each argument that has no place (CFG-41); the value after an unknown flag is told with the flag."""
     lines = []
     after_flag = False
     for argument in arguments:
         if argument.startswith("-") and argument != "-":
-            lines.append(f"{argument.partition('=')[0]}: unknown flag")
+            name = argument.partition("=")[0]
+            close = get_close_matches(name, [f"--{flag.name}" for flag in flags], n=1, cutoff=0.8)
+            lines.append(f"{name}: unknown flag{f'; did you mean {close[0]}?' if close else ''}")
             after_flag = "=" not in argument
         else:
             if not after_flag:

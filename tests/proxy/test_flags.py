@@ -119,6 +119,18 @@ def test_an_unreadable_value_is_told_once_and_not_judged_again() -> None:
     assert "1 problem in" in result.output
 
 
+def test_a_misspelt_flag_is_answered_with_the_one_that_was_meant() -> None:
+    result = invoke("--manifests=m", "--node-port-addresses=primary")
+    assert result.exit_code == 2
+    assert "--node-port-addresses: unknown flag; did you mean --nodeport-addresses?" in result.output
+
+
+def test_help_tells_defaults_as_go_writes_them() -> None:
+    text = " ".join(invoke("--help").output.split())
+    for default in ("[default: 14]", "[default: true]", "[default: false]", "[default: 30s]", "[default: 0.0.0.0:10256]", "[default: ClusterCIDR]"):
+        assert default in text
+
+
 def test_a_switch_does_not_swallow_the_next_argument() -> None:
     result = invoke("--manifests=m", "--masquerade-all", "false")
     assert result.exit_code == 2
