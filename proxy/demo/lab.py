@@ -13,6 +13,7 @@ the way out, also after an error or an interrupt; `leftovers` then says what cou
 import asyncio
 import os
 import socket
+from collections.abc import Mapping
 from itertools import count
 from types import TracebackType
 from typing import Self
@@ -89,6 +90,10 @@ class Laboratory:
     def configure(self, place: str, text: str) -> None:
         """Run `ip -batch` text at a place, such as `addr add 203.0.113.5/32 dev lo`. Raises LabError."""
         self._namespaces.batch(place, text)
+
+    def sysctl(self, place: str, settings: Mapping[str, str]) -> None:
+        """Write sysctls (`net/ipv4/ip_forward`) of a place."""
+        self._namespaces.sysctl(place, settings)
 
     def socket(self, place: str, family: Family, kind: int) -> socket.socket:
         """Return a non-blocking socket (SOCK_STREAM or SOCK_DGRAM) that lives at a place; the caller closes it."""

@@ -407,6 +407,31 @@ async def test_pain_60_source_ranges_guard_the_load_balancer_ip_and_nothing_else
             assert (await made.ask("outside", family, address, port, protocol)).ending is Ending.ANSWERED, name
 
 
+# --- loopback ----------------------------------------------------------------------------------------------------------
+
+LOOPBACK_FROM_OUTSIDE = """
+route del local 127.0.0.0/8 dev lo table local
+route del local 127.0.0.1 dev lo table local
+route add 127.0.0.0/8 via 192.168.50.1
+"""
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+async def test_sem_45_localhost_of_the_node_stays_closed_to_its_neighbours(mode, guarded, tmp_path):
+    """Node ports on loopback need route_localnet, which alone opens every local daemon to the link (CVE-2020-8558)."""
+    async with cluster(mode, tmp_path, PLAIN) as made:
+        made.lab.servers.serve("n1", TCP, 9999)
+        made.lab.configure("outside", LOOPBACK_FROM_OUTSIDE)
+        source = TOPOLOGY.places["outside"].addresses[V4]
+        for place in ("n1", "outside"):
+            made.lab.sysctl(place, {"net/ipv4/conf/all/route_localnet": "1"})
+        async with made.start() if guarded else contextlib.nullcontext():
+            result = await made.lab.probe("outside", "127.0.0.1", 9999, TCP, source_address=source, timeout_seconds=0.5)
+            assert result.ending is (Ending.SILENT if guarded else Ending.ANSWERED)
+            own = await made.lab.probe("n1", "127.0.0.1", 9999, TCP, source_address="127.0.0.1")
+            assert own.backend == "n1"
+
+
 # --- balance -----------------------------------------------------------------------------------------------------------
 
 
