@@ -46,6 +46,23 @@ def test_every_dependency_has_its_reason(root, judge):
     judge(offences, "say beside a dependency what it is for, and what it costs where it is imported in production")
 
 
+def test_a_bare_machine_gets_every_program_that_is_started(written, root, judge):
+    """Seen on a minimal Debian: tests that were green where somebody had once installed a tool by hand."""
+    brought = set(re.search(r"readonly PROGRAMS=\((.*?)\)", (root / "tools" / "setup").read_text()).group(1).replace(":", " ").split())
+    belongs = {"bridge": "ip", "ss": "ip", "tc": "ip"}
+    tools = "|".join(["arping", "conntrack", "ethtool", "ip", "iperf3", "ipset", "nft", "ping", "tcpdump", *belongs])
+    foreign = re.compile(rf"""["']({tools})(?:["'](?=[,\]])| -| \w+ )""")
+    offences = [
+        f"{path.relative_to(root)}:{number}: {tool}"
+        for path in written
+        if path.suffix == ".py" and path.name != "test_packages.py"
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for tool in foreign.findall(line)
+        if belongs.get(tool, tool) not in brought
+    ]
+    judge(offences, "add program:package to PROGRAMS in tools/setup")
+
+
 def test_mypy_finds_the_packages(root, folders, judge):
     """Type checkers do not follow setuptools' mapping: without these links mypy checks nothing and prints success."""
     subprocess.run(["tools/setup", "links"], cwd=root, check=True, stdin=subprocess.DEVNULL)
