@@ -26,7 +26,7 @@ help: ## say what there is
 	echo
 	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 	echo
-	echo "Arguments: make test T='tests/routing -k hairpin'   make demo A='--keep'   make bench A='--services 1000'"
+	echo "Arguments: make test T='tests/routing -k hairpin'   make demo A='--keep'   make bench A='--quick'"
 
 demo: ## two nodes, a small shop, real traffic: with both iptables variants (root; about 20 s each)
 	$(call need_root,demo)
@@ -52,7 +52,7 @@ develop: ## only install what the other targets need
 	tools/setup python
 	echo "ready: .venv/bin/pointsman, .venv/bin/pytest, .venv/bin/mypy (set PYTHONSAFEPATH=1 when you call Python yourself)"
 
-bench: ## measure at scale; writes its figures where docs/performance.md says (root)
+bench: ## measure at scale; A=--write puts the figures into docs/performance.md (root; some minutes)
 	$(call need_root,bench)
 	tools/setup kernel
 	python bench/run.py $(A)
