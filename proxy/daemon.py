@@ -20,7 +20,7 @@ from pointsman.dataplane.errors import KernelError
 from pointsman.kube.events import Source
 from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import health, memory, node, socket
+from pointsman.proxy import health, memory, node, socket, sole
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
@@ -43,7 +43,7 @@ def main(config: Config) -> int:
     memory.use_one_arena()
     try:
         return uvloop.run(run(config))
-    except (StartError, socket.SocketError, KernelError) as error:
+    except (StartError, sole.OccupiedError, KernelError) as error:
         print(f"pointsman run: cannot start: {error}", file=sys.stderr)
     except Exception:
         log.exception("unexpected error; all rules stay in place")
@@ -55,10 +55,10 @@ async def run(config: Config) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with socket.claim(config.socket) as listening:
+    async with sole.reserved():
         agent = Agent(await prepare(config))
         source = ManifestSource(Path(config.manifests))
-        await _until(stop, _tasks(agent, source, socket.serve(listening, agent.view)))
+        await _until(stop, _tasks(agent, source))
     log.info("stopped; all rules stay in place")
     return 0
 
@@ -84,12 +84,12 @@ async def prepare(config: Config) -> Parts:
     return Parts(config, host, engine, {family: engine.loop(family, settings) for family in families})
 
 
-def _tasks(agent: Agent, source: Source, serving: Coroutine[Any, Any, None]) -> Iterable[Coroutine[Any, Any, None]]:
+def _tasks(agent: Agent, source: Source) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         source.run(agent.receive),
         _follow_addresses(agent),
         health.serve(agent.parts.config.healthz_bind_address, agent.health, time.time),
-        serving,
+        socket.serve(agent.parts.config.socket, agent.view),
         *(loop.run() for loop in agent.parts.loops.values()),
         _slim_down(agent.parts.loops.values()),
     )

@@ -1,13 +1,14 @@
 """The status socket: HTTP over a unix socket, for `pointsman services` and whoever else may read it (root).
 
 `GET /v1/status` and `GET /v1/services[?namespace=..&name=..]` answer the documents of `report`. The large one is made and sent in pieces,
-and between any two of them the event loop serves everybody else. One agent owns a path: whoever finds another one answering there does not
-start. A socket that nobody answers is left over from an agent that was killed, and is replaced; a lock on the folder makes looking and
-taking one step, and leaves nothing behind.
+and between any two of them the event loop serves everybody else. A path that cannot be had (the agent of another node on this machine
+answers there, the folder is not writable) is reported and tried again, and never stops the routing. A socket that nobody answers is left
+over from an agent that was killed, and is replaced; a lock on the folder makes looking and taking one step, and leaves nothing behind.
 """
 
 import asyncio
 import fcntl
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -18,8 +19,12 @@ from aiohttp import web
 from pointsman.proxy import report
 from pointsman.proxy.report import View
 
+log = logging.getLogger(__name__)
+
 MODE = 0o600
 BACKLOG = 16
+RETRY = 5.0
+"""Seconds until a socket that could not be had is tried again (PROC-11)."""
 
 
 class SocketError(Exception):
@@ -46,8 +51,23 @@ def claim(path: str) -> Iterator[socket.socket]:
         listening.close()
 
 
-async def serve(listening: socket.socket, view: Callable[[], View]) -> None:
-    """Answer requests until cancelled."""
+async def serve(path: str, view: Callable[[], View], *, retry: float = RETRY) -> None:
+    """Answer requests at `path` until cancelled; while it cannot be had, say so once per reason and try again."""
+    told = ""
+    while True:
+        try:
+            with claim(path) as listening:
+                if told:
+                    log.info("status is served", extra={"socket": path})
+                await _answer(listening, view)
+        except SocketError as error:
+            if str(error) != told:
+                told = str(error)
+                log.warning("`pointsman services` is not answered, routing goes on", extra={"error": told, "retry_seconds": retry})
+            await asyncio.sleep(retry)
+
+
+async def _answer(listening: socket.socket, view: Callable[[], View]) -> None:
     runner = web.AppRunner(_application(view), access_log=None)
     await runner.setup()
     try:
@@ -60,7 +80,7 @@ async def serve(listening: socket.socket, view: Callable[[], View]) -> None:
 def _bind(place: Path) -> socket.socket:
     if place.is_socket():
         if _answers(place):
-            raise SocketError(f"{place}: another pointsman answers here; stop it first, or give this one another path with --socket")
+            raise SocketError(f"{place}: another pointsman answers here; choose another path with --socket")
         place.unlink()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:

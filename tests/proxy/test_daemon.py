@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.proxy import daemon
+from pointsman.proxy import daemon, socket
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
 from pointsman.proxy.config import Config
 from pointsman.proxy.daemon import StartError, prepare
@@ -191,7 +191,7 @@ async def test_a_connection_through_a_service_from_start_to_cleanup(process: Pro
         assert moved.families[0].apply.total == before.families[0].apply.total + 1
         assert moved.families[1].apply.total == before.families[1].apply.total
         second = await asyncio.to_thread(process.run, process.arguments())
-        assert (second.returncode, "another pointsman answers here" in second.stderr) == (1, True)
+        assert (second.returncode, f"another pointsman (process {running.pid}) programs this" in second.stderr) == (1, True)
         assert running.returncode is None
     left = process.rules()
     assert "KUBE-SVC-67NZLRHBNDSAWJRO" in left  # PROC-12
@@ -209,6 +209,23 @@ async def test_a_connection_through_a_service_from_start_to_cleanup(process: Pro
     assert [line for line in process.rules().splitlines() if ("KUBE-" in line or "POINTSMAN" in line) and "KUBE-FIREWALL" not in line] == []
     again = process.once("cleanup")
     assert (again.returncode, again.stdout) == (0, "nothing of pointsman is in this kernel\n")
+
+
+@pytest.mark.kernel
+async def test_a_second_node_of_this_machine_routes_although_the_status_socket_is_taken(process: Process) -> None:
+    """Nodes may be network namespaces of one machine, all with the same default path."""
+    with socket.claim(process.socket) as other:
+        with process.log.open("a") as log:
+            second = await asyncio.create_subprocess_exec(*process.arguments(), stdout=log, stderr=log, env=process.environment())
+        async with asyncio.timeout(20):
+            while True:
+                if (await process.lab.probe("n1p3", "10.96.0.10", 80, Protocol.TCP)).backend == "n1p1":
+                    break
+                await asyncio.sleep(0.1)
+        second.terminate()
+        assert await second.wait() == 0
+        assert other.fileno() >= 0
+    assert process.log.read_text().count("another pointsman answers here") == 1
 
 
 @pytest.mark.kernel

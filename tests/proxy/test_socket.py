@@ -3,7 +3,7 @@ import json
 import os
 import socket as sockets
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,11 +17,24 @@ from .views import large, small
 
 @asynccontextmanager
 async def serving(path: str, view: View) -> AsyncIterator[None]:
-    with claim(path) as listening:
-        server = asyncio.create_task(serve(listening, lambda: view))
-        yield
-        server.cancel()
-        await asyncio.wait({server})
+    server = asyncio.create_task(serve(path, lambda: view, retry=0.01))
+    await until(lambda: answers(path))
+    yield
+    server.cancel()
+    await asyncio.wait({server})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.01)
+
+
+def answers(path: str) -> bool:
+    with sockets.socket(sockets.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 async def test_status_and_services_are_answered(tmp_path: Path) -> None:
@@ -101,3 +114,33 @@ async def test_the_loop_goes_on_while_a_large_answer_is_made(tmp_path: Path) -> 
         counting.cancel()
     assert len(report.service_ports) == 1000
     assert turns >= 50
+
+
+async def test_a_path_that_another_agent_has_is_said_once_and_taken_when_it_is_free(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="pointsman.proxy.socket")
+    path = tmp_path / "p.sock"
+    with claim(str(path)) as other:
+        second = asyncio.create_task(serve(str(path), small, retry=0.01))
+        await until(lambda: bool(caplog.records))
+        assert "another pointsman answers here" in caplog.records[0].__dict__["error"]
+        await asyncio.sleep(0.05)
+        assert not second.done()
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert other.fileno() >= 0
+    await until(lambda: "status is served" in caplog.text)
+    assert json.loads(await asyncio.to_thread(fetch, str(path), "/v1/status"))["node"] == "n1"
+    second.cancel()
+    await asyncio.wait({second})
+    assert not path.exists()
+
+
+async def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    server = asyncio.create_task(serve(str(tmp_path / "file" / "p.sock"), small, retry=60))
+    await until(lambda: bool(caplog.records))
+    assert "routing goes on" in caplog.text
+    assert not server.done()
+    server.cancel()
+    await asyncio.wait({server})
