@@ -42,7 +42,7 @@ def cluster_ip(service: int) -> str:
 
 def pod_ip(service: int, place: int, generation: int = 0) -> str:
     """Return an endpoint's address; of another generation, another one."""
-    number = (generation % 100) * 80_000 + service * ENDPOINTS % 80_000 + place if generation else service * ENDPOINTS + place
+    number = (generation % 50) * 80_000 + service * ENDPOINTS % 80_000 + place if generation else service * ENDPOINTS + place
     return f"10.{(192 if generation else 128) + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
 

@@ -10,7 +10,7 @@ keys of this and of the later steps have failed.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from pointsman.dataplane.contract import ABSENT, Outcome, Plan
@@ -53,7 +53,7 @@ class Application:
         """Run the steps and return which keys failed; raise KernelError if nothing could be written at all."""
         for number, step in enumerate(steps):
             try:
-                if self._failed or await self._call(step, step.text) is not None:
+                if self._failed or await self._call(step, step.pieces()) is not None:
                     await _Isolation(self, step).run()
             except WholeError as whole:
                 if not self._written:
@@ -67,7 +67,7 @@ class Application:
         """Run one step's tool with this text; return the failure if there is one. Raises WholeError."""
         return await self._call(step, text)
 
-    async def _call(self, step: Step, text: str) -> Failure | None:
+    async def _call(self, step: Step, text: str | Iterable[str]) -> Failure | None:
         try:
             command = self._tools.restore_command() if step.tool == "restore" else ipset.restore_command()
             finished = await run(command, text, seconds=LONG)
@@ -126,7 +126,7 @@ class _Isolation:
         wanted = frozenset(only) if only is not None else None
         while True:
             rest = await asyncio.to_thread(self._cut.rest, wanted)
-            if all(self._step.keys[place] is None for place in rest.places):
+            if all(self._cut.keys[place] is None for place in rest.places):
                 return True
             if self._tries <= 0:
                 return False

@@ -41,7 +41,8 @@ class Cut:
     def __init__(self, step: Step, absent: Collection[str], failed: Collection[Key]) -> None:
         self.step = step
         self.failed: set[Key] = set()
-        self._lines = step.text.split("\n")[: len(step.keys)]
+        self.keys = step.keys
+        self._lines = step.text.split("\n")[:-1]
         self._absent = frozenset(absent)
         self._dropped: set[int] = set()
         self._users: dict[str, list[int]] = {}
@@ -57,7 +58,7 @@ class Cut:
             self.failed |= fresh
             gone = {name for key in fresh if (name := self._provides(key)) in self._absent}
             places = (place for name in gone for place in self._users.get(name, ()))
-            users = (self.step.keys[place] for place in places if not self._lines[place].startswith("-D "))
+            users = (self.keys[place] for place in places if not self._lines[place].startswith("-D "))
             fresh = {key for key in users if key is not None} - self.failed
 
     def _provides(self, key: Key) -> str:
@@ -72,7 +73,7 @@ class Cut:
         return Rest("\n".join([*(self._lines[place] for place in places), ""]), places)
 
     def _stays(self, place: int, only: Collection[Key] | None) -> bool:
-        key = self.step.keys[place]
+        key = self.keys[place]
         if place in self._dropped:
             return False
         if key is None:
@@ -99,10 +100,10 @@ class Cut:
         if not places:
             places = [rest.places[number - 1] for number in failure.lines if 1 <= number <= len(rest.places)]
         left = set(rest.places)
-        found = {place for place in places if place in left and self.step.keys[place] is not None}
+        found = {place for place in places if place in left and self.keys[place] is not None}
         harmless = {place for place in found if self._forgiven(place, failure)}
         self._dropped |= harmless
-        blamed = frozenset(key for place in found - harmless if (key := self.step.keys[place]) is not None)
+        blamed = frozenset(key for place in found - harmless if (key := self.keys[place]) is not None)
         self.fail(blamed)
         return blamed if found else None
 
@@ -123,7 +124,7 @@ class Cut:
         portions: dict[str, dict[Key, None]] = {}
         targets: dict[str, list[str]] = {}
         last: set[str] = set()
-        for key, line in zip(self.step.keys, self._lines, strict=True):
+        for key, line in zip(self.keys, self._lines, strict=True):
             if key is None or key in self.failed:
                 continue
             name = key.name if isinstance(key, SetKey) else key.chain

@@ -11,12 +11,13 @@ deleting works whether it exists or not. Hooks of a built-in chain are inserted 
 always that of IPT-05. KUBE-FIREWALL is only ever added to.
 
 Each line has a key beside it: when a tool names a line, that key, and with it every key of its group, is to blame. `kernel` runs the
-steps.
+steps. A step is kept as blocks and put into words piece by piece while a tool reads it: as one text, the rules of a large cluster would be
+the largest thing in memory, for a moment and therefore for ever.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain as flatten
-from operator import itemgetter
+from operator import attrgetter
 from typing import Literal
 
 from msgspec import Struct
@@ -27,17 +28,42 @@ from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
 from pointsman.routing.route import Family
 
 Content = Mapping[Key, Value]
-Line = tuple[str, Key | None]
+NEWLINE = "\n"
+
+
+class Block(Struct, frozen=True, gc=False):
+    """Lines that belong to one key: each line of the body with the prefix before it."""
+
+    body: str
+    key: Key | None
+    prefix: str = ""
+
+    def text(self) -> str:
+        """Return the lines, each with its end."""
+        return f"{self.prefix}{self.body.replace(NEWLINE, NEWLINE + self.prefix) if self.prefix else self.body}\n"
 
 
 class Step(Struct, frozen=True):
-    """One tool call: `restore` (iptables-restore --noflush, of one table) or `ipset` (ipset restore), its input, and each line's key."""
+    """One tool call: `restore` (iptables-restore --noflush, of one table) or `ipset` (ipset restore), and its input in blocks."""
 
     family: Family
     tool: Literal["restore", "ipset"]
-    text: str
-    keys: tuple[Key | None, ...]
+    blocks: tuple[Block, ...]
     table: str = ""
+
+    def pieces(self) -> Iterator[str]:
+        """Yield the input in pieces that end with a line."""
+        return (block.text() for block in self.blocks)
+
+    @property
+    def text(self) -> str:
+        """Return the whole input."""
+        return "".join(self.pieces())
+
+    @property
+    def keys(self) -> tuple[Key | None, ...]:
+        """Return the key of each line."""
+        return tuple(flatten.from_iterable([block.key] * (block.body.count(NEWLINE) + 1) for block in self.blocks))
 
 
 class _Table(Struct):
@@ -107,48 +133,49 @@ def _deletions(table: _Table) -> _Table:
 # --- one table -------------------------------------------------------------------------------------------------------
 
 
-def _lines(table: str, changes: _Table, groups: Mapping[Hashable, Content], *, keep: bool) -> list[Line]:
+def _lines(table: str, changes: _Table, groups: Mapping[Hashable, Content], *, keep: bool) -> list[Block]:
     """Return a table's lines; with `keep`, what is to be deleted stays."""
-    declared: list[Line] = []
-    rules: list[Line] = []
-    deleted: list[Line] = []
+    declared: list[Block] = []
+    rules: list[Block] = []
+    deleted: list[Block] = []
     for name, members in sorted(changes.chains.items()):
         content = groups.get((table, name), {})
         if keep:
             content = {**content, **{c.key: c.before for c in members if _is_deletion(c) and not isinstance(c.before, Mark)}}
         blamed = members[0].key
-        declared.append((f":{name} - [0:0]", blamed))
+        declared.append(Block(f":{name} - [0:0]", blamed))
         if content:
             rules += _chain_rules(name, content)
         else:
-            deleted.append((f"-X {name}", blamed))
+            deleted.append(Block(f"-X {name}", blamed))
     declared += [_guest_line(change.key) for change in sorted(changes.guest, key=lambda c: c.key)]
     hooks = [_hook_lines(table, name, members, groups, keep=keep) for name, members in sorted(changes.builtin.items())]
     return [*declared, *rules, *flatten.from_iterable(hooks), *deleted]
 
 
-def _guest_line(key: Key) -> Line:
+def _guest_line(key: Key) -> Block:
     assert isinstance(key, RuleKey)
-    return (f"-A {key.chain} {key.rule}", key) if key.rule else (f"-N {key.chain}", key)
+    return Block(f"-A {key.chain} {key.rule}" if key.rule else f"-N {key.chain}", key)
 
 
-def _chain_rules(name: str, content: Content) -> Iterable[Line]:
+def _chain_rules(name: str, content: Content) -> Iterable[Block]:
     prefix = f"-A {name} "
     if len(content) == 1:
         ((key, value),) = content.items()
         assert isinstance(key, RuleKey)
         if not key.rule:
-            return [(prefix + rule, key) for rule in value.split("\n")] if value else ()
-    return sorted(((prefix + key.rule, key) for key in content if isinstance(key, RuleKey) and key.rule), key=itemgetter(0))
+            return (Block(value, key, prefix),) if value else ()
+    rules = sorted((key for key in content if isinstance(key, RuleKey) and key.rule), key=attrgetter("rule"))
+    return [Block(key.rule, key, prefix) for key in rules]
 
 
 def _hook_lines(
     table: str, name: str, changes: Sequence[Change[Key, Value]], groups: Mapping[Hashable, Content], *, keep: bool
-) -> list[Line]:
+) -> list[Block]:
     """Return a built-in chain's lines: hooks that go are deleted; if any is new, all are taken out and inserted again in their order."""
     wanted = [key for key in groups.get((table, name), {}) if isinstance(key, RuleKey)]
     known = {c.key: c.before for c in changes}
-    lines: list[Line] = []
+    lines: list[Block] = []
     for change in changes:
         if _is_deletion(change) and not keep:
             lines += _delete_hook(change.key, change.before)
@@ -156,34 +183,33 @@ def _hook_lines(
         for key in wanted:
             lines += _delete_hook(key, known.get(key, ""))
         wanted.sort(key=lambda key: names.HOOK_PLACE.get(key, -1))
-        lines += [(f"-I {name} {key.rule}", key) for key in wanted]
+        lines += [Block(f"-I {name} {key.rule}", key) for key in wanted]
     return lines
 
 
-def _delete_hook(key: Key, before: Value | Mark) -> list[Line]:
+def _delete_hook(key: Key, before: Value | Mark) -> list[Block]:
     """Return a deletion for each copy that is there; one where nobody knows (the kernel passes over it if it fails)."""
     if before is ABSENT or not isinstance(key, RuleKey):
         return []
-    return [(f"-D {key.chain} {key.rule}", key)] * (1 if isinstance(before, Mark) else int(before or 1))
+    return [Block(f"-D {key.chain} {key.rule}", key)] * (1 if isinstance(before, Mark) else int(before or 1))
 
 
-def _restore(family: Family, table: str, lines: Sequence[Line]) -> Step | None:
+def _restore(family: Family, table: str, lines: Sequence[Block]) -> Step | None:
     if not lines:
         return None
-    texts = [f"*{table}", *(text for text, _ in lines), "COMMIT", ""]
-    return Step(family, "restore", "\n".join(texts), (None, *(key for _, key in lines), None), table)
+    return Step(family, "restore", (Block(f"*{table}", None), *lines, Block("COMMIT", None)), table)
 
 
 # --- sets ------------------------------------------------------------------------------------------------------------
 
 
-def _set_additions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
+def _set_additions(changes: Sequence[Change[Key, Value]]) -> list[Block]:
     """Return new sets and elements.
 
     A set with other options is built beside the old one and swapped in, under the rules that use it. ipset does not swap sets of different
     types; such a one can only be somebody's mistake, and is made anew.
     """
-    lines: list[Line] = []
+    lines: list[Block] = []
     swapped: dict[str, Key] = {}
     for change in changes:
         key = change.key
@@ -191,16 +217,16 @@ def _set_additions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
             continue
         if key.element:
             name = f"{key.name}-NEW" if key.name in swapped else key.name
-            lines.append((f"add {name} {key.element} -exist", key))
+            lines.append(Block(f"add {name} {key.element} -exist", key))
         elif isinstance(change.before, Mark):
-            lines.append((f"create {key.name} {change.after} -exist", key))
+            lines.append(Block(f"create {key.name} {change.after} -exist", key))
         elif _kind(change.before) == _kind(change.after):
             swapped[key.name] = key
-            lines.append((f"create {key.name}-NEW {change.after} -exist", key))
+            lines.append(Block(f"create {key.name}-NEW {change.after} -exist", key))
         else:
-            lines += [(f"destroy {key.name}", key), (f"create {key.name} {change.after}", key)]
+            lines += [Block(f"destroy {key.name}", key), Block(f"create {key.name} {change.after}", key)]
     for name, key in swapped.items():
-        lines += [(f"swap {name}-NEW {name}", key), (f"destroy {name}-NEW", key)]
+        lines += [Block(f"swap {name}-NEW {name}", key), Block(f"destroy {name}-NEW", key)]
     return lines
 
 
@@ -209,21 +235,21 @@ def _kind(value: Value) -> list[str]:
     return value.split()[:3]
 
 
-def _set_deletions(changes: Sequence[Change[Key, Value]]) -> list[Line]:
+def _set_deletions(changes: Sequence[Change[Key, Value]]) -> list[Block]:
     gone = {c.key.name for c in changes if isinstance(c.key, SetKey) and not c.key.element and _is_deletion(c)}
-    lines: list[Line] = []
+    lines: list[Block] = []
     for change in changes:
         key = change.key
         if not isinstance(key, SetKey) or not _is_deletion(change):
             continue
         if not key.element:
-            lines.append((f"destroy {key.name}", key))  # fails as a whole while rules of the other variant still use the set
+            lines.append(Block(f"destroy {key.name}", key))  # fails as a whole while rules of the other variant still use the set
         elif key.name not in gone:
-            lines.append((f"del {key.name} {key.element} -exist", key))
+            lines.append(Block(f"del {key.name} {key.element} -exist", key))
     return lines
 
 
-def _ipset(family: Family, lines: Sequence[Line]) -> Step | None:
+def _ipset(family: Family, lines: Sequence[Block]) -> Step | None:
     if not lines:
         return None
-    return Step(family, "ipset", "\n".join([*(text for text, _ in lines), ""]), tuple(key for _, key in lines))
+    return Step(family, "ipset", tuple(lines))

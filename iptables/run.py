@@ -10,7 +10,7 @@ Next: `kernel`, `ipset`, `preflight`, `variant` and `cleanup` call this; `writer
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -45,10 +45,13 @@ class Finished(Struct, frozen=True):
     pid: int
 
 
-async def run(arguments: Sequence[str], text: str = "", *, seconds: float = QUICK, output_limit: int = OUTPUT_LIMIT) -> Finished:
+async def run(
+    arguments: Sequence[str], text: str | Iterable[str] = "", *, seconds: float = QUICK, output_limit: int = OUTPUT_LIMIT
+) -> Finished:
     """Run a tool to its end and return how it ended, whatever its exit status.
 
-    `text` goes to its standard input. Raises KernelError when the tool is absent (UNSUPPORTED), late (TIMEOUT) or too talkative (TOO_BIG).
+    `text` goes to its standard input; given in pieces, they are asked for as the tool reads. Raises KernelError when the tool is absent
+    (UNSUPPORTED), late (TIMEOUT) or too talkative (TOO_BIG).
     """
     process = await _start(arguments)
     try:
@@ -122,16 +125,30 @@ async def _start(arguments: Sequence[str]) -> asyncio.subprocess.Process:
         raise KernelError(ErrorKind.DENIED, "this program may not be run by us", arguments[0]) from error
 
 
-async def _feed(process: asyncio.subprocess.Process, text: str) -> None:
+async def _feed(process: asyncio.subprocess.Process, text: str | Iterable[str]) -> None:
     assert process.stdin is not None
     try:
-        for start in range(0, len(text), _SLICE):
-            process.stdin.write(text[start : start + _SLICE].encode())
+        for piece in _slices((text,) if isinstance(text, str) else text):
+            process.stdin.write(piece.encode())
             await process.stdin.drain()
         process.stdin.close()
         await process.stdin.wait_closed()
     except (BrokenPipeError, ConnectionResetError):
         return  # the tool ended before it had read all: its exit status and stderr say why
+
+
+def _slices(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the same text in pieces that are worth a system call, and small enough for one."""
+    gathered: list[str] = []
+    size = 0
+    for piece in pieces:
+        gathered.append(piece)
+        size += len(piece)
+        if size >= _SLICE:
+            whole = "".join(gathered)
+            yield from (whole[start : start + _SLICE] for start in range(0, size, _SLICE))
+            gathered, size = [], 0
+    yield "".join(gathered)
 
 
 async def _collect(stream: asyncio.StreamReader | None, limit: int, subject: str) -> bytes:

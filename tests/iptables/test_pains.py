@@ -56,8 +56,9 @@ def commands(monkeypatch):
     calls = []
 
     async def recorded(command, text="", **limits):
-        calls.append((command, text))
-        return await run(command, text, **limits)
+        whole = "".join(text)
+        calls.append((command, whole))
+        return await run(command, whole, **limits)
 
     monkeypatch.setattr(application, "run", recorded)
     return calls
