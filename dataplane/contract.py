@@ -37,7 +37,7 @@ Fragment = Mapping[K, V]
 """What one owner (a ServiceRoute, or the static part) wants in the kernel. Two owners may want the same key only with the same value."""
 
 
-class Change(Struct, Generic[K, V], frozen=True):
+class Change(Struct, Generic[K, V], frozen=True, gc=False):
     """One key's way from what the kernel holds to what it should hold; `after` ABSENT is a deletion. `before` never equals `after`."""
 
     key: K

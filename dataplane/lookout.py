@@ -3,7 +3,7 @@
 Three reasons: it was never read; somebody else changed something that may be ours; or it was last read so long ago that drift should be
 looked for. The first foreign change is looked into at once. After that at most about once a second, and less often, up to every 30 s,
 while foreign changes turn out to touch nothing of ours, so that a busy neighbour cannot keep us reading. Reading itself takes time in a
-large cluster, so the pause is never shorter than the reading was.
+large cluster, so the pause is not shorter than the reading was, up to the same 30 s.
 
 Pure: time is an argument, in seconds of a monotonic clock; `next_time` says when the loop must observe.
 """
@@ -53,7 +53,7 @@ class Lookout:
         self._ended = now
         self._failures = 0
         self._noticed = self._due < inf
-        self._free = now + max(self._pause, now - self._began)
+        self._free = now + min(LONGEST, max(self._pause, now - self._began))
         self._due = self._free if self._noticed else now + self._every
 
     def fail(self, now: float) -> None:

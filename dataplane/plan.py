@@ -19,19 +19,21 @@ STATIC = "static"
 
 def make(delta: Delta[K, V], rank: Callable[[K], int], group: Callable[[K], Hashable], held: Collection[K] = frozenset()) -> Plan[K, V]:
     """Return the plan that makes the kernel as wanted, except for keys that are held back; empty before the kernel was observed."""
-    written: list[tuple[int, str, Change[K, V]]] = []
-    deleted: list[tuple[int, str, Change[K, V]]] = []
+    written: list[tuple[int, str, int]] = []
+    deleted: list[tuple[int, str, int]] = []
     groups: dict[Hashable, None] = {}
-    for change in delta.changes(held):
-        place = (rank(change.key), repr(change.key), change)
-        (deleted if change.after is ABSENT else written).append(place)
-        touched = group(change.key)
+    changes: list[Change[K, V]] = []
+    for number, change in enumerate(delta.changes(held)):
+        key = change.key
+        (deleted if change.after is ABSENT else written).append((rank(key), repr(key), number))
+        changes.append(change)
+        touched = group(key)
         if touched is not None:
             groups[touched] = None
-    written.sort(key=_order)
-    deleted.sort(key=_order, reverse=True)
+    written.sort()
+    deleted.sort(reverse=True)
     return Plan(
-        changes=tuple(change for *_, change in (*written, *deleted)),
+        changes=tuple([changes[number] for *_, number in (*written, *deleted)]),
         groups={touched: delta.content(touched, held) for touched in groups},
     )
 
@@ -45,7 +47,3 @@ def from_scratch(compiler: Compiler[K, V], family: Family, routing: Routing, nod
     delta = Delta(desired.values, compiler.group)
     delta.observe({})
     return make(delta, compiler.rank, compiler.group)
-
-
-def _order(place: tuple[int, str, object]) -> tuple[int, str]:
-    return place[:2]

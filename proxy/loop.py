@@ -18,7 +18,7 @@ from typing import Generic
 
 from msgspec import Struct
 from pointsman.dataplane import plan as planning
-from pointsman.dataplane.contract import ABSENT, UNKNOWN, Compiler, Fragment, K, Kernel, Outcome, Plan, V
+from pointsman.dataplane.contract import ABSENT, UNKNOWN, Compiler, ForeignChange, Fragment, K, Kernel, Outcome, Plan, V
 from pointsman.dataplane.delta import Delta
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.dataplane.lookout import Lookout
@@ -114,6 +114,7 @@ class FamilyLoop(Generic[K, V]):
                 self._pace.request(now)
 
     async def _until_due(self) -> None:
+        await asyncio.sleep(0)  # however fast runs follow each other, health and status get their turn
         while (wait := self._pace.next_time() - self._clock()) > 0:
             self._wake.clear()
             try:
@@ -130,6 +131,8 @@ class FamilyLoop(Generic[K, V]):
         if not self._delta.known:
             return False
         written = await self._apply()
+        # A failing key may have come right without being tried: it was read, or written away with its group.
+        self._retry.forget([key for key in self._retry.failing if key not in self._delta.pending])
         now, pending = self._clock(), bool(self._delta.pending)
         self.progress.compared(now, pending=pending)
         if self._settled():
@@ -158,14 +161,12 @@ class FamilyLoop(Generic[K, V]):
             self._lookout.fail(self._clock())
             log.warning("cannot read the kernel", extra=self._facts(kind=error.kind.value, error=str(error)))
             return
-        drifted = self._delta.observe(seen)
+        drifted, suspects = self._delta.observe(seen), self.progress.suspects()
         now = self._clock()
         self._lookout.finish(now, touched=bool(drifted))
-        self._retry.forget([key for key in self._retry.failing if key not in self._delta.pending])
         if drifted:
             self.progress.drifted(len(drifted), now)
-            change = self.progress.last_foreign
-            facts = self._facts(keys=len(drifted), named=_named(drifted), what=change.what, culprit=change.culprit or "unknown")
+            facts = self._facts(keys=len(drifted), named=_named(drifted), **_blame(suspects))
             log.warning("somebody changed what is ours; repairing it", extra=facts)
         elif first:
             facts = self._facts(keys=len(seen), differ=len(self._delta.pending), seconds=round(now - began, 3))
@@ -255,6 +256,13 @@ def _named(keys: Collection[object]) -> str:
     """Return the first keys as text: a log line tells differences, never rule sets (pain 68)."""
     names = [str(key) for key, _ in zip(keys, range(NAMED), strict=False)]
     return ", ".join(names) + (f" and {len(keys) - NAMED} more" if len(keys) > NAMED else "")
+
+
+def _blame(suspects: tuple[ForeignChange, ...]) -> dict[str, object]:
+    """Return what was changed and by whom, as far as anybody noticed."""
+    what = dict.fromkeys(change.what for change in suspects)
+    culprits = dict.fromkeys(change.culprit for change in suspects if change.culprit)
+    return {"what": ", ".join(what) or "nobody saw it", "culprit": ", ".join(culprits) or "unknown"}
 
 
 def _counts(plan: Plan[K, V]) -> dict[str, object]:

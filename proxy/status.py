@@ -23,6 +23,9 @@ from pointsman.routing.route import Family
 LISTED = 100
 """At most so many failing keys are listed, oldest first; all are counted."""
 
+SUSPECTS = 5
+"""At most so many different foreign changes are kept to be named with a repair."""
+
 
 class FailingKey(Struct, frozen=True, rename="camel"):
     """A key that the kernel does not take: what it is, the last error, how often it was tried, since when, and when again."""
@@ -95,6 +98,7 @@ class _Foreign(Struct):
     repaired: int = 0
     last: ForeignChange = ForeignChange("")
     at: float | None = None
+    suspects: dict[ForeignChange, None] = {}
 
 
 class FamilyProgress:
@@ -116,11 +120,6 @@ class FamilyProgress:
     def pending_since(self) -> float | None:
         """Return since when the oldest unapplied change waits, None if there is none."""
         return self._queued_since if self._taken_since is None else self._taken_since
-
-    @property
-    def last_foreign(self) -> ForeignChange:
-        """Return the last foreign change that was noticed."""
-        return self._foreign.last
 
     def started(self, now: float) -> None:
         """Note that the loop has started."""
@@ -144,6 +143,14 @@ class FamilyProgress:
         self._foreign.noticed += 1
         self._foreign.last = change
         self._foreign.at = now
+        if len(self._foreign.suspects) < SUSPECTS:
+            self._foreign.suspects[change] = None
+
+    def suspects(self) -> tuple[ForeignChange, ...]:
+        """Return the different foreign changes noticed since this was last asked, first come first; at most a few."""
+        found = tuple(self._foreign.suspects)
+        self._foreign.suspects.clear()
+        return found
 
     def drifted(self, keys: int, now: float) -> None:
         """Note that keys of ours were changed by others, and must be repaired."""

@@ -83,6 +83,15 @@ def test_the_pause_is_at_least_as_long_as_the_reading():
     assert lookout.next_time() == 64.0
 
 
+def test_a_reading_that_seems_to_have_taken_days_does_not_blind_us():
+    """The machine was suspended while the kernel was read."""
+    lookout = looked()
+    lookout.notice(50.0)
+    read(lookout, 50.0, touched=True, seconds=1e6)
+    lookout.notice(1e6 + 50.0)
+    assert lookout.next_time() == 1e6 + 80.0
+
+
 def test_looking_for_drift_does_not_make_us_slow():
     lookout = looked()
     for second in range(300, 3000, 300):

@@ -7,6 +7,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+STEPS = 100_000
+"""So much may happen at one moment."""
+
 PATIENCE = 50_000.0
 """A test that waits longer than that, in virtual seconds, waits for something that never comes."""
 
@@ -18,8 +21,14 @@ class _Selector(selectors.SelectSelector):
         super().__init__()
         self.now = 1000.0
         self.waited = 0.0
+        self.steps = 0
+        self.last = 0.0
 
     def select(self, timeout=None):
+        self.steps = self.steps + 1 if self.now == self.last else 0
+        self.last = self.now
+        if self.steps > STEPS:
+            raise RuntimeError("time stands still: somebody is busy without end")
         ready = super().select(0)
         if ready:
             return ready

@@ -7,7 +7,7 @@ import pytest
 from pointsman.dataplane.contract import UNKNOWN, ForeignChange
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.dataplane.retry import Retry
-from pointsman.proxy.status import LISTED, FamilyProgress
+from pointsman.proxy.status import LISTED, SUSPECTS, FamilyProgress
 from pointsman.routing.route import Family
 
 WALL = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
@@ -77,6 +77,14 @@ def test_drift_is_pending_from_the_moment_it_is_seen():
     assert status.pending_seconds == 4.0
     assert (status.foreign.noticed, status.foreign.repaired_keys, status.foreign.last_culprit) == (1, 7, "firewalld")
     assert status.foreign.last_at == WALL - timedelta(seconds=5)
+
+
+def test_suspects_are_those_noticed_since_the_last_repair_each_once_and_only_a_few():
+    progress = FamilyProgress(Family.IPV4)
+    for number in range(100):
+        progress.noticed(ForeignChange("table nat", f"program {number // 2}"), 1.0)
+    assert [change.culprit for change in progress.suspects()] == [f"program {number}" for number in range(SUSPECTS)]
+    assert progress.suspects() == ()
 
 
 def test_in_sync_since_is_the_time_since_when_nothing_has_been_pending():
