@@ -28,7 +28,7 @@ help: ## say what there is
 	echo
 	echo "Arguments: make test T='tests/routing -k hairpin'   make demo A='--keep'   make bench A='--quick'"
 
-demo: ## two nodes, a small shop, real traffic: with both iptables variants (root; about 20 s each)
+demo: ## two nodes, a small shop, real traffic: with both iptables variants (root; about 6 s each)
 	$(call need_root,demo)
 	tools/setup kernel
 	for variant in legacy nft; do
