@@ -129,6 +129,8 @@ async def _feed(process: asyncio.subprocess.Process, text: str | Iterable[str]) 
     assert process.stdin is not None
     try:
         for piece in _slices((text,) if isinstance(text, str) else text):
+            if process.stdin.is_closing():
+                return  # uvloop's way to say the same as below
             process.stdin.write(piece.encode())
             await process.stdin.drain()
         process.stdin.close()
@@ -148,7 +150,8 @@ def _slices(pieces: Iterable[str]) -> Iterator[str]:
             whole = "".join(gathered)
             yield from (whole[start : start + _SLICE] for start in range(0, size, _SLICE))
             gathered, size = [], 0
-    yield "".join(gathered)
+    if gathered:
+        yield "".join(gathered)
 
 
 async def _collect(stream: asyncio.StreamReader | None, limit: int, subject: str) -> bytes:

@@ -6,6 +6,7 @@ import os
 from itertools import pairwise
 
 import pytest
+import uvloop
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.failure import Failure
 from pointsman.iptables.run import error_of, find_program, lines, output_of, run
@@ -36,6 +37,19 @@ async def test_much_goes_through_and_the_loop_stays_free():
 
 async def test_a_tool_that_reads_nothing_is_judged_by_its_status():
     assert (await run(["sh", "-c", "exec 0<&-; exit 5"], "x" * 1_000_000)).status == 5
+
+
+def test_on_the_agents_own_event_loop_it_is_the_same():
+    """uvloop says in its own way that nobody reads any more."""
+
+    async def often():
+        for _ in range(20):
+            assert (await run(["false"], ("x" * 1000 for _ in range(2000)))).status == 1
+            assert (await run(["false"])).status == 1
+            assert (await run(["sh", "-c", "exec 0<&-; sleep 0.001; exit 5"], ("x" * 1000 for _ in range(2000)))).status == 5
+            assert (await run(["cat"], ("x" * 1000 for _ in range(200)))).output == b"x" * 200_000
+
+    uvloop.run(often())
 
 
 async def test_a_late_tool_is_stopped(tmp_path):
