@@ -346,6 +346,27 @@ def test_one_key_that_the_kernel_refuses_stops_nothing_and_waits_ever_longer():
     run(main)
 
 
+def test_what_failed_only_because_of_another_key_is_written_at_once_without_it():
+    """A kernel that gives up a whole bucket for one bad rule, and names only that one."""
+
+    async def main():
+        kernel, router = faultless(), Router()
+        write_bucket, bad = kernel.write_bucket, Rule("bucket-3", "shop/s0")
+
+        def all_or_nothing(bucket, plan):
+            return {bad: KernelError(ErrorKind.INVALID, "bad")} if bad in plan.groups[bucket] else write_bucket(bucket, plan)
+
+        kernel.write_bucket = all_or_nothing
+        process = Process(kernel)
+        process.loop.offer(router.change(route("s0", 1), route("s4", 1)), NODE)
+        await asyncio.sleep(0.09)  # the bad rule waits for 100 ms
+        assert Rule("bucket-3", "shop/s4") in kernel.world
+        assert [failing.subject for failing in process.status.failing] == [str(bad)]
+        await process.kill()
+
+    run(main)
+
+
 def test_hlt_01_a_refused_key_is_listed_but_does_not_make_the_node_ill():
     """Every node would refuse it alike; draining them all for one Service would stop the others."""
 
@@ -568,21 +589,55 @@ def test_drift_that_nobody_reported_is_found_and_repaired_and_nobody_is_blamed(c
     assert (line.culprit, line.what, line.keys) == ("unknown", "nobody saw it", 1)
 
 
-def test_a_watch_that_breaks_is_taken_up_again_and_what_was_missed_is_found():
+@pytest.mark.parametrize("breaks", [KernelError(ErrorKind.OTHER, "socket overrun"), None])
+def test_a_watch_that_breaks_is_taken_up_again_and_what_was_missed_is_found(breaks):
+    """With an error, or by ending: either way changes may have been missed, so the kernel is read at once."""
+
     async def main():
-        kernel, router = faultless(), Router()
+        kernel, router, lost = faultless(), Router(), asyncio.Event()
+        watch, watches = kernel.watch, []
+
+        async def breaking():
+            watches.append(asyncio.get_running_loop().time())
+            await lost.wait()
+            if breaks:
+                raise breaks
+            return
+            yield
+
+        kernel.watch = breaking
         router.change(route("web", 1))
         process = await started(kernel, router)
         await asyncio.sleep(50.0)
-        kernel.rate = 1.0
-        kernel.disturb()
-        await asyncio.sleep(0)
-        kernel.disturb()  # the watch itself fails at its next step
-        await asyncio.sleep(20.0)
         kernel.world.clear()
-        kernel.rate, kernel.tampered = 0.0, True
-        await asyncio.sleep(40.0)
+        kernel.tampered, kernel.watch = True, watch
+        lost.set()
+        await asyncio.sleep(0.05)
         assert kernel.world == router.world()
+        await asyncio.sleep(1.0)
+        assert len(watches) == 1
+        kernel.tamper(dict.clear)
+        await asyncio.sleep(1.0)
+        assert kernel.world == router.world()
+        await process.kill()
+
+    run(main)
+
+
+def test_a_watch_that_always_breaks_is_tried_ever_less_often():
+    async def main():
+        kernel, router, watches = faultless(), Router(), []
+
+        async def broken():
+            watches.append(asyncio.get_running_loop().time())
+            raise KernelError(ErrorKind.DENIED, "no netlink here")
+            yield
+
+        kernel.watch = broken
+        process = await started(kernel, router)
+        await asyncio.sleep(EVER)
+        assert 120 <= len(watches) <= 132
+        assert len(kernel.observed) <= len(watches) + 13
         await process.kill()
 
     run(main)
