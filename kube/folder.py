@@ -6,16 +6,22 @@ all that are missing while a fault cannot say which object it is about. An empty
 
 The same object in two files is used from the first file by name, whoever was there first, and reported with both places; when the winner
 goes, the next takes over. Documents of a file, and items of a JSON list, are remembered by a digest: only changed ones are decoded again.
+A file of one document needs no digest: it is only read when it has changed. (Ten thousand such files are a common layout; what is kept of
+each counts.)
 """
 
 from collections.abc import Collection, Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain, islice
 
 from msgspec import Struct
 from pointsman.kube.decode import DecodeError, Unread
 from pointsman.kube.documents import Document, read, split_json, split_yaml
 from pointsman.kube.events import Batch, Event, Problem, Remove, Replace, Upsert
 from pointsman.kube.objects import Kind, KubeObject, ObjectRef, ref_of
+
+_FIRST = (1,)
+"""The lines of a document's only object: one value for all such documents."""
 
 
 class Fault(Struct, frozen=True, gc=False):
@@ -29,7 +35,10 @@ class Fault(Struct, frozen=True, gc=False):
 
 
 class Unit(Struct, frozen=True, gc=False):
-    """One document of a file: where it begins, its digest, its objects with their lines, its faults, and how many objects are not read."""
+    """One document of a file: where it begins, its objects with their lines, its faults, and how many objects are not read.
+
+    The digest is 0 if the document is alone in its file.
+    """
 
     line: int
     digest: int
@@ -96,9 +105,13 @@ def unreadable(place: str, name: str, stamp: int, reason: str, former: ManifestF
 
 def _units(documents: Iterable[Document], former: ManifestFile | None) -> tuple[Unit, ...]:
     """Read documents; those that the file held before are taken over."""
+    following = iter(documents)
+    start = tuple(islice(following, 2))
+    if len(start) == 1:
+        return (_unit(start[0], 0),)
     known = {unit.digest: unit for unit in former.units} if former else {}
     units: list[Unit] = []
-    for document in documents:
+    for document in chain(start, following):
         kind = document.listed.value if document.listed else ""
         digest = int.from_bytes(blake2b(document.content, digest_size=8, key=kind.encode()).digest(), "big")
         unit = known.get(digest)
@@ -124,7 +137,7 @@ def _unit(document: Document, digest: int) -> Unit:
         else:
             values.append(outcome)
             lines.append(placed.line)
-    return Unit(document.line, digest, tuple(values), tuple(lines), tuple(faults), unread)
+    return Unit(document.line, digest, tuple(values), _FIRST if lines == [1] else tuple(lines), tuple(faults), unread)
 
 
 def _fault_problem(place: str, line: int, fault: Fault, kept: Collection[ObjectRef]) -> Problem:

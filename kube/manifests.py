@@ -39,6 +39,7 @@ class ManifestSource:
 
     def __init__(self, directory: Path | str, *, rescan: float = 30.0) -> None:
         self._directory = Path(directory)
+        self._root = str(self._directory)
         self._rescan_ms = int(rescan * 1000)
         self._folder = Folder(str(directory))
         self._started = False
@@ -134,11 +135,11 @@ class ManifestSource:
 
     def _stamp(self, name: str) -> int | None:
         """Return a number that changes with a file's content, None if there is no such file."""
-        path = self._directory / name
+        path = self._path(name)
         try:
-            found = path.stat()
+            found = os.stat(path)  # noqa: PTH116  a Path costs more than the call, for each of many thousand files
         except OSError:
-            return _BAD_STAMP if path.is_symlink() or path.exists() else None
+            return _BAD_STAMP if os.path.lexists(path) else None
         if stat.S_ISDIR(found.st_mode):
             return None
         return hash((found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode)) & 0x7FFF_FFFF_FFFF_FFFF
@@ -147,16 +148,20 @@ class ManifestSource:
         """Read one file; what cannot be read is a problem, not an error."""
         place = self._folder.place(name)
         try:
-            path = self._directory / name
-            found = path.stat()
+            path = self._path(name)
+            found = os.stat(path)  # noqa: PTH116  as above
             if not stat.S_ISREG(found.st_mode):
                 return unreadable(place, name, stamp, "is not a regular file", former)
             if found.st_size > MAX_BYTES:
                 return unreadable(place, name, stamp, f"is larger than {MAX_BYTES >> 20} MiB", former)
-            content = path.read_bytes()
+            with open(path, "rb") as file:  # noqa: PTH123  as above
+                content = file.read()
         except OSError as error:
             return unreadable(place, name, stamp, _reason(error), former)
         return parse_file(place, name, stamp, content, former)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}"
 
     def _check(self) -> None:
         """Raise OSError if the folder cannot serve."""
