@@ -25,6 +25,7 @@ class Delta(Generic[K, V]):
         self._pending: dict[K, V | Mark] = {}
         self._members: dict[Hashable, dict[K, None]] = {}  # per group: its keys, wanted or pending
         self._known = False
+        self._found: frozenset[K] = frozenset()
         for key in wanted:
             self._index(key)
 
@@ -37,6 +38,10 @@ class Delta(Generic[K, V]):
     def pending(self) -> Mapping[K, V | Mark]:
         """Return the keys that are not as wanted, each with what is believed to be in the kernel, as a live read-only view."""
         return MappingProxyType(self._pending)
+
+    def leftovers(self) -> Collection[K]:
+        """Return the keys that an earlier process left, that nobody wants, and that are still there: the first `observe` found them."""
+        return {key for key in self._found if key in self._pending and key not in self._wanted} if self._found else frozenset()
 
     def want(self, before: Mapping[K, V | Mark]) -> None:
         """Follow a change of what is wanted: the changed keys, each with what was wanted before (`Desired.update` returns that)."""
@@ -58,6 +63,8 @@ class Delta(Generic[K, V]):
             self._forget(key)
         for key in fresh:
             self._index(key)
+        if not self._known:
+            self._found = frozenset(key for key in fresh if key not in self._wanted)
         self._known = True
         return drifted
 

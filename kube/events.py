@@ -49,10 +49,15 @@ class Problem(Struct, frozen=True, order=True):
 
 
 class Batch(Struct, frozen=True):
-    """Events that belong together; `problems` is the source's whole present list, or None if it has not changed."""
+    """Events that belong together; `problems` is the source's whole present list, or None if it has not changed.
+
+    `blind` is true while a part of the input has never been readable: objects may be missing that an earlier process knew, so what that
+    process left in the kernel may not be taken for refuse.
+    """
 
     events: tuple[Event, ...] = ()
     problems: tuple[Problem, ...] | None = None
+    blind: bool = False
 
 
 Sink = Callable[[Batch], None]

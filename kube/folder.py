@@ -49,13 +49,17 @@ class Unit(Struct, frozen=True, gc=False):
 
 
 class ManifestFile(Struct, frozen=True, gc=False):
-    """One file: its name in the folder, a stamp that changes with its content, documents, kept objects and problems."""
+    """One file: its name in the folder, a stamp that changes with its content, documents, kept objects and problems.
+
+    `blind` is true while a fault may hide an object of which no good state has been seen since the start.
+    """
 
     name: str
     stamp: int
     units: tuple[Unit, ...] = ()
     kept: tuple[KubeObject, ...] = ()
     problems: tuple[Problem, ...] = ()
+    blind: bool = False
 
     def objects(self) -> dict[ObjectRef, tuple[int, KubeObject]]:
         """Return the file's objects with their lines; of an object given twice the first, kept ones last."""
@@ -93,14 +97,16 @@ def parse_file(place: str, name: str, stamp: int, content: bytes, former: Manife
     before = former.objects() if former else {}
     kept = {ref: value for ref, (_, value) in before.items() if ref not in now and (ref in broken or None in broken)}
     problems += [_fault_problem(place, line, fault, kept) for line, fault in faults]
-    return ManifestFile(name, stamp, units, tuple(kept.values()), tuple(problems))
+    never_read = former is None or former.blind
+    blind = any(never_read if ref is None else ref not in kept and ref not in now for ref in broken)
+    return ManifestFile(name, stamp, units, tuple(kept.values()), tuple(problems), blind)
 
 
 def unreadable(place: str, name: str, stamp: int, reason: str, former: ManifestFile | None) -> ManifestFile:
     """Return a file that cannot be read: all its former objects stay."""
     kept = tuple(value for _, value in former.objects().values()) if former else ()
     text = f"{reason}; the last good state of its {len(kept)} objects stays" if kept else reason
-    return ManifestFile(name, stamp, (), kept, (Problem(place, "", "", text),))
+    return ManifestFile(name, stamp, (), kept, (Problem(place, "", "", text),), former is None or former.blind)
 
 
 def _units(documents: Iterable[Document], former: ManifestFile | None) -> tuple[Unit, ...]:
@@ -182,6 +188,7 @@ class Folder:
         self._former: dict[ObjectRef, KubeObject | None] = {}
         self._problems: dict[str, tuple[Problem, ...]] = {}
         self._unread = 0
+        self._blind: set[str] = set()
         self._fault: Problem | None = None
         self._reported: tuple[Problem, ...] | None = None
 
@@ -211,6 +218,7 @@ class Folder:
         before, now = former.objects() if former else {}, file.objects()
         self._files[file.name] = file
         self._unread += file.unread() - (former.unread() if former else 0)
+        (self._blind.add if file.blind else self._blind.discard)(file.name)
         self._note(file.name, file.problems)
         for ref in before.keys() - now.keys():
             self._claim(ref, file.name, None)
@@ -223,6 +231,7 @@ class Folder:
         former = self._files.pop(name, None)
         if former is not None:
             self._unread -= former.unread()
+            self._blind.discard(name)
             self._note(name, ())
             for ref in former.objects():
                 self._claim(ref, name, None)
@@ -234,7 +243,7 @@ class Folder:
         for ref, claims in self._claims.items():
             values[ref.kind].append(claims[0].value)
         self._reported = self.problems()
-        return Batch(tuple(Replace(kind, tuple(found)) for kind, found in values.items()), self._reported)
+        return Batch(tuple(Replace(kind, tuple(found)) for kind, found in values.items()), self._reported, bool(self._blind))
 
     def take(self) -> Batch | None:
         """Return what changed since the last call, None if nothing did."""
@@ -250,7 +259,7 @@ class Folder:
         problems = self.problems()
         news = problems if problems != self._reported else None
         self._reported = problems
-        return Batch(tuple(events), news) if events or news is not None else None
+        return Batch(tuple(events), news, bool(self._blind)) if events or news is not None else None
 
     def problems(self) -> tuple[Problem, ...]:
         """Return all that is wrong now, in a fixed order."""

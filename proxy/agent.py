@@ -54,6 +54,8 @@ class Agent:
         """Take what a source delivers."""
         if batch.problems is not None:
             self.journal.set_problems(batch.problems)
+        for loop in self.parts.loops.values():
+            loop.trust(complete=not batch.blind)
         self.snapshot, dirty = advance(self.snapshot, batch)
         if Kind.NODE in dirty.kinds:
             self._gather()

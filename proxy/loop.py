@@ -68,6 +68,7 @@ class FamilyLoop(Generic[K, V]):
         self._delta: Delta[K, V] = Delta(self._wanted.desired.values, compiler.group)
         self._retry: Retry[K] = Retry()
         self._pace = Pace(settings.min_sync_period)
+        self._complete = True
         self._lookout = Lookout(settings.drift_interval * (1 + settings.drift_jitter))
         self._wake = asyncio.Event()
         self._advanced = asyncio.Event()
@@ -79,9 +80,15 @@ class FamilyLoop(Generic[K, V]):
         self.progress.offered(change.routing.revision, now)
         self._request(now)
 
+    def trust(self, *, complete: bool) -> None:
+        """Say whether all input could be read; until it can, what an earlier process left stays: its objects may be unread ones."""
+        if complete != self._complete:
+            self._complete = complete
+            self._request(self._clock())
+
     def status(self, wall: datetime) -> FamilyStatus:
         """Return the picture of this moment; `wall` is the present time with its time zone."""
-        return self.progress.report(self._clock(), wall, self._delta.pending, self._retry.failing)
+        return self.progress.report(self._clock(), wall, len(self._delta.pending) - len(self._spared()), self._retry.failing)
 
     async def applied(self, revision: int) -> None:
         """Wait until a revision, or a later one, is applied."""
@@ -133,7 +140,7 @@ class FamilyLoop(Generic[K, V]):
         written = await self._apply()
         # A failing key may have come right without being tried: it was read, or written away with its group.
         self._retry.forget([key for key in self._retry.failing if key not in self._delta.pending])
-        now, pending = self._clock(), bool(self._delta.pending)
+        now, pending = self._clock(), len(self._delta.pending) > len(self._spared())
         self.progress.compared(now, pending=pending)
         if self._settled():
             self.progress.settled(now)
@@ -171,9 +178,11 @@ class FamilyLoop(Generic[K, V]):
         elif first:
             facts = self._facts(keys=len(seen), differ=len(self._delta.pending), seconds=round(now - began, 3))
             log.info("read the kernel", extra=facts)
+            if spared := self._spared():
+                log.warning("part of the input cannot be read, so what an earlier run left stays", extra=self._facts(keys=len(spared)))
 
     async def _apply(self) -> bool:
-        held = self._retry.held(self._clock())
+        held = {*self._retry.held(self._clock()), *self._spared()}
         plan = planning.make(self._delta, self._compiler.rank, self._compiler.group, held)
         if not plan.changes:
             return True
@@ -232,14 +241,19 @@ class FamilyLoop(Generic[K, V]):
         self._lookout.notice(now)
         self._request(self._lookout.next_time())
 
+    def _spared(self) -> Collection[K]:
+        """Return what an earlier process left and is not removed while input is unread."""
+        return frozenset() if self._complete else self._delta.leftovers()
+
     def _ready(self, now: float) -> bool:
         """Return whether something is pending that need not wait."""
-        held = self._retry.held(now)
+        held = {*self._retry.held(now), *self._spared()}
         return any(key not in held for key in self._delta.pending)
 
     def _settled(self) -> bool:
         """Return whether all is done that can be: nothing is pending but a part that the kernel refuses, and what points to that."""
-        pending, failing = self._delta.pending, self._retry.failing
+        spared, failing = self._spared(), self._retry.failing
+        pending = [key for key in self._delta.pending if key not in spared]
         if not pending:
             return True
         if len(pending) >= len(self._wanted.desired.values) or any(key not in failing for key in pending):

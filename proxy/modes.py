@@ -34,6 +34,10 @@ class Loop(Protocol):
         """See `FamilyLoop.offer`."""
         ...
 
+    def trust(self, *, complete: bool) -> None:
+        """See `FamilyLoop.trust`."""
+        ...
+
     def status(self, wall: datetime) -> FamilyStatus:
         """See `FamilyLoop.status`."""
         ...

@@ -16,7 +16,7 @@ from itertools import islice
 
 import msgspec
 from msgspec import Struct
-from pointsman.dataplane.contract import ForeignChange, K, Mark, V
+from pointsman.dataplane.contract import ForeignChange, K
 from pointsman.dataplane.retry import Failing
 from pointsman.routing.route import Family
 
@@ -175,7 +175,7 @@ class FamilyProgress:
         self._taken_since = None
         self._last_updated = now
 
-    def report(self, now: float, wall: datetime, pending: Mapping[K, V | Mark], failing: Mapping[K, Failing]) -> FamilyStatus:
+    def report(self, now: float, wall: datetime, pending: int, failing: Mapping[K, Failing]) -> FamilyStatus:
         """Return the picture of this moment; `now` and `wall` are the same moment on both clocks."""
 
         def at(moment: float | None) -> datetime | None:
@@ -187,7 +187,7 @@ class FamilyProgress:
             revision_wanted=self.revision_wanted,
             revision_applied=self.revision_applied,
             in_sync_since=at(self._in_sync_since),
-            pending_keys=len(pending),
+            pending_keys=pending,
             pending_since=at(oldest),
             pending_seconds=0.0 if oldest is None else max(0.0, now - oldest),
             last_updated=at(self._last_updated),

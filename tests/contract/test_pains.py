@@ -253,6 +253,22 @@ async def test_pain_10_nothing_is_removed_before_everything_has_been_read(mode, 
         assert set(await met(made, "pod", V4, PLAIN.cluster_ip(V4), 80, TCP, 40)) == {"n1p1", "n1p2", "n2p1"}
 
 
+async def test_pain_10_a_start_with_an_unreadable_file_removes_nothing_until_it_is_mended(mode, tmp_path):
+    """The file of a whole cluster is half written while nothing runs: a fresh daemon knows no Service, and still every one works."""
+    async with cluster(mode, tmp_path, PLAIN) as made:
+        async with made.start():
+            pass
+        manifests = made.folder / "cluster.json"
+        content = manifests.read_bytes()
+        manifests.write_bytes(content[: len(content) // 2])
+        async with made.start():
+            assert set(await met(made, "pod", V4, PLAIN.cluster_ip(V4), 80, TCP, 40)) == {"n1p1", "n1p2", "n2p1"}
+            manifests.unlink()
+            async with asyncio.timeout(10):
+                while (await made.ask("pod", V4, PLAIN.cluster_ip(V4), 80, TCP, silent=True)).ending is Ending.ANSWERED:
+                    await asyncio.sleep(0.05)
+
+
 # --- hairpin -----------------------------------------------------------------------------------------------------------
 
 

@@ -211,3 +211,18 @@ def assert_true(delta, desired, kernel):
         assert believed != desired.values.get(key, ABSENT)
     for key in {*kernel, *desired.values} - set(delta.pending):
         assert kernel.get(key, ABSENT) == desired.values.get(key, ABSENT)
+
+
+def test_leftovers_are_what_the_first_reading_found_and_nobody_wants():
+    desired = Desired()
+    desired.set("o", {"A": 1})
+    delta = Delta(desired.values, group)
+    assert not delta.leftovers()
+    delta.observe({"A": 1, "B": 2, "a1": 3})
+    assert delta.leftovers() == {"B", "a1"}
+    delta.want(desired.set("p", {"B": 2}))
+    assert delta.leftovers() == {"a1"}
+    delta.applied(plan(delta), Outcome({}))
+    assert not delta.leftovers()
+    delta.observe({"A": 1, "B": 2, "C": 4})
+    assert not delta.leftovers(), "what came later is somebody's mistake, not an earlier run's work"

@@ -128,6 +128,35 @@ def test_the_first_delivery_is_complete_lists_of_every_kind() -> None:
     assert folder.take() is None
 
 
+def test_a_folder_is_blind_while_something_was_never_readable() -> None:
+    folder = Folder("shop")
+    folder.put(parse(stream(manifest("a"))))
+    folder.put(parse(b"kind: [", name="b.yaml"))
+    assert folder.take_all().blind
+    folder.put(parse(stream(manifest("b")), folder.file("b.yaml"), name="b.yaml"))
+    mended = folder.take()
+    assert mended is not None
+    assert not mended.blind
+    for content in (b"kind: [", stream(manifest("b", "x"))):
+        folder.put(parse(content, folder.file("b.yaml"), name="b.yaml"))
+        broken = folder.take()
+        assert broken is not None
+        assert not broken.blind, "its last good state is known"
+    folder.put(parse(stream(manifest("c", "x")), name="c.yaml"))
+    unknown = folder.take()
+    assert unknown is not None
+    assert unknown.blind
+    folder.drop("c.yaml")
+    without = folder.take()
+    assert without is not None
+    assert not without.blind
+
+
+def test_an_unreadable_file_is_blind_only_if_it_never_was_good() -> None:
+    assert unreadable("shop/a.yaml", "a.yaml", 0, "gone", None).blind
+    assert not unreadable("shop/a.yaml", "a.yaml", 0, "gone", parse(stream(manifest("a")))).blind
+
+
 def test_changes_are_differences() -> None:
     folder = Folder("shop")
     first = parse(stream(manifest("a"), manifest("b"), manifest("c")))

@@ -154,6 +154,29 @@ def test_leftovers_of_an_earlier_run_are_corrected_and_foreign_objects_are_not_t
 # --- pace --------------------------------------------------------------------------------------------------------------
 
 
+def test_pain_10_what_an_earlier_run_left_stays_while_input_is_unread():
+    """Only leftovers are spared: what this process programmed and nobody wants any more goes at once."""
+
+    async def main():
+        kernel, router = faultless(), Router()
+        left = {Chain("left over"): "", Rule("root", "left over"): ""}
+        kernel.world = dict(left)
+        process = Process(kernel)
+        process.loop.trust(complete=False)
+        process.loop.offer(router.change(route("web", 1), route("db", 2)), NODE)
+        await process.in_sync(1)
+        assert kernel.world == {**router.world(), **left}
+        process.loop.offer(router.change(gone=("db",)), NODE)
+        await process.in_sync(2)
+        assert kernel.world == {**router.world(), **left}
+        process.loop.trust(complete=True)
+        await asyncio.sleep(5)
+        assert kernel.world == router.world()
+        await process.kill()
+
+    run(main)
+
+
 def test_a_lone_change_on_an_idle_system_is_applied_at_once():
     async def main():
         kernel, router = faultless(), Router()
