@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from pointsman.dataplane.contract import UNKNOWN, ForeignChange
+from pointsman.dataplane.contract import ForeignChange
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.dataplane.retry import Retry
 from pointsman.proxy.status import LISTED, SUSPECTS, FamilyProgress
