@@ -1,13 +1,13 @@
 """What IPVS holds: virtual servers and the real servers behind them, as keys and values compared by value. Pure.
 
-A **virtual server** is where clients connect: address, port and protocol, or a firewall mark that packets carry (the kernel looks marks up
-first). Its value says how it picks a real server. A **real server** belongs to one virtual server and is what a connection ends at; its
-value says with which weight and by which kind of forwarding. Counters and loads are what the kernel reports beside them: they are no part of
-the value, so that a busy server equals itself.
+A **virtual server** is where clients connect: address, port and protocol, or a mark that packets carry (the kernel looks for marks first).
+Its value says how it picks a real server. A **real server** belongs to one virtual server and is what a connection ends at; its value says
+with which weight and by which kind of forwarding. Counters and loads are what the kernel reports beside them: they are no part of the
+value, so that a busy server equals itself.
 
-The values are lossless: what `wire` decodes encodes to the same, also what other programs made. Only the kernel's own mark "hashed" is left
-out, for no program may set it. Scheduler names are plain strings because a kernel may have schedulers that nobody has heard of;
-`schedulers` lists those that exist everywhere. Sources: include/uapi/linux/ip_vs.h; ipvsadm(8).
+The values are lossless: what `answers` decodes `wire` encodes to the same, also what other programs made. Only the kernel's own mark
+"hashed" is left out, for no program may set it. Scheduler names are plain strings because a kernel may have schedulers that nobody has
+heard of; `schedulers` lists those that exist everywhere. Sources: include/uapi/linux/ip_vs.h; ipvsadm(8).
 """
 
 from enum import Enum, IntFlag

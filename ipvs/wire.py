@@ -1,8 +1,8 @@
 """IPVS requests as bytes: one compiled `struct` call per message instead of a tree of attribute objects. Pure.
 
 A request here is the *body* of a netlink message: generic-netlink header and attributes. Message header, family number and sequence number
-are the channel's, so a body can be made long before it is sent, kept, and sent again. With attribute objects a hundred thousand real servers
-take most of a minute to encode; this takes half a second, and a property test holds the bytes equal to pyroute2's.
+are the channel's, so a body can be made long before it is sent, kept, and sent again. With attribute objects a hundred thousand real
+servers take most of a minute to encode; this takes half a second, and a property test holds the bytes equal to pyroute2's.
 
 What the kernel wants and does not say:
 - an IPv6 virtual server needs its prefix length, as a native number, in the attribute that is a dotted mask for IPv4;

@@ -1,0 +1,232 @@
+"""Requests to the kernel's IPVS over a pyroute2 socket: many per datagram, each error matched to its request.
+
+**The socket** is pyroute2's `IPVS`; the bytes are `wire`'s. It lives on a thread of its own, for three reasons: the kernel works through a
+whole datagram inside the sending call, which must not hold up the event loop; pyroute2's asynchronous sockets do not work on uvloop; and
+its synchronous ones bring an event loop of their own, which may not run inside another. A change that is on its way when its task is
+cancelled is finished up to the end of the datagram; nothing after it is sent.
+
+**A batch** is sent in datagrams of at most `MESSAGES` requests. Only the last one of a datagram asks for an acknowledgement, errors are
+reported for every one, and the sequence number says for which. The kernel goes on after an error. So ten thousand virtual servers cost some
+hundred system calls instead of a hundred thousand.
+
+The socket belongs to the network namespace in which the channel was opened. Source: netlink(7).
+"""
+
+import asyncio
+import errno
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Final, Self, TypeVar
+
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.ipvs import wire
+from pointsman.netlink import codec, generic
+from pointsman.netlink.channel import Channel, kernel_error
+from pyroute2.ipvs import IPVS  # type: ignore[import-untyped]
+
+MESSAGES: Final = 256
+"""Requests in one datagram."""
+BYTES: Final = 48 * 1024
+"""Bytes in one datagram; every system's send buffer takes that."""
+
+ABSENT: Final = "this kernel has no IPVS (the module ip_vs is not loaded): run `modprobe ip_vs`, or use --proxy-mode iptables"
+
+_BUFFER: Final = 64 * 1024
+_TIMEOUT: Final = 10.0
+_SO_RCVBUFFORCE: Final = 33
+_SOL_SOCKET: Final = 1
+_SOL_NETLINK: Final = 270
+_CAP_ACK: Final = 10
+_RECEIVE: Final = 4 << 20
+_FIRST: Final = 0x10000
+"""Sequence numbers from here on are ours; pyroute2's own requests number below."""
+_LAST: Final = 0xFFFFFFFF
+
+_T = TypeVar("_T")
+
+
+async def require() -> int:
+    """Return the message number of IPVS; raises KernelError (UNSUPPORTED, with the ways out) where the kernel has none."""
+    with Channel(generic.PROTOCOL) as channel:
+        try:
+            answers = await channel.request(generic.CONTROLLER, generic.ask(wire.FAMILY_NAME), wire.FAMILY_NAME)
+        except KernelError as error:
+            if error.kind is ErrorKind.MISSING:
+                raise KernelError(ErrorKind.UNSUPPORTED, ABSENT, "ip_vs") from error
+            raise
+    return generic.family(answers[0].body).number
+
+
+class _Talk:
+    """The socket and its numbers; used on the channel's thread only."""
+
+    def __init__(self) -> None:
+        # A loop of asyncio's own, whatever the process has chosen as its policy.
+        self.socket = IPVS(use_event_loop=asyncio.SelectorEventLoop())
+        self.family: int = self.socket.prid
+        self._fileno: int = self.socket.fileno()
+        self._sequence = _FIRST
+        self.socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors need not repeat the request
+        with suppress(PermissionError):  # pyroute2's own size holds then; programming IPVS needs the same right and will say so
+            self.socket.setsockopt(_SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE)
+        self._poll = select.poll()
+        self._poll.register(self._fileno, select.POLLIN)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def send(self, bodies: Sequence[bytes], flags: int) -> int:
+        """Send one datagram; return the sequence number of its first request. The last asks for an acknowledgement."""
+        first = self._sequence if self._sequence + len(bodies) <= _LAST else _FIRST
+        self._sequence = first + len(bodies)
+        pack, size, family = codec.HEADER.pack, codec.HEADER.size, self.family
+        parts: list[bytes] = []
+        for sequence, body in enumerate(bodies, first):
+            parts += (pack(size + len(body), family, codec.REQUEST, sequence, 0), body)
+        parts[-2] = pack(size + len(bodies[-1]), family, codec.REQUEST | flags, first + len(bodies) - 1, 0)
+        try:
+            self.socket.sendto(b"".join(parts), (0, 0))
+        except OSError as error:
+            raise kernel_error(error.errno or errno.EIO, "IPVS") from error
+        return first
+
+    def receive(self) -> Iterator[codec.Message]:
+        """Yield the messages of the next datagram; raises OSError with ENOBUFS if the kernel dropped some."""
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            try:
+                return codec.messages(self.socket.recv(_BUFFER))
+            except BlockingIOError:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {_TIMEOUT:g} s", "IPVS") from None
+                self._poll.poll(left * 1000)
+
+    def apply(self, bodies: Sequence[bytes]) -> dict[int, int]:
+        """Send one datagram and return the errno of each request that failed, by its place."""
+        first = self.send(bodies, codec.ACK)
+        failed: dict[int, int] = {}
+        while True:
+            try:
+                for message in self.receive():
+                    place = message.sequence - first
+                    if message.type != codec.ERROR or not 0 <= place < len(bodies):
+                        continue  # the late answer to something that timed out
+                    if number := codec.error_number(message):
+                        failed[place] = number
+                    if place == len(bodies) - 1:
+                        return failed
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise kernel_error(error.errno or errno.EIO, "IPVS") from error
+                # Some outcomes are lost, and nobody can say whose: those without a known error count as failed.
+                return {place: failed.get(place, errno.ENOBUFS) for place in range(len(bodies))}
+
+    def ask(self, body: bytes, flags: int, subject: str) -> list[memoryview]:
+        """Send one request and return the bodies of its answers."""
+        sequence = self.send((body,), flags)
+        answers: list[memoryview] = []
+        while True:
+            try:
+                for message in self.receive():
+                    if message.sequence != sequence:
+                        continue
+                    if message.type in (codec.ERROR, codec.DONE):
+                        if number := codec.error_number(message):
+                            raise kernel_error(number, subject)
+                        return answers
+                    answers.append(message.body)
+            except OSError as error:
+                raise kernel_error(error.errno or errno.EIO, subject) from error
+
+    def dump_all(self, bodies: Sequence[bytes], subject: str) -> list[list[memoryview]]:
+        return [self.ask(body, codec.DUMP, subject) for body in bodies]
+
+
+class IpvsChannel:
+    """A socket to the kernel's IPVS; made by `open`, used as an asynchronous context manager or closed."""
+
+    def __init__(self, talk: _Talk, thread: ThreadPoolExecutor) -> None:
+        """Take over a socket that was opened on this thread; `open` does that."""
+        self._talk = talk
+        self._thread = thread
+        self._closed = False
+
+    @classmethod
+    async def open(cls) -> Self:
+        """Open a channel in the caller's network namespace. Raises KernelError, kind UNSUPPORTED where the kernel has no IPVS."""
+        await require()
+        thread = ThreadPoolExecutor(1, "ipvs")
+        try:
+            talk = await asyncio.get_running_loop().run_in_executor(thread, _Talk)
+        except OSError as error:
+            thread.shutdown()
+            raise kernel_error(error.errno or errno.EIO, "IPVS socket") from error
+        return cls(talk, thread)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Finish the datagram that is on its way, and close the socket; a second time does nothing."""
+        if not self._closed:
+            self._closed = True
+            await self.run(self._talk.close)
+            self._thread.shutdown()
+
+    async def apply(self, bodies: Sequence[bytes]) -> dict[int, int]:
+        """Send requests that change something, in their order; return the errno of each that failed, by its place in `bodies`.
+
+        ENOBUFS: the outcome is not known, read the state again. Raises KernelError if the socket fails or the kernel does not answer;
+        what was done until then is not known either.
+        """
+        failed: dict[int, int] = {}
+        place = 0
+        for datagram in datagrams(bodies):
+            found = await self.run(self._talk.apply, datagram)
+            failed.update((place + index, number) for index, number in found.items())
+            place += len(datagram)
+        return failed
+
+    async def change(self, body: bytes, subject: str) -> None:
+        """Send one request; raises KernelError that names the subject."""
+        for number in (await self.apply((body,))).values():
+            raise kernel_error(number, subject)
+
+    async def ask(self, body: bytes, subject: str) -> list[memoryview]:
+        """Send one question and return the bodies of its answers; raises KernelError."""
+        return await self.run(self._talk.ask, body, codec.ACK, subject)
+
+    async def dump(self, body: bytes, subject: str) -> list[memoryview]:
+        """Ask for a list and return the bodies of its entries; raises KernelError."""
+        return await self.run(self._talk.ask, body, codec.DUMP, subject)
+
+    async def dumps(self, bodies: Sequence[bytes], subject: str) -> list[list[memoryview]]:
+        """Ask for many lists and return the entries of each; other tasks get their turn now and then. Raises KernelError."""
+        found: list[list[memoryview]] = []
+        for start in range(0, len(bodies), MESSAGES):
+            found += await self.run(self._talk.dump_all, bodies[start : start + MESSAGES], subject)
+        return found
+
+    async def run(self, work: Callable[..., _T], *arguments: object) -> _T:
+        """Call a function on the channel's thread, and so in its network namespace (for what is read from /proc/thread-self/net)."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+def datagrams(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Cut requests into what one datagram carries: at most MESSAGES and, but for a single request, at most BYTES."""
+    start = size = 0
+    for index, body in enumerate(bodies):
+        length = codec.HEADER.size + len(body)
+        if index > start and (index - start == MESSAGES or size + length > BYTES):
+            yield bodies[start:index]
+            start, size = index, 0
+        size += length
+    if start < len(bodies):
+        yield bodies[start:]
