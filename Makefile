@@ -40,6 +40,7 @@ test: ## the whole test suite, with real packets through a real kernel (root)
 	$(call need_root,test)
 	tools/setup kernel
 	python -m pytest $(T)
+	if [ "$$(tools/uml --where-needed --tell)" = uml ]; then tools/ipvs-tests $(T); fi
 
 check: ## lint, types, import contracts, house rules (no root)
 	tools/setup python

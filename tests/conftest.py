@@ -1,5 +1,9 @@
 """For the whole suite: kernel tests need root and say so by failing, and nothing of ours may stay behind in the kernel.
 
+Tests marked `ipvs` are left to `tools/ipvs-tests` where this kernel has no IPVS; the last lines of the run say how many.
+POINTSMAN_KERNEL=host runs them here whatever the kernel has, =uml leaves them to the other kernel in any case. POINTSMAN_SHARE=2/3 runs the
+second third of all.
+
 Namespaces made by tests carry this process's id in their name; so suites that run side by side do not see each other's.
 """
 
@@ -13,6 +17,33 @@ from pathlib import Path
 import pytest
 
 NAMESPACES = Path("/run/netns")
+ELSEWHERE = pytest.StashKey[int]()
+
+
+def ipvs_here() -> bool:
+    """Return whether tests that need IPVS run in this process."""
+    wish = os.environ.get("POINTSMAN_KERNEL")
+    return wish == "host" or (wish != "uml" and Path("/proc/net/ip_vs").exists())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what another process runs: tests for the other kernel, and other shares."""
+    away = [] if ipvs_here() else [item for item in items if item.get_closest_marker("ipvs")]
+    config.stash[ELSEWHERE] = len(away)
+    items[:] = [item for item in items if ipvs_here() or not item.get_closest_marker("ipvs")]
+    which, _, parts = os.environ.get("POINTSMAN_SHARE", "1/1").partition("/")
+    mine = items[int(which) - 1 :: int(parts)]
+    away += [item for index, item in enumerate(items) if index % int(parts) != int(which) - 1]
+    items[:] = mine
+    if away:
+        config.hook.pytest_deselected(items=away)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left to the other kernel."""
+    if count := config.stash.get(ELSEWHERE, 0):
+        terminalreporter.line(f"{count} tests need a kernel with IPVS; this one has none: tools/ipvs-tests runs them under another one")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -20,6 +51,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a kernel test at once where it cannot run: a suite that skips them would look green and prove nothing."""
     if item.get_closest_marker("kernel") and os.geteuid() != 0:
         pytest.fail("this test programs a kernel inside network namespaces and needs root: sudo make test", pytrace=False)
+    if item.get_closest_marker("ipvs") and not Path("/proc/net/ip_vs").exists():
+        pytest.fail("this test needs the kernel module ip_vs: modprobe ip_vs, or run it by tools/ipvs-tests", pytrace=False)
 
 
 @pytest.fixture(autouse=True)

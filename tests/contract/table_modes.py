@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import pytest
+
 
 @dataclass(frozen=True)
 class ModeUnderTest:
@@ -14,9 +16,14 @@ class ModeUnderTest:
     arguments: tuple[str, ...]
     wipe: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    marks: tuple[pytest.MarkDecorator, ...] = ()
 
     def __str__(self):
         return self.name
+
+    def param(self, *more, name="", marks=()):
+        """Return this mode as a parameter of a test, marked by the kernel that it needs; `more` parameters may follow."""
+        return pytest.param(self, *more, id=name or self.name, marks=(*self.marks, *marks))
 
 
 def _iptables(variant):

@@ -27,7 +27,7 @@ from table_worlds import CLUSTER_CIDR, TOPOLOGY, World, _only
 
 V4, V6 = Family.IPV4, Family.IPV6
 TCP, UDP = Protocol.TCP, Protocol.UDP
-pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("mode", MODES, ids=str)]
+pytestmark = [pytest.mark.kernel, pytest.mark.parametrize("mode", [mode.param() for mode in MODES])]
 NODE_IP = {family: TOPOLOGY.places["n1"].addresses[family] for family in Family}
 PLAIN = BY_NAME["cc-both"]
 STATSD = replace(PLAIN, name="statsd", ports=(Port(8125, UDP),))

@@ -15,6 +15,11 @@ from table_run import prepare, run
 from table_services import CONFIGURATIONS, manifests, others
 from table_worlds import TOPOLOGY, WORLDS
 
+ROWS = [
+    mode.param(world, name=f"{mode}-{world}", marks=[pytest.mark.two_kernels] if (mode, world) == (MODES[0], WORLDS[0]) else [])
+    for mode in MODES
+    for world in WORLDS
+]
 LEAST_CASES = 300
 SHOWN = 40
 
@@ -60,8 +65,7 @@ def test_the_services_are_as_they_seem():
 
 
 @pytest.mark.kernel
-@pytest.mark.parametrize("world", WORLDS, ids=str)
-@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize(("mode", "world"), ROWS)
 async def test_real_packets_meet_what_the_oracle_says(mode, world, tmp_path, record_property):
     found = cases(world)
     async with running(world, found, mode, tmp_path) as lab:
