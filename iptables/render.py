@@ -6,9 +6,9 @@ elements that are to go. A rule that refuses packets is thus there before the na
 nat rule that takes them is there; no rule ever names a set that is missing. A change of endpoints touches only nat and is a single
 restore.
 
-A touched chain is declared (which empties it) and written in full from `plan.groups`; a chain without content is declared and deleted, so
-deleting works whether it exists or not. Hooks of a built-in chain are inserted again together whenever one is added, so their order is
-always that of IPT-05. KUBE-FIREWALL is only ever added to.
+A touched chain is declared (which empties it) and written in full: a whole chain from its value, a shared one from `plan.groups`. A chain
+without content is declared and deleted, so deleting works whether it exists or not. Hooks of a built-in chain are inserted again together
+whenever one is added, so their order is always that of IPT-05. KUBE-FIREWALL is only ever added to.
 
 Each line has a key beside it: when a tool names a line, that key, and with it every key of its group, is to blame. `kernel` runs the
 steps. A step is kept as blocks and put into words piece by piece while a tool reads it: as one text, the rules of a large cluster would be
@@ -29,6 +29,7 @@ from pointsman.routing.route import Family
 
 Content = Mapping[Key, Value]
 NEWLINE = "\n"
+_ALONE = (Role.GUEST, Role.WHOLE)
 
 
 class Block(Struct, frozen=True, gc=False):
@@ -75,8 +76,11 @@ class _Table(Struct):
 
 
 def group(key: Key) -> Hashable:
-    """Return what must be written together with a key: its chain, or None for sets, elements and kubelet's chain, which stand alone."""
-    if isinstance(key, SetKey) or names.role(key.table, key.chain) is Role.GUEST:
+    """Return what must be written together with a key: its shared or built-in chain.
+
+    None stands alone: sets, elements, kubelet's chain, and whole chains, whose value is all that is written.
+    """
+    if isinstance(key, SetKey) or names.role(key.table, key.chain) in _ALONE:
         return None
     return (key.table, key.chain)
 
@@ -139,7 +143,9 @@ def _lines(table: str, changes: _Table, groups: Mapping[Hashable, Content], *, k
     rules: list[Block] = []
     deleted: list[Block] = []
     for name, members in sorted(changes.chains.items()):
-        content = groups.get((table, name), {})
+        content = groups.get((table, name))
+        if content is None:
+            content = {c.key: c.after for c in members if not isinstance(c.after, Mark)}
         if keep:
             content = {**content, **{c.key: c.before for c in members if _is_deletion(c) and not isinstance(c.before, Mark)}}
         blamed = members[0].key
