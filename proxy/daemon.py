@@ -12,6 +12,8 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,10 @@ log = logging.getLogger(__name__)
 
 DRIFT_JITTER = 0.1
 """Nodes do not read their kernels in step: the drift check period varies by so much."""
+
+
+RULES_FIRST = 1.0
+"""Seconds that health and status wait at most for the first rules."""
 
 
 class StartError(Exception):
@@ -88,9 +94,8 @@ def _tasks(agent: Agent, source: Source) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         source.run(agent.receive),
         _follow_addresses(agent),
-        health.serve(agent.parts.config.healthz_bind_address, agent.health, time.time),
-        socket.serve(agent.parts.config.socket, agent.view),
         *(loop.run() for loop in agent.parts.loops.values()),
+        _answer(agent),
         _slim_down(agent.parts.loops.values()),
     )
 
@@ -104,11 +109,27 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]])
             task.cancel()
 
 
+async def _answer(agent: Agent) -> None:
+    """Serve health and status. The rules go first, for a second at most: loading the HTTP library takes a tenth of one."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RULES_FIRST):
+            await _programmed(agent.parts.loops.values())
+    await asyncio.to_thread(import_module, "aiohttp.web")
+    await asyncio.gather(
+        health.serve(agent.parts.config.healthz_bind_address, agent.health, time.time),
+        socket.serve(agent.parts.config.socket, agent.view),
+    )
+
+
 async def _slim_down(loops: Iterable[Loop]) -> None:
     """Give the memory of the start back when everything is programmed."""
+    await _programmed(loops)
+    memory.give_back()
+
+
+async def _programmed(loops: Iterable[Loop]) -> None:
     for loop in loops:
         await loop.applied(0)
-    memory.give_back()
 
 
 async def _follow_addresses(agent: Agent) -> None:
