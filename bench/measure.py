@@ -43,8 +43,7 @@ def measure(task: Task, here: Place, bare: Place, say: Say) -> Figures:
     found: Figures = {}
     say("cold start")
     with scratch.agent(here, task.manifests, task.variant) as agent:
-        agent.until(scratch.in_sync)
-        found["cold"] = time.perf_counter() - agent.began
+        found["cold"] = scratch.synced_at(agent.until(scratch.in_sync)) - agent.began
         say("the kernel's own share of it")
         found["cold_kernel"] = _write(bare, task.variant, json.loads((task.texts / "full.json").read_text()))
         say(f"idle for {task.idle:g} s")
@@ -59,7 +58,7 @@ def measure(task: Task, here: Place, bare: Place, say: Say) -> Figures:
     say("restart with unchanged state")
     with scratch.agent(here, task.manifests, task.variant) as agent:
         said = agent.until(scratch.in_sync)
-        found["restart"] = time.perf_counter() - agent.began
+        found["restart"] = scratch.synced_at(said) - agent.began
         found["restart_writes"] = float(scratch.total(said, "apply", "total"))
     return found
 
@@ -89,12 +88,18 @@ def _idle(agent: Agent, seconds: float) -> float:
 
 
 def _changes(task: Task, agent: Agent, here: Place, bare: Place) -> Figures:
-    """Change one endpoint after the other; the bare tool takes its turn in between."""
+    """Change one endpoint after the other; the bare tool takes its turn in between.
+
+    Each change is alone: it comes when the agent has rested after the last one for as long as that took. In a storm of changes the agent
+    pauses between two writes for that time, and takes what comes meanwhile together.
+    """
     found: list[float] = []
     share: list[float] = []
     texts: Iterator[list[list[str]]] = cycle(json.loads((task.texts / "one.json").read_text()))
     udp = task.size.udp()
     for number in range(task.changes):
+        if found:
+            time.sleep(min(1.0, found[-1]))
         service = number * 37 % task.size.services
         content = cluster.slice_manifest(service, "UDP" if service in udp else "TCP", number + 1)
         found.append(_change(agent, task.manifests / cluster.slice_file(service), content, min(found, default=0.0)))

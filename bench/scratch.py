@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ class Agent:
     """`pointsman run` as a process, and what its status socket says."""
 
     def __init__(self, here: Place, manifests: Path, variant: str) -> None:
-        """Start it; `began` is the time just before."""
+        """Start it; `began` is the time just before, in seconds since the epoch."""
         self._socket = here.folder / f"{here.name}.sock"
         self._log = here.folder / f"{here.name}.log"
         words = [
@@ -85,7 +86,7 @@ class Agent:
             "--iptables-variant", variant, "--socket", str(self._socket), "--healthz-bind-address", "127.0.0.1:10256",
         ]
         with self._log.open("ab") as log:
-            self.began = time.perf_counter()
+            self.began = time.time()
             self._process = subprocess.Popen(here.command(*words), stdout=log, stderr=log, env=here.environment())
 
     def status(self) -> Json | None:
@@ -159,6 +160,11 @@ def in_sync(said: Json) -> bool:
         one["revisionApplied"] is not None and one["revisionApplied"] == one["revisionWanted"] and not one["pendingKeys"]
         for one in families
     )
+
+
+def synced_at(said: Json) -> float:
+    """Return when the last family came in sync, in seconds since the epoch, by the agent's own clock."""
+    return max(datetime.fromisoformat(one["inSyncSince"]).timestamp() for one in said["families"])
 
 
 def total(said: Json, part: str, field: str) -> int:

@@ -1,9 +1,9 @@
 """One route in the filter table: what is refused, by exact destination.
 
 What nat has sent to a backend no longer carries the frontend's address, so whatever still does was not taken, and here it is said what
-becomes of it: dropped or rejected for want of endpoints (SEM-02, SEM-10, SEM-15), or dropped because its source may not use a
-load-balancer IP (SEM-30), which is so even while there are no endpoints (SEM-33). Rejection at a cluster IP needs no rule here: `static`
-rejects by set whatever goes to a cluster IP and was not taken (SEM-01).
+becomes of it: rejected or dropped for want of endpoints (SEM-01, SEM-02, SEM-10, SEM-15), or dropped because its source may not use a
+load-balancer IP (SEM-30), which is so even while there are no endpoints (SEM-33). `static` would reject by set what goes to a cluster IP
+and was not taken; a Service without endpoints has its own rule all the same, because people look for its name and "has no endpoints".
 
 Rules sit in the buckets below KUBE-PROXY-FIREWALL, those of node ports below KUBE-NP. They match disjoint packets; where order matters,
 for a restricted load-balancer IP without endpoints, a chain KUBE-FW keeps it.
@@ -21,8 +21,8 @@ _WHY = {Missing.REJECT: "has no endpoints", Missing.DROP: "has no local endpoint
 def refusals(route: ServiceRoute) -> dict[Key, Value]:
     """Return a route's rules in filter; most routes have none."""
     found: dict[Key, Value] = {}
-    if route.cluster_ip and route.internal_missing is Missing.DROP:
-        _refuse(found, route, route.cluster_ip, _WHY[Missing.DROP], "DROP")
+    if route.cluster_ip and route.internal_missing:
+        _refuse(found, route, route.cluster_ip, _WHY[route.internal_missing], _verdict(route.family, route.internal_missing))
     missing = route.external_missing
     if missing:
         target = _verdict(route.family, missing)

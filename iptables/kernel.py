@@ -28,6 +28,7 @@ from pointsman.routing.route import Family
 log = logging.getLogger(__name__)
 
 _DISPATCH: Final = RuleKey("nat", names.SERVICES)
+_SHIELD: Final = RuleKey("filter", names.KUBELET_FIREWALL, names.LOCALNET_RULE)
 _SMALL: Final = 500
 """Changes up to which rendering in the event loop is quicker than a thread."""
 
@@ -44,6 +45,7 @@ class IptablesKernel:
         self._writer = writer
         self._tools: Tools | None = None
         self._watch: LegacyWatch | NftWatch | None = None
+        self._told = ""  # why loopback is not routed, said once
 
     async def preflight(self) -> tuple[KernelError, ...]:
         """Return everything that keeps this mode from working here; see `preflight`, also for `family_error`."""
@@ -58,7 +60,10 @@ class IptablesKernel:
     async def observe(self) -> Mapping[Key, Value | Mark]:
         """Return all rules, chains and sets of ours. From the first call on, foreign changes are noticed."""
         await self._watching().start()
-        return await self._read()
+        seen = await self._read()
+        if self.family is Family.IPV4 and is_loopback_accepted(seen):
+            self._route_loopback()  # whoever wrote these rules may have been killed before it came to this
+        return seen
 
     async def _read(self) -> dict[Key, Value | Mark]:
         tools = await self.tools()
@@ -77,8 +82,8 @@ class IptablesKernel:
             steps = render.script(plan, self.family)
         async with self._writer.turn() as turn:
             outcome = await Application(tools, plan, turn).run(steps)
-        if self.family is Family.IPV4 and accepts_loopback(plan):
-            _route_loopback()  # only now: the rule that shields loopback from neighbours stands (pain 79)
+        if self.family is Family.IPV4 and accepts_loopback(plan) and _SHIELD not in outcome.failed:
+            self._route_loopback()  # only now: the rule that shields loopback from neighbours stands (pain 79)
         return outcome
 
     async def watch(self) -> AsyncIterator[ForeignChange]:
@@ -110,6 +115,15 @@ class IptablesKernel:
             self._watch.close()
             self._watch = None
 
+    def _route_loopback(self) -> None:
+        """Let the kernel route what is accepted on loopback; where that is not permitted, only those node ports do not work."""
+        try:
+            sysctl.allow_loopback_node_ports()
+        except KernelError as error:
+            if str(error) != self._told:
+                self._told = str(error)
+                log.warning("node ports on loopback addresses will not answer", extra={"error": self._told})
+
     def _watching(self) -> LegacyWatch | NftWatch:
         if self._watch is None:
             self._watch = make_watch(self.family, self.variant, is_our_chain)
@@ -124,19 +138,19 @@ def is_our_chain(table: str, chain: str) -> bool:
 
 def accepts_loopback(plan: Plan[Key, Value]) -> bool:
     """Return whether a plan lets connections to loopback addresses through to node ports (SEM-45)."""
-    for change in plan.changes:
-        if change.key == _DISPATCH and not isinstance(change.after, Mark):
-            jumps = (rule for rule in change.after.split("\n") if names.jump_target(rule) == names.NODE_PORTS)
-            return any(rule.startswith("-d 127.") or not rule.startswith(("-d ", "! -d ")) for rule in jumps)
-    return False
+    return any(change.key == _DISPATCH and _lets_loopback_in(change.after) for change in plan.changes)
 
 
-def _route_loopback() -> None:
-    """Let the kernel route what `accepts_loopback` accepts; where that is not permitted, only loopback node ports do not work."""
-    try:
-        sysctl.allow_loopback_node_ports()
-    except KernelError as error:
-        log.warning("node ports on loopback addresses will not answer", extra={"error": str(error)})
+def is_loopback_accepted(seen: Mapping[Key, Value | Mark]) -> bool:
+    """Return whether the rules that stand let such connections in, and shield loopback from neighbours (pain 79)."""
+    return _SHIELD in seen and _lets_loopback_in(seen.get(_DISPATCH, ""))
+
+
+def _lets_loopback_in(dispatch: Value | Mark) -> bool:
+    if isinstance(dispatch, Mark):
+        return False
+    jumps = (rule for rule in dispatch.split("\n") if names.jump_target(rule) == names.NODE_PORTS)
+    return any(rule.startswith("-d 127.") or not rule.startswith(("-d ", "! -d ")) for rule in jumps)
 
 
 async def _read_tables(tools: Tools) -> dict[Key, Value]:

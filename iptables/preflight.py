@@ -16,6 +16,7 @@ from typing import Final
 from msgspec import Struct
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.failure import Failure, judge
+from pointsman.iptables.lock import lock_path
 from pointsman.iptables.run import Finished, find_program, run
 from pointsman.iptables.variant import Tools, Variant, find_tools
 from pointsman.routing.route import Family
@@ -95,6 +96,8 @@ async def _probe(tools: Tools, ipset: str) -> tuple[KernelError, ...]:
             failure = await _try(tools, ipset, table, left)
             if failure is None:
                 break
+            if failure.kind is ErrorKind.BUSY and "lock" in failure.text:
+                return tuple(errors)  # says nothing about the kernel; whoever writes waits, tries again and names the holder
             if (whole := _whole_table(tools, table, failure)) is not None:
                 return (*errors, whole)
             blamed = _blamed(failure, left)
@@ -140,6 +143,9 @@ def _whole_table(tools: Tools, table: str, failure: Failure) -> KernelError | No
     """Return the error of a failure that is not about one rule: no such table, or no right to write one."""
     if failure.kind is ErrorKind.DENIED:
         return KernelError(ErrorKind.DENIED, failure.text, tools.restore)
+    if "open lock file" in failure.text:
+        text = f"cannot be used ({failure.text}): let the program write {lock_path()}, in a container by mounting the host's file there"
+        return KernelError(ErrorKind.DENIED, text, "xtables lock")
     if re.search(r"initialize.*table|table does not exist", failure.text, re.IGNORECASE):
         what = f"{tools.family.value} table {table} for iptables ({tools.variant.value})"
         return KernelError(

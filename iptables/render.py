@@ -6,9 +6,13 @@ elements that are to go. A rule that refuses packets is thus there before the na
 nat rule that takes them is there; no rule ever names a set that is missing. A change of endpoints touches only nat and is a single
 restore.
 
-A touched chain is declared (which empties it) and written in full from `plan.groups`; a chain without content is declared and deleted, so
-deleting works whether it exists or not. Hooks of a built-in chain are inserted again together whenever one is added, so their order is
-always that of IPT-05. KUBE-FIREWALL is only ever added to.
+A touched chain is declared (which empties it) and written in full: a whole chain from its value, a shared one from `plan.groups`. A chain
+without content is declared and deleted, so deleting works whether it exists or not. Hooks of a built-in chain are inserted again together
+whenever one is added, so their order is always that of IPT-05. KUBE-FIREWALL is only ever added to.
+
+Chains of Services are declared where they are filled, from the last name to the first, each kind after those that it jumps to. The nft
+variant's restore walks a list sorted by name for each line; this way what it seeks stands near the front, which makes writing 10,000
+Services two and a half times as fast.
 
 Each line has a key beside it: when a tool names a line, that key, and with it every key of its group, is to blame. `kernel` runs the
 steps. A step is kept as blocks and put into words piece by piece while a tool reads it: as one text, the rules of a large cluster would be
@@ -29,6 +33,8 @@ from pointsman.routing.route import Family
 
 Content = Mapping[Key, Value]
 NEWLINE = "\n"
+_ALONE = (Role.GUEST, Role.WHOLE)
+_BOTTOM_UP = ("KUBE-SEP-", "KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-")
 
 
 class Block(Struct, frozen=True, gc=False):
@@ -75,8 +81,11 @@ class _Table(Struct):
 
 
 def group(key: Key) -> Hashable:
-    """Return what must be written together with a key: its chain, or None for sets, elements and kubelet's chain, which stand alone."""
-    if isinstance(key, SetKey) or names.role(key.table, key.chain) is Role.GUEST:
+    """Return what must be written together with a key: its shared or built-in chain.
+
+    None stands alone: sets, elements, kubelet's chain, and whole chains, whose value is all that is written.
+    """
+    if isinstance(key, SetKey) or names.role(key.table, key.chain) in _ALONE:
         return None
     return (key.table, key.chain)
 
@@ -136,21 +145,29 @@ def _deletions(table: _Table) -> _Table:
 def _lines(table: str, changes: _Table, groups: Mapping[Hashable, Content], *, keep: bool) -> list[Block]:
     """Return a table's lines; with `keep`, what is to be deleted stays."""
     declared: list[Block] = []
+    own: dict[str, list[list[Block]]] = {prefix: [] for prefix in _BOTTOM_UP}
     rules: list[Block] = []
     deleted: list[Block] = []
     for name, members in sorted(changes.chains.items()):
-        content = groups.get((table, name), {})
+        content = groups.get((table, name))
+        if content is None:
+            content = {c.key: c.after for c in members if not isinstance(c.after, Mark)}
         if keep:
             content = {**content, **{c.key: c.before for c in members if _is_deletion(c) and not isinstance(c.before, Mark)}}
         blamed = members[0].key
-        declared.append(Block(f":{name} - [0:0]", blamed))
-        if content:
-            rules += _chain_rules(name, content)
-        else:
+        declaration, filled = Block(f":{name} - [0:0]", blamed), _chain_rules(name, content)
+        if not content:
             deleted.append(Block(f"-X {name}", blamed))
+        kind = own.get(name[: name.find("-", len("KUBE-")) + 1])
+        if kind is None:
+            declared.append(declaration)
+            rules += filled
+        else:
+            kind.append([declaration, *filled])
     declared += [_guest_line(change.key) for change in sorted(changes.guest, key=lambda c: c.key)]
+    chains = (block for kind in own.values() for blocks in reversed(kind) for block in blocks)
     hooks = [_hook_lines(table, name, members, groups, keep=keep) for name, members in sorted(changes.builtin.items())]
-    return [*declared, *rules, *flatten.from_iterable(hooks), *deleted]
+    return [*declared, *chains, *rules, *flatten.from_iterable(hooks), *deleted]
 
 
 def _guest_line(key: Key) -> Block:

@@ -3,9 +3,9 @@
 nat `KUBE-SERVICES`: mark what must be masqueraded on its way to a cluster IP; look the destination up; take the mark back from what no
 Service took, so that `KUBE-FORWARD` does not let it pass as ours; node ports come last. Hairpin connections get the mark in
 `KUBE-POSTROUTING`. filter: `KUBE-PROXY-FIREWALL`, the first of our chains on every hook, refuses by exact address and port (`firewall`
-fills it); `KUBE-SERVICES` then refuses what else goes to a cluster IP (SEM-01, SEM-27: no rule per Service is needed for that) and drops
-what goes to an address that is no Service's (SEM-28); `KUBE-EXTERNAL-SERVICES` refuses at node ports. All of it answers only packets that
-open a connection (SEM-24).
+fills it); `KUBE-SERVICES` then refuses what else goes to a cluster IP (SEM-27: no rule per Service is needed for that) and drops what
+goes to an address that is no Service's (SEM-28); `KUBE-EXTERNAL-SERVICES` refuses at node ports. All of it answers only packets that open
+a connection (SEM-24).
 
 Roots of the buckets, and the canaries, are chains that exist without a rule. `compile` calls this whenever facts of the node or of the
 whole routing change; it depends on nothing else.
@@ -111,7 +111,7 @@ def _postrouting(family: Family, node: NodeFacts) -> list[Rule]:
 def _refuse_cluster_ips(family: Family, routing: Routing) -> list[Rule]:
     cluster_ips = in_set(names.cluster_ip_set(family), "dst")
     rejected = Rule(
-        matches=(cluster_ips, noted("cluster IP: no such port, or no endpoints")),
+        matches=(cluster_ips, noted("cluster IP: no such port")),
         target="REJECT",
         target_options=("--reject-with", unreachable(family)),
     )

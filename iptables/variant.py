@@ -11,6 +11,7 @@ tables are only read when this network namespace has some, which `/proc/net/ip_t
 """
 
 import re
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from pointsman.iptables.run import find_program, lines, output_of
 from pointsman.routing.route import Family
 
 _HINTS: Final = (":KUBE-IPTABLES-HINT ", ":KUBE-KUBELET-CANARY ")
+_PROXY_RULES: Final = ("-A KUBE-SERVICES ", "-A KUBE-SVC-", "-A KUBE-SVL-", "-A KUBE-SEP-")
 _PREFIX: Final = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
 _NAMES: Final = {Family.IPV4: Path("/proc/net/ip_tables_names"), Family.IPV6: Path("/proc/net/ip6_tables_names")}
 _VERSION: Final = re.compile(r"v(\d+)\.(\d+)\.(\d+)(?:\s+\((\w+)\))?")
@@ -56,10 +58,11 @@ class Tools(Struct, frozen=True):
 
 
 class Choice(Struct, frozen=True):
-    """The chosen variant, and the reason in words."""
+    """The chosen variant, the reason in words, and how many rules of a service proxy stand in the other one, where they work as well."""
 
     variant: Variant
     reason: str
+    beside: int = 0
 
 
 def parse_version(text: str) -> tuple[tuple[int, int, int], Variant] | None:
@@ -93,33 +96,39 @@ async def find_tools(family: Family, variant: Variant) -> Tools:
 
 async def choose(wanted: str = "auto") -> Choice:
     """Return which variant to use; `wanted` is "legacy", "nft" or "auto". Raises KernelError when there are no tools at all."""
-    if wanted != "auto":
-        return Choice(Variant(wanted), "set by the operator")
     present: dict[Variant, _Sight] = {}
     missing: KernelError | None = None
     for variant in (Variant.NFT, Variant.LEGACY):
+        if variant.value == wanted:
+            continue
         try:
             present[variant] = await _look(variant)
         except KernelError as error:
             missing = error
+    chosen, reason = (Variant(wanted), "set by the operator") if wanted != "auto" else await _decide(present, missing)
+    return Choice(chosen, reason, sum(sight.proxies for variant, sight in present.items() if variant is not chosen))
+
+
+async def _decide(present: Mapping[Variant, "_Sight"], missing: KernelError | None) -> tuple[Variant, str]:
     if not present:
         assert missing is not None
         raise missing
     for variant, sight in present.items():
         if sight.hint:
-            return Choice(variant, f"kubelet's chain {sight.hint} is in table mangle of the {variant.value} variant")
+            return variant, f"kubelet's chain {sight.hint} is in table mangle of the {variant.value} variant"
     if len(present) == 1:
         (variant,) = present
-        return Choice(variant, "only the tools of this variant are installed and usable")
+        return variant, "only the tools of this variant are installed and usable"
     legacy, nft = present[Variant.LEGACY].rules, present[Variant.NFT].rules
     if legacy != nft:
         variant = Variant.LEGACY if legacy > nft else Variant.NFT
-        return Choice(variant, f"most rules of this machine are there ({nft} in nft, {legacy} in legacy)")
+        return variant, f"most rules of this machine are there ({nft} in nft, {legacy} in legacy)"
     return await _default()
 
 
 class _Sight(Struct):
     rules: int = 0
+    proxies: int = 0  # of them in KUBE-SERVICES and the chains per Service, kube-proxy's or ours
     hint: str = ""
 
 
@@ -149,6 +158,7 @@ async def _read(tools: Tools, sight: _Sight) -> None:
                 table = line[1:]
             elif line.startswith("-A "):
                 sight.rules += 1
+                sight.proxies += line.startswith(_PROXY_RULES)
             elif table == "mangle" and not sight.hint and line.startswith(_HINTS):
                 sight.hint = line[1:].split(" ", 1)[0]
 
@@ -163,9 +173,9 @@ def legacy_tables(family: Family) -> tuple[str, ...]:
         return ()
 
 
-async def _default() -> Choice:
+async def _default() -> tuple[Variant, str]:
     plain = find_program("iptables")
     said = parse_version(await output_of([plain, "-V"])) if plain is not None else None
     if said is None:
-        return Choice(Variant.NFT, "no rules of either variant, and no plain iptables that says which one is usual here")
-    return Choice(said[1], f"no rules tell the variants apart, and iptables -V is {said[1].value}")
+        return Variant.NFT, "no rules of either variant, and no plain iptables that says which one is usual here"
+    return said[1], f"no rules tell the variants apart, and iptables -V is {said[1].value}"

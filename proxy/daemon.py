@@ -12,6 +12,8 @@ import signal
 import sys
 import time
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,10 @@ DRIFT_JITTER = 0.1
 """Nodes do not read their kernels in step: the drift check period varies by so much."""
 
 
+RULES_FIRST = 5.0
+"""Seconds that health and status wait at most for the first rules; less than a probe's usual period."""
+
+
 class StartError(Exception):
     """The agent cannot work here; the text says everything that is wrong, and what to do."""
 
@@ -41,6 +47,7 @@ class StartError(Exception):
 def main(config: Config) -> int:
     """Run the agent until it is told to stop; return the exit status."""
     memory.use_one_arena()
+    memory.collect_rarely()
     try:
         return uvloop.run(run(config))
     except (StartError, sole.OccupiedError, KernelError) as error:
@@ -88,9 +95,8 @@ def _tasks(agent: Agent, source: Source) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         source.run(agent.receive),
         _follow_addresses(agent),
-        health.serve(agent.parts.config.healthz_bind_address, agent.health, time.time),
-        socket.serve(agent.parts.config.socket, agent.view),
         *(loop.run() for loop in agent.parts.loops.values()),
+        _answer(agent),
         _slim_down(agent.parts.loops.values()),
     )
 
@@ -104,11 +110,27 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]])
             task.cancel()
 
 
+async def _answer(agent: Agent) -> None:
+    """Serve health and status. The rules go first, for some seconds at most: loading the HTTP library takes 0.1 s and 16 MB at the peak."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(RULES_FIRST):
+            await _programmed(agent.parts.loops.values())
+    await asyncio.to_thread(import_module, "aiohttp.web")
+    await asyncio.gather(
+        health.serve(agent.parts.config.healthz_bind_address, agent.health, time.time),
+        socket.serve(agent.parts.config.socket, agent.view),
+    )
+
+
 async def _slim_down(loops: Iterable[Loop]) -> None:
     """Give the memory of the start back when everything is programmed."""
+    await _programmed(loops)
+    memory.give_back()
+
+
+async def _programmed(loops: Iterable[Loop]) -> None:
     for loop in loops:
         await loop.applied(0)
-    memory.give_back()
 
 
 async def _follow_addresses(agent: Agent) -> None:

@@ -3,20 +3,24 @@
 Two questions that must not be mixed up (pain 55): `/livez` asks only whether changes reach the kernel, and belongs to liveness probes;
 `/healthz` also asks whether the node is on its way out, so that load balancers drain it. A family is unhealthy when a change has waited for
 longer than twice the sync period. The answer is made by pure functions from `FamilyHealth`; only `serve` listens, and tries again five
-seconds after it could not (PROC-11): a taken port never stops the routing.
+seconds after it could not (PROC-11): a taken port never stops the routing. The HTTP library is loaded when serving begins, because that
+takes a tenth of a second and the daemon begins to serve only when the first rules are written.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
-from aiohttp import web
 from msgspec import Struct
 from pointsman.kube.objects import Node
 from pointsman.proxy.config import split_host_port
 from pointsman.routing.route import Family
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +95,8 @@ async def serve(address: str, health: Callable[[], Health], clock: Callable[[], 
     """Answer on `address` (host:port; empty = nowhere) until cancelled; `clock` gives seconds since the epoch."""
     if not address:
         return
+    from aiohttp import web  # noqa: PLC0415 - see above
+
     host, port = split_host_port(address)
     runner = web.AppRunner(_application(health, clock), access_log=None)
     await runner.setup()
@@ -108,7 +114,9 @@ async def serve(address: str, health: Callable[[], Health], clock: Callable[[], 
         await runner.cleanup()
 
 
-def _application(health: Callable[[], Health], clock: Callable[[], float]) -> web.Application:
+def _application(health: Callable[[], Health], clock: Callable[[], float]) -> "web.Application":
+    from aiohttp import web  # noqa: PLC0415 - see above
+
     async def answer_livez(_: web.Request) -> web.Response:
         return _response(*livez(health(), clock()))
 
@@ -121,7 +129,9 @@ def _application(health: Callable[[], Health], clock: Callable[[], float]) -> we
     return application
 
 
-def _response(status: int, body: bytes) -> web.Response:
+def _response(status: int, body: bytes) -> "web.Response":
+    from aiohttp import web  # noqa: PLC0415 - see above
+
     return web.Response(status=status, body=body, headers=HEADERS)
 
 

@@ -6,6 +6,7 @@ and then makes one loop per family. A further mode is a further class and a furt
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
@@ -25,6 +26,8 @@ from pointsman.proxy.status import FamilyProgress, FamilyStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing
+
+log = logging.getLogger(__name__)
 
 
 class Loop(Protocol):
@@ -106,6 +109,12 @@ class IptablesMode:
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
         choice = await choose(config.iptables_variant)
+        if choice.beside:
+            log.warning(
+                "the other variant of iptables holds rules of a service proxy, which take packets as well;"
+                " stop what writes them, then remove both variants' rules with `pointsman cleanup` and start again",
+                extra={"variant": choice.variant.value, "rules_in_the_other": choice.beside},
+            )
         return IptablesEngine(choice.variant, choice.reason)
 
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:

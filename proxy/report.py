@@ -6,7 +6,7 @@ within one schema version. `socket` serves the documents.
 """
 
 from collections.abc import Iterator
-from importlib import metadata
+from functools import cache
 from itertools import chain, islice
 
 import msgspec
@@ -110,12 +110,20 @@ class ServicesReport(StatusReport, frozen=True, rename="camel"):
     service_ports: tuple[ServicePortReport, ...] = ()
 
 
+@cache
+def version() -> str:
+    """Return the version of this program."""
+    from importlib import metadata  # noqa: PLC0415 - reading what is installed takes longer than a small write to the kernel
+
+    return metadata.version("pointsman")
+
+
 def status(view: View) -> StatusReport:
     """Return everything but the Services."""
     waiting = () if view.snapshot.in_sync else tuple(kind for kind in ("Service", "EndpointSlice") if kind not in _synced(view.snapshot))
     return StatusReport(
         schema=SCHEMA,
-        version=metadata.version("pointsman"),
+        version=version(),
         node=view.node.name,
         zone=view.node.zone,
         mode=view.mode,

@@ -14,10 +14,13 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from aiohttp import web
 from pointsman.proxy import report
 from pointsman.proxy.report import View
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,8 @@ async def serve(path: str, view: Callable[[], View], *, retry: float = RETRY) ->
 
 
 async def _answer(listening: socket.socket, view: Callable[[], View]) -> None:
+    from aiohttp import web  # noqa: PLC0415 - loaded when serving begins, as in `health`
+
     runner = web.AppRunner(_application(view), access_log=None)
     await runner.setup()
     try:
@@ -119,7 +124,9 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _application(view: Callable[[], View]) -> web.Application:
+def _application(view: Callable[[], View]) -> "web.Application":
+    from aiohttp import web  # noqa: PLC0415 - as above
+
     async def answer_status(_: web.Request) -> web.Response:
         return web.Response(body=report.status_document(view()), content_type="application/json")
 

@@ -17,7 +17,7 @@ from pointsman.kube.objects import Kind
 from pointsman.routing import endpoint
 from pointsman.routing.addresses import CidrSet, parse_cidr
 from pointsman.routing.conflicts import Claims, note_loss
-from pointsman.routing.endpoint import PortEndpoint, ServiceEndpoints, service_endpoints
+from pointsman.routing.endpoint import PortEndpoint, ServiceEndpoints, service_endpoints, unknown_types
 from pointsman.routing.exposure import Exposure, Surroundings, Watchlist, refuse_node_addresses, surroundings
 from pointsman.routing.frontends import PortFrontends, ServiceFrontends, Wish, service_frontends
 from pointsman.routing.ledger import Ledger, Tally
@@ -134,6 +134,7 @@ class Builder:
         else:
             self._health_checks.put(key, ())
         told = [notice for found in endpoints.values() for notice in found.notices]
+        told += unknown_types(slices)
         orphans = _orphans(snapshot, key) if not key.name else ()
         self._notices.put(key, (*plan.facts.notices, *plan.frontends.notices, *told, *orphans, *notes.notices()))
         self._remember(key, plan, routes, changed)

@@ -21,6 +21,8 @@ MAX_PORT = 65535
 PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 """Protocols by their API names."""
 
+_ADDRESS_TYPES = frozenset({"IPv4", "IPv6", "FQDN"})
+
 SlicePort = tuple[str, str]
 """Name (empty if unnamed) and protocol of a slice's port: what it is matched by (IN-34)."""
 
@@ -69,6 +71,18 @@ def service_endpoints(slices: Mapping[str, EndpointSlice], family: Family, node:
     if disputes:
         notices += _report(disputes, slices)
     return ServiceEndpoints({port: [by_text[text] for text in sorted(by_text)] for port, by_text in found.items()}, tuple(notices))
+
+
+def unknown_types(slices: Mapping[str, EndpointSlice]) -> list[Notice]:
+    """Tell of slices whose addressType is none that the API knows: they serve no family (IN-30)."""
+    notices: list[Notice] = []
+    for name, one in slices.items():
+        if one.address_type not in _ADDRESS_TYPES and is_routed(one):
+            notes = Notes(f"EndpointSlice {one.metadata.namespace}/{name}")
+            what = f"{one.address_type!r} is not known" if one.address_type else "is missing"
+            notes.refuse("addressType", f"{what}, so none of the endpoints is used; write IPv4 or IPv6")
+            notices += notes.notices()
+    return notices
 
 
 def is_routed(value: EndpointSlice) -> bool:

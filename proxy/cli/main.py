@@ -7,7 +7,7 @@ standard error, with what to do next), 2 the command line or configuration is wr
 
 import sys
 from collections.abc import Mapping
-from importlib import import_module, metadata
+from importlib import import_module
 
 import click
 
@@ -57,7 +57,7 @@ Route for node n1 (as root), and look at it:
 
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"max_content_width": 120, "help_option_names": ["-h", "--help"]})
-@click.version_option(metadata.version("pointsman"), prog_name="pointsman")
+@click.version_option(package_name="pointsman", prog_name="pointsman")
 def cli() -> None:
     """Route Kubernetes Services on this node: every connection to a Service reaches a healthy endpoint."""
 

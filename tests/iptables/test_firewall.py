@@ -25,12 +25,20 @@ def rules(route):
 
 def test_most_routes_need_nothing():
     assert refusals(make.route(backends=[make.backend(V4, 1)], **OUTSIDE)) == {}
-    assert refusals(make.route()) == {}  # SEM-01: the set of cluster IPs rejects
+
+
+@pytest.mark.parametrize(("family", "answer"), [(V4, "icmp-port-unreachable"), (V6, "icmp6-port-unreachable")])
+@pytest.mark.parametrize("internal_local", [False, True])
+def test_sem_01_without_endpoints_a_cluster_ip_rejects_and_is_named(family, answer, internal_local):
+    address = "10.96.0.58/32" if family is V4 else "fd00:96::3a/128"
+    expected = {(address, f"REJECT --reject-with {answer}", "shop/web:http has no endpoints")}
+    assert rules(make.route(family, internal_local=internal_local)) == expected
 
 
 def test_sem_10_without_endpoints_every_external_frontend_rejects():
     reject, why = "REJECT --reject-with icmp-port-unreachable", "shop/web:http has no endpoints"
-    assert rules(make.route(**OUTSIDE)) == {("10.97.0.1/32", reject, why), ("10.98.0.1/32", reject, why), ("30000", reject, why)}
+    places = {"10.96.0.58/32", "10.97.0.1/32", "10.98.0.1/32", "30000"}
+    assert rules(make.route(**OUTSIDE)) == {(place, reject, why) for place in places}
 
 
 def test_sem_15_without_local_endpoints_every_external_frontend_drops():
@@ -58,7 +66,7 @@ def test_sem_33_without_endpoints_the_admitted_are_rejected_and_others_dropped()
 
 @pytest.mark.parametrize("family", list(Family))
 def test_refusals_hang_below_the_firewall_and_the_node_port_roots(family):
-    found = refusals(make.route(family, node_port=30000, external_ips=(make.vip(family, 97, 1),)))
+    found = refusals(make.route(family, cluster_ip="", node_port=30000, external_ips=(make.vip(family, 97, 1),)))
     leaf, jumps = dispatch.by_address("filter", names.PROXY_FIREWALL, family, make.vip(family, 97, 1))
     block, ports = dispatch.by_node_port("filter", names.NODE_PORT_BUCKETS, make.route().protocol, 30000)
     assert {*jumps, *ports} <= set(found)

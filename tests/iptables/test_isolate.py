@@ -48,8 +48,8 @@ def test_a_failed_chain_takes_those_along_that_need_it():
     cut = Cut(step_of(WANTED), FRESH, [SVC])
     assert cut.failed == {SVC, EXT, ENTRY}
     assert cut.rest().text == (
-        "*nat\n:KUBE-DST-01 - [0:0]\n:KUBE-SVC-B - [0:0]\n-A KUBE-DST-01 -d 10.0.1.1/32 -j KUBE-SVC-B\n"
-        "-A KUBE-SVC-B -j ACCEPT\n-A KUBE-SVC-B -j RETURN\nCOMMIT\n"
+        "*nat\n:KUBE-DST-01 - [0:0]\n:KUBE-SVC-B - [0:0]\n-A KUBE-SVC-B -j ACCEPT\n-A KUBE-SVC-B -j RETURN\n"
+        "-A KUBE-DST-01 -d 10.0.1.1/32 -j KUBE-SVC-B\nCOMMIT\n"
     )
 
 

@@ -1,5 +1,7 @@
 """Everything that is wrong is told at once, with what to do, and nothing is written (pains 40, 41; PROC-09)."""
 
+import fcntl
+
 import pytest
 from fakes.scratch import shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
@@ -49,6 +51,22 @@ async def test_missing_programs_and_permission_together(monkeypatch):
     assert "CAP_NET_ADMIN" in str(errors[0])
     assert "package iptables" in str(errors[1])
     assert "package ipset" in str(errors[2])
+
+
+async def test_a_lock_that_cannot_be_opened_is_one_error_and_blames_no_extension(scratch, monkeypatch, tmp_path):
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "absent" / "lock"))
+    errors = {str(error) for each in Family for error in await preflight(each, variants.Variant.LEGACY)}
+    assert len(errors) == 1
+    assert f"let the program write {tmp_path}/absent/lock" in errors.pop()
+
+
+async def test_pain_37_a_lock_that_is_held_says_nothing_about_the_kernel(scratch, family, monkeypatch, tmp_path):
+    lock = tmp_path / "lock"
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(lock))
+    monkeypatch.setattr(variants.Tools, "restore_command", lambda tools, *extra: (tools.restore, "--noflush", "-w", "1", *extra))
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert await preflight(family, variants.Variant.LEGACY) == ()
 
 
 async def test_proc_09_a_kernel_without_one_family_is_told_apart(monkeypatch, tmp_path):

@@ -50,6 +50,23 @@ def test_a_change_of_endpoints_is_one_restore_of_one_chain():
     assert all(line.startswith(f"-A {SVC} ") for line in lines[2:5])
 
 
+def test_chains_of_services_are_filled_from_the_last_name_to_the_first_each_below_what_jumps_to_it():
+    """The nft variant's restore seeks each chain in a list sorted by name, from its front: in any other order that is quadratic."""
+    lines = [
+        f":{chain} - [0:0]" if declared else f"-A {chain} -j {target}"
+        for chain, target in (
+            ("KUBE-SEP-B", "ACCEPT"), ("KUBE-SEP-A", "ACCEPT"), ("KUBE-SVC-B", "KUBE-SEP-B"), ("KUBE-SVC-A", "KUBE-SEP-A"),
+            ("KUBE-SVL-A", "KUBE-SEP-A"), ("KUBE-EXT-A", "KUBE-SVL-A"), ("KUBE-FW-A", "KUBE-EXT-A"),
+        )
+        for declared in (True, False)
+    ]  # fmt: skip
+    entry = RuleKey("nat", "KUBE-DST-01", "-d 10.0.0.1/32 -j KUBE-FW-A")
+    chains = {RuleKey("nat", line.split()[1]): line.split(" ", 2)[2] for line in lines if line.startswith("-A")}
+    changes = [Change(key, ABSENT, value) for key, value in {**chains, entry: ""}.items()]
+    (step,) = script(plan(*changes, KUBE_DST_01={entry: ""}), V4)
+    assert step.text.splitlines() == ["*nat", ":KUBE-DST-01 - [0:0]", *lines, f"-A KUBE-DST-01 {entry.rule}", "COMMIT"]
+
+
 def test_refusals_come_before_nat_lets_go_and_leave_after_nat_has_taken():
     one, none = (make.route(backends=backends, node_port=30000) for backends in ([make.backend(V4, 1, True)], []))
     loses = steps_between(wanted(one), wanted(none))
@@ -160,7 +177,12 @@ def test_every_line_has_its_key_and_every_jump_its_chain(old, new, node):
                 assert key.rule in line
             elif step.tool == "restore" and not line.startswith((":", "-X", "-N")):
                 assert key is None
-        declared = {line[1:].split(" ")[0] for line in lines if line.startswith(":")}
-        targets = {names.jump_target(line) for line in lines if line.startswith(("-A ", "-I "))} - {"", "DROP", "RETURN", "ACCEPT"}
         there = {key.chain for state in (before, after) for key in state if isinstance(key, RuleKey) and key.table == step.table}
-        assert targets <= declared | there
+        fresh = {line[1:].split(" ")[0] for line in lines if line.startswith(":")}
+        fresh -= {key.chain for key in before if isinstance(key, RuleKey)}
+        for line in lines:
+            if line.startswith(":"):
+                fresh.discard(line[1:].split(" ")[0])
+            elif line.startswith(("-A ", "-I ")):
+                assert names.jump_target(line) in {"", "DROP", "RETURN", "ACCEPT"} | there
+                assert names.jump_target(line) not in fresh

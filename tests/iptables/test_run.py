@@ -35,6 +35,21 @@ async def test_much_goes_through_and_the_loop_stays_free():
     assert gaps[int(len(gaps) * 0.9)] < 0.02, gaps
 
 
+async def test_input_in_pieces_arrives_as_one_and_is_asked_for_as_the_tool_reads():
+    """Ten million bytes in pieces of any size."""
+    sizes = [1, 0, 700_000, 3] + [100] * 93_000
+    asked = 0
+
+    def pieces():
+        nonlocal asked
+        for size in sizes:
+            asked += 1
+            yield "x" * size
+
+    assert (await run(["wc", "-c"], pieces())).output.strip() == str(sum(sizes)).encode()
+    assert asked == len(sizes)
+
+
 async def test_a_tool_that_reads_nothing_is_judged_by_its_status():
     assert (await run(["sh", "-c", "exec 0<&-; exit 5"], "x" * 1_000_000)).status == 5
 

@@ -75,6 +75,21 @@ async def test_pain_40_looking_creates_no_legacy_tables(scratch):
 
 
 @pytest.mark.kernel
+@pytest.mark.parametrize("wanted", ["auto", "by name"])
+async def test_pain_40_rules_of_a_service_proxy_in_the_other_variant_are_counted(scratch, variant, wanted):
+    """A proxy that ran in the other variant before: its rules go on taking packets."""
+    other = Variant.NFT if variant is Variant.LEGACY else Variant.LEGACY
+    shell(f"iptables-{variant.value} -t mangle -N KUBE-IPTABLES-HINT")
+    word = variant.value if wanted == "by name" else wanted
+    assert (await choose(word)).beside == 0
+    for tool in (f"iptables-{other.value}", f"ip6tables-{other.value}"):
+        shell(f"{tool} -t nat -N KUBE-SERVICES; {tool} -t nat -N KUBE-SVC-X; {tool} -t nat -A KUBE-SERVICES -j KUBE-SVC-X")
+        shell(f"{tool} -A INPUT -j ACCEPT")
+    choice = await choose(word)
+    assert (choice.variant, choice.beside) == (variant, 2)
+
+
+@pytest.mark.kernel
 async def test_only_one_variant_installed(scratch, monkeypatch):
     monkeypatch.setattr(module, "find_program", lambda name: f"/usr/sbin/{name}" if name.startswith("iptables-legacy") else None)
     choice = await choose()

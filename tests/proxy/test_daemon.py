@@ -219,7 +219,8 @@ async def test_a_second_node_of_this_machine_routes_although_the_status_socket_i
             second = await asyncio.create_subprocess_exec(*process.arguments(), stdout=log, stderr=log, env=process.environment())
         async with asyncio.timeout(20):
             while True:
-                if (await process.lab.probe("n1p3", "10.96.0.10", 80, Protocol.TCP)).backend == "n1p1":
+                routed = (await process.lab.probe("n1p3", "10.96.0.10", 80, Protocol.TCP)).backend == "n1p1"
+                if routed and "another pointsman answers here" in process.log.read_text():  # the rules come first
                     break
                 await asyncio.sleep(0.1)
         second.terminate()

@@ -28,3 +28,17 @@ memory.give_back()
 assert resident() < full - 80_000, (full, resident())
 """
     subprocess.run([sys.executable, "-P", "-c", code], check=True, timeout=60)
+
+
+def test_the_collector_looks_rarely_until_the_start_is_over() -> None:
+    usual = gc.get_threshold()
+    gc.unfreeze()
+    try:
+        memory.collect_rarely()
+        assert gc.get_threshold()[0] >= 100 * usual[0]
+        assert gc.get_threshold()[1:] == usual[1:]
+        memory.give_back()
+        assert gc.get_threshold() == usual
+    finally:
+        gc.set_threshold(*usual)
+        gc.unfreeze()

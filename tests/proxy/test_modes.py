@@ -1,6 +1,7 @@
 import pytest
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.proxy import config
+from pointsman.iptables.variant import Choice, Variant
+from pointsman.proxy import config, modes
 from pointsman.proxy.modes import MODES, usable
 from pointsman.routing.build import build
 from pointsman.routing.node import NodeFacts
@@ -27,6 +28,18 @@ def test_a_mode_describes_itself_without_a_kernel(name: str) -> None:
     assert "10.244.1.1:8080" not in mode.text(V6, ROUTING, NODE)
     assert set(mode.fragments(V4, ROUTING, NODE)) == {"static", "shop/web:http tcp"}
     assert set(mode.fragments(V6, ROUTING, NODE)) == {"static"}
+
+
+@pytest.mark.parametrize("beside", [0, 7])
+async def test_pain_40_rules_in_the_other_variant_are_told(
+    beside: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def chosen(_: str) -> Choice:
+        return Choice(Variant.NFT, "because", beside)
+
+    monkeypatch.setattr(modes, "choose", chosen)
+    assert (await MODES["iptables"].open(config.Config(manifests="m"))).variant == "nft"
+    assert ("`pointsman cleanup`" in caplog.text) is bool(beside)
 
 
 def test_proc_09_an_absent_family_leaves_the_other_one_alone() -> None:

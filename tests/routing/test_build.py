@@ -88,6 +88,13 @@ def test_in_10_headless_and_external_name_services_leave_no_trace():
     assert (routing.routes, routing.notices, routing.cluster_ips[V4]) == ({}, (), frozenset())
 
 
+def test_a_slice_of_an_unknown_address_type_is_reported_and_costs_the_others_nothing():
+    odd = endpoint_slice(endpoint("10.1.0.2"), name="odd", family="")
+    routing = build(snapshot(service(), endpoint_slice(endpoint("10.1.0.1")), odd), N1)
+    assert [(notice.subject, notice.field) for notice in routing.notices] == [("EndpointSlice shop/odd", "addressType")]
+    assert [backend.address for backend in routing.routes[key()].cluster] == ["10.1.0.1"]
+
+
 def test_in_31_a_slice_without_owner_is_reported():
     routing = build(snapshot(service(), endpoint_slice(endpoint("10.1.0.1"), owner=None)), N1)
     assert [(notice.subject, notice.field) for notice in routing.notices] == [("EndpointSlice shop/web-1", "metadata.labels")]

@@ -4,7 +4,7 @@ import pytest
 from fakes.objects import TO_HTTP, endpoint, endpoint_slice
 from hypothesis import given
 from hypothesis import strategies as st
-from pointsman.routing.endpoint import is_routed, service_endpoints
+from pointsman.routing.endpoint import is_routed, service_endpoints, unknown_types
 from pointsman.routing.route import Family, Protocol, Severity
 
 V4, V6 = Family.IPV4, Family.IPV6
@@ -27,6 +27,17 @@ def test_in_02_a_headless_slice_is_not_routed():
         headless = endpoint_slice(endpoint("10.1.0.1"), labels={"service.kubernetes.io/headless": value})
         assert not is_routed(headless)
         assert texts(http(headless)) == []
+
+
+@pytest.mark.parametrize(("kind", "words"), [("", "is missing"), ("ipv4", "'ipv4' is not known")])
+def test_an_address_type_that_the_api_does_not_know_is_told(kind, words):
+    good, bad = endpoint_slice(endpoint("10.1.0.1"), family="FQDN"), endpoint_slice(endpoint("10.1.0.1"), name="web-2", family=kind)
+    [notice] = unknown_types({"web-1": good, "web-2": bad})
+    subject = f"EndpointSlice {bad.metadata.namespace}/web-2"
+    assert (notice.subject, notice.field, notice.severity) == (subject, "addressType", Severity.REFUSED)
+    assert notice.text.startswith(words)
+    headless = endpoint_slice(endpoint("10.1.0.1"), family=kind, labels={"service.kubernetes.io/headless": ""})
+    assert unknown_types({"web-3": headless}) == []
 
 
 @pytest.mark.parametrize("kind", ["IPv6", "FQDN", ""])
