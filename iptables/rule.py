@@ -5,7 +5,7 @@ builds rules in that order and with the tools' own spelling can compare text wit
 exists per Service or per endpoint is written by `service` and `firewall` directly from the same pieces (`comment`, `host`, `ports`,
 `chance`), because an object per rule would cost more than the rule.
 
-Other modes that need companion rules use this module too; it knows nothing of Services.
+Other modes that need companion rules use this module too; of Services it knows nothing, of a node only how it tells its pods.
 """
 
 from functools import lru_cache
@@ -13,6 +13,7 @@ from ipaddress import IPv6Address, ip_network
 from re import compile as pattern
 
 from msgspec import Struct
+from pointsman.routing.node import LocalDetector
 from pointsman.routing.route import Family, Protocol
 
 _PLAIN = pattern(r"[A-Za-z0-9 ./:_,;>()\[\]-]*")
@@ -190,3 +191,17 @@ def chance(one_of: int) -> str:
     if one_of == 1:
         return ""
     return f"-m statistic --mode random --probability {round(_ONE / one_of) / _ONE:.11f} "
+
+
+def everything(detector: LocalDetector) -> bool:
+    """Return whether a detector takes every packet for a pod's: iptables has no match for the opposite."""
+    return detector.by_source and not network(detector.value)
+
+
+def pods(detector: LocalDetector, matches: tuple[Match, ...], target: str, *, negated: bool = False) -> Rule:
+    """Return a rule for packets from this node's pods, or, negated, for all others (CFG-30 to CFG-34)."""
+    sign = "! " if negated else ""
+    if detector.by_source:
+        return Rule(source=sign + network(detector.value), matches=matches, target=target)
+    prefix = detector.mode is detector.mode.INTERFACE_NAME_PREFIX
+    return Rule(input_interface=f"{sign}{detector.value}{'+' if prefix else ''}", matches=matches, target=target)

@@ -15,8 +15,7 @@ rules.
 
 from pointsman.iptables import dispatch, names
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
-from pointsman.iptables.rule import chance, comment, host, network
-from pointsman.iptables.static import pods
+from pointsman.iptables.rule import chance, comment, host, network, pods
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Backend, Family, ServiceRoute
 

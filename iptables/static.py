@@ -14,8 +14,22 @@ whole routing change; it depends on nothing else.
 from pointsman.iptables import names
 from pointsman.iptables.names import HOOKS, ROOTS, TABLES
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
-from pointsman.iptables.rule import Match, Rule, address_type, host, in_set, marked, network, noted, ports, state, unreachable
-from pointsman.routing.node import LocalDetector, NodeFacts
+from pointsman.iptables.rule import (
+    Match,
+    Rule,
+    address_type,
+    everything,
+    host,
+    in_set,
+    marked,
+    network,
+    noted,
+    pods,
+    ports,
+    state,
+    unreachable,
+)
+from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Protocol, Routing
 
 _LOOPBACK = {Family.IPV4: "127.0.0.0/8", Family.IPV6: "::1/128"}
@@ -65,20 +79,6 @@ def _services(family: Family, node: NodeFacts) -> list[Rule]:
         untaken = noted("cluster IP without endpoints: not masqueraded")
         rules.append(Rule(matches=(cluster_ips, untaken), target="MARK", target_options=("--set-xmark", f"0x0/{_mark(node):#x}")))
     return rules + _to_node_ports(family, node, _LAST, names.NODE_PORTS)
-
-
-def everything(detector: LocalDetector) -> bool:
-    """Return whether a detector takes every packet for a pod's: iptables has no match for the opposite."""
-    return detector.by_source and not network(detector.value)
-
-
-def pods(detector: LocalDetector, matches: tuple[Match, ...], target: str, *, negated: bool = False) -> Rule:
-    """Return a rule for packets from this node's pods, or, negated, for all others (CFG-30 to CFG-34)."""
-    sign = "! " if negated else ""
-    if detector.by_source:
-        return Rule(source=sign + network(detector.value), matches=matches, target=target)
-    prefix = detector.mode is detector.mode.INTERFACE_NAME_PREFIX
-    return Rule(input_interface=f"{sign}{detector.value}{'+' if prefix else ''}", matches=matches, target=target)
 
 
 def _to_node_ports(family: Family, node: NodeFacts, note: Match, target: str) -> list[Rule]:
