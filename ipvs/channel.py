@@ -94,36 +94,51 @@ class _Talk:
         return first
 
     def receive(self) -> Iterator[codec.Message]:
-        """Yield the messages of the next datagram; raises OSError with ENOBUFS if the kernel dropped some."""
+        """Wait for the next datagram and yield its messages; raises OSError, ENOBUFS if the kernel dropped some."""
         deadline = time.monotonic() + _TIMEOUT
-        while True:
-            try:
-                return codec.messages(self.socket.recv(_BUFFER))
-            except BlockingIOError:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {_TIMEOUT:g} s", "IPVS") from None
-                self._poll.poll(left * 1000)
+        while (raw := self.arrived()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {_TIMEOUT:g} s", "IPVS")
+            self._poll.poll(left * 1000)
+        return codec.messages(raw)
+
+    def arrived(self) -> bytes | None:
+        """Return the next datagram, None if none is there."""
+        try:
+            raw: bytes = self.socket.recv(_BUFFER)
+        except BlockingIOError:
+            return None
+        return raw
 
     def apply(self, bodies: Sequence[bytes]) -> dict[int, int]:
         """Send one datagram and return the errno of each request that failed, by its place."""
         first = self.send(bodies, codec.ACK)
         failed: dict[int, int] = {}
-        while True:
-            try:
-                for message in self.receive():
-                    place = message.sequence - first
-                    if message.type != codec.ERROR or not 0 <= place < len(bodies):
-                        continue  # the late answer to something that timed out
-                    if number := codec.error_number(message):
-                        failed[place] = number
-                    if place == len(bodies) - 1:
-                        return failed
-            except OSError as error:
-                if error.errno != errno.ENOBUFS:
-                    raise kernel_error(error.errno or errno.EIO, "IPVS") from error
-                # Some outcomes are lost, and nobody can say whose: those without a known error count as failed.
-                return {place: failed.get(place, errno.ENOBUFS) for place in range(len(bodies))}
+        try:
+            while not self._sort(self.receive(), first, len(bodies), failed):
+                pass
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise kernel_error(error.errno or errno.EIO, "IPVS") from error
+            while (raw := self.arrived()) is not None:
+                self._sort(codec.messages(raw), first, len(bodies), failed)
+            # Some outcomes are lost, and nobody can say whose: those without a known error count as failed.
+            return {place: failed.get(place, errno.ENOBUFS) for place in range(len(bodies))}
+        return failed
+
+    @staticmethod
+    def _sort(messages: Iterator[codec.Message], first: int, count: int, failed: dict[int, int]) -> bool:
+        """Put errors to their place; return whether the last request of the datagram is answered."""
+        done = False
+        for message in messages:
+            place = message.sequence - first
+            if message.type != codec.ERROR or not 0 <= place < count:
+                continue  # the late answer to something that timed out
+            if number := codec.error_number(message):
+                failed[place] = number
+            done = done or place == count - 1
+        return done
 
     def ask(self, body: bytes, flags: int, subject: str) -> list[memoryview]:
         """Send one request and return the bodies of its answers."""

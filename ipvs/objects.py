@@ -133,7 +133,7 @@ NOTHING = Counters()
 
 
 class Statistics(Struct, frozen=True, gc=False):
-    """What passed in total, and per second (the kernel's moving average, renewed every two seconds)."""
+    """What passed in total, and per second (a moving average); the kernel renews both every two seconds."""
 
     total: Counters = NOTHING
     rate: Counters = NOTHING

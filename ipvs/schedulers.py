@@ -1,7 +1,7 @@
 """The schedulers of IPVS by name, and the flags that some of them understand. Pure.
 
-`mh` came with kernel 4.18 and `twos` with 5.16, the others are older; a scheduler is a module of its own and is loaded when a virtual
-server asks for it. `UPSTREAM` are the names that KubeProxyConfiguration admits (IPVS-04). Sources: net/netfilter/ipvs;
+Old kernels lack `mh`, and many are built without `twos`; a scheduler is a module of its own and is loaded when a virtual server asks
+for it. `UPSTREAM` are the names that KubeProxyConfiguration admits (IPVS-04). Sources: net/netfilter/ipvs;
 ipvsadm(8).
 """
 

@@ -6,7 +6,7 @@ PURE = (
     "kube.objects", "kube.events", "kube.decode", "kube.share", "kube.documents", "kube.folder", "kube.yamltree",
     "routing", "routing.*",
     "dataplane", "dataplane.*",
-    "netlink.codec", "netlink.nftables",
+    "netlink.codec", "netlink.generic", "netlink.nftables",
     "iptables.objects", "iptables.names", "iptables.rule", "iptables.dispatch", "iptables.static", "iptables.service", "iptables.firewall",
     "iptables.compile", "iptables.render", "iptables.parse", "iptables.isolate", "iptables.removal", "iptables.failure",
     "ipvs.objects", "ipvs.schedulers", "ipvs.wire", "ipvs.answers", "ipvs.keys", "ipvs.names", "ipvs.filter", "ipvs.frontends",

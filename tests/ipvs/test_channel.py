@@ -1,0 +1,225 @@
+"""Batches through the kernel's IPVS: order, errors by place, many datagrams, and what pyroute2's sockets cannot do."""
+
+import asyncio
+import errno
+import subprocess
+import sys
+import threading
+
+import pytest
+import uvloop
+from fakes.scratch import namespace, shell
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.ipvs import answers, channel, wire
+from pointsman.ipvs.channel import IpvsChannel, datagrams
+from pointsman.ipvs.objects import RealKey, RealServer, VirtualKey, VirtualServer
+from pointsman.netlink import codec
+from pointsman.routing.route import Family, Protocol
+from pyroute2.ipvs import IPVS, IPVSDest, IPVSService
+
+
+def web(number):
+    return VirtualKey(Family.IPV4, Protocol.TCP, f"10.96.{number // 250}.{number % 250 + 1}", 80)
+
+
+def real(key, number):
+    return RealKey(key, f"10.244.1.{number + 1}", 8080)
+
+
+@pytest.fixture
+def scratch():
+    with namespace():
+        yield
+
+
+def test_a_datagram_holds_so_many_requests_and_bytes():
+    bodies = [bytes(100)] * 1000
+    cut = list(datagrams(bodies))
+    assert [body for part in cut for body in part] == bodies
+    assert max(map(len, cut)) == channel.MESSAGES
+    large = list(datagrams([bytes(20_000)] * 5))
+    assert [len(part) for part in large] == [2, 2, 1]
+    assert all(sum(len(body) + codec.HEADER.size for body in part) <= channel.BYTES for part in large)
+    assert [len(part) for part in datagrams([bytes(60_000), b"", bytes(60_000)])] == [1, 1, 1]
+    assert list(datagrams([])) == []
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_a_batch_is_applied_and_read_back(scratch):
+    wanted = {web(number): [real(web(number), index) for index in range(3)] for number in range(400)}
+    bodies = []
+    for key, reals in wanted.items():
+        bodies.append(wire.new_virtual(key, VirtualServer()))
+        bodies += [wire.new_real(one, RealServer()) for one in reals]
+    async with await IpvsChannel.open() as opened:
+        assert await opened.apply(bodies) == {}
+        virtuals = [answers.virtual(body).key for body in await opened.dump(wire.DUMP_VIRTUALS, "all")]
+        assert set(virtuals) == set(wanted)
+        lists = await opened.dumps([wire.dump_reals(key) for key in virtuals], "reals")
+    for key, bodies in zip(virtuals, lists, strict=True):
+        assert {answers.real(body, key).key for body in bodies} == set(wanted[key])
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_each_error_is_matched_to_its_request_and_stops_none(scratch):
+    """In three datagrams; every seventh request is refused, each for its own reason."""
+    key = web(0)
+    bodies = [wire.new_virtual(key, VirtualServer())]
+    expected = {}
+    for index in range(3 * channel.MESSAGES):
+        if index % 7 == 3:
+            expected[len(bodies)] = errno.EEXIST
+            bodies.append(wire.new_virtual(key, VirtualServer()))
+        elif index % 7 == 5:
+            expected[len(bodies)] = errno.ESRCH
+            bodies.append(wire.new_real(real(web(1), 1), RealServer()))
+        elif index % 7 == 6:
+            expected[len(bodies)] = errno.ENOENT
+            bodies.append(wire.delete_real(real(key, 250)))
+        else:
+            bodies.append(wire.new_virtual(web(index + 10), VirtualServer()))
+    async with await IpvsChannel.open() as opened:
+        assert await opened.apply(bodies) == expected
+        count = len(await opened.dump(wire.DUMP_VIRTUALS, "all"))
+    assert count == len(bodies) - len(expected)
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_a_datagram_full_of_errors_is_answered_in_full(scratch):
+    async with await IpvsChannel.open() as opened:
+        failed = await opened.apply([wire.delete_virtual(web(0))] * 600)
+    assert failed == dict.fromkeys(range(600), errno.ESRCH)
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_one_change_that_is_refused_names_its_subject(scratch):
+    async with await IpvsChannel.open() as opened:
+        with pytest.raises(KernelError, match="the web server") as caught:
+            await opened.change(wire.delete_virtual(web(0)), "the web server")
+        assert caught.value.kind is ErrorKind.MISSING
+        with pytest.raises(KernelError, match="the web server"):
+            await opened.ask(wire.ask_virtual(web(0)), "the web server")
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_lost_outcomes_are_told_and_the_channel_goes_on(scratch, monkeypatch):
+    """The kernel drops errors that find no room: nobody may take the silence for success."""
+    monkeypatch.setattr(channel, "_RECEIVE", 2304)  # the smallest that there is
+    async with await IpvsChannel.open() as opened:
+        failed = await opened.apply([wire.delete_virtual(web(0))] * 200)
+        assert set(failed) == set(range(200))
+        assert set(failed.values()) == {errno.ESRCH, errno.ENOBUFS}
+        assert await opened.apply([wire.new_virtual(web(1), VirtualServer())]) == {}
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_a_cancelled_batch_stops_between_datagrams_and_the_channel_goes_on(scratch):
+    bodies = [wire.new_virtual(web(number), VirtualServer()) for number in range(20 * channel.MESSAGES)]
+    async with await IpvsChannel.open() as opened:
+        task = asyncio.create_task(opened.apply(bodies))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        count = len(await opened.dump(wire.DUMP_VIRTUALS, "all"))
+    assert count <= channel.MESSAGES
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_the_event_loop_runs_on_while_the_kernel_works(scratch):
+    bodies = [wire.new_virtual(web(number), VirtualServer()) for number in range(4 * channel.MESSAGES)]
+    turns = 0
+
+    async def count():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with await IpvsChannel.open() as opened:
+        counting = asyncio.create_task(count())
+        assert await opened.apply(bodies) == {}
+        counting.cancel()
+    assert turns > 4
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_a_channel_belongs_to_the_namespace_in_which_it_was_opened(scratch):
+    async with await IpvsChannel.open() as inner:
+        await inner.apply([wire.new_virtual(web(0), VirtualServer())])
+        assert "10.96.0.1:80" in shell("ipvsadm -Ln")
+        with namespace():
+            assert "10.96.0.1:80" not in shell("ipvsadm -Ln")
+            assert len(await inner.dump(wire.DUMP_VIRTUALS, "all")) == 1
+            async with await IpvsChannel.open() as other:
+                assert await other.dump(wire.DUMP_VIRTUALS, "all") == []
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+def test_it_works_on_uvloop(scratch):
+    async def ours():
+        async with await IpvsChannel.open() as opened:
+            await opened.apply([wire.new_virtual(web(0), VirtualServer())])
+            return len(await opened.dump(wire.DUMP_VIRTUALS, "all"))
+
+    assert uvloop.run(ours()) == 1
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+def test_pyroute2_asynchronous_sockets_do_not_work_on_uvloop():
+    """Therefore the thread. In a process of its own, for uvloop complains about what the failure leaves behind."""
+    program = """
+import sys, asyncio, uvloop
+from pyroute2.ipvs import AsyncIPVS
+async def dump():
+    async with AsyncIPVS() as opened:
+        await opened.setup_endpoint()
+        await opened.service("dump")
+asyncio.run(dump())
+uvloop.run(dump())
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "ValueError: cannot open a UDP handle" in ran.stderr
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+async def test_closing_leaves_no_thread_and_may_happen_twice(scratch):
+    before = threading.active_count()
+    opened = await IpvsChannel.open()
+    assert threading.active_count() == before + 1
+    await opened.close()
+    await opened.close()
+    assert threading.active_count() == before
+
+
+@pytest.mark.kernel
+@pytest.mark.ipvs
+def test_pains_of_the_library_are_still_there(scratch):
+    """If one of these fails, pyroute2 has been mended, and our reason to go round it has gone."""
+    with IPVS() as library:
+        service = IPVSService(addr="10.96.0.9", port=80, protocol=6)
+        library.service("add", service)
+        library.dest("add", service, IPVSDest(addr="10.244.1.7", port=80))
+        assert "Route" in shell("ipvsadm -Ln"), "direct route by default"
+        library.service("update", service)
+        assert library.service("dump") == [], "update deletes"
+        with pytest.raises(Exception, match="Invalid argument"):
+            library.service("add", IPVSService(addr="fd00::1", port=80, protocol=6))
+
+
+async def test_a_kernel_without_ipvs_is_told_with_both_ways_out(monkeypatch):
+    monkeypatch.setattr(wire, "FAMILY_NAME", "NO-SUCH-FAMILY")
+    with pytest.raises(KernelError, match=r"modprobe ip_vs.*--proxy-mode iptables") as caught:
+        await IpvsChannel.open()
+    assert caught.value.kind is ErrorKind.UNSUPPORTED
