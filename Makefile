@@ -19,12 +19,12 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo test develop check bench clean
+.PHONY: help demo demo-ipvs test develop check bench clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
 	echo
-	sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 	echo
 	echo "Arguments: make test T='tests/routing -k hairpin'   make demo A='--keep'   make bench A='--quick'"
 
@@ -35,6 +35,17 @@ demo: ## two nodes, a small shop, real traffic: with both iptables variants (roo
 	    echo
 	    pointsman demo --proxy-mode iptables --iptables-variant $$variant $(A)
 	done
+
+demo-ipvs: ## the same in ipvs mode; under User-Mode Linux if this kernel has no IPVS (root; about 30 s there)
+	$(call need_root,demo-ipvs)
+	tools/setup kernel
+	where=$$(tools/uml --where-needed --tell)
+	if [ "$$where" = host ]; then exec pointsman demo --proxy-mode ipvs $(A); fi
+	echo "this kernel has no IPVS (module ip_vs), so the demonstration runs under User-Mode Linux"
+	case " $(A) " in
+	*" --keep "*) exec tools/uml --seconds 86400 bash -c 'pointsman demo --proxy-mode ipvs --iptables-variant legacy $(A); exec bash' ;;
+	*) exec tools/uml pointsman demo --proxy-mode ipvs --iptables-variant legacy $(A) ;;
+	esac
 
 test: ## the whole test suite, with real packets through a real kernel (root)
 	$(call need_root,test)
