@@ -10,6 +10,7 @@ serves the other family alone (PROC-09). Each error says which extension or prog
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,8 +55,11 @@ PROBES: Final = (
 )
 
 
-async def preflight(family: Family, variant: Variant) -> tuple[KernelError, ...]:
-    """Return everything that keeps the mode from working here for one family; empty if it can work. Writes nothing."""
+async def preflight(family: Family, variant: Variant, probes: Sequence[Probe] = PROBES) -> tuple[KernelError, ...]:
+    """Return everything that keeps the mode from working here for one family; empty if it can work. Writes nothing.
+
+    Another mode that needs these tools says by `probes` which extensions it needs.
+    """
     errors: list[KernelError] = []
     if not has_net_admin(_own_status()):
         text = "the capability CAP_NET_ADMIN is missing: run as root, or give it to the container"
@@ -70,7 +74,7 @@ async def preflight(family: Family, variant: Variant) -> tuple[KernelError, ...]
         errors.append(KernelError(ErrorKind.UNSUPPORTED, "no such program: install the Debian package ipset", "ipset"))
     if tools is None or ipset is None or errors:
         return tuple(errors)
-    return await _probe(tools, ipset)
+    return await _probe(tools, ipset, probes)
 
 
 def family_error(errors: tuple[KernelError, ...]) -> KernelError | None:
@@ -88,10 +92,10 @@ def has_net_admin(status: str) -> bool:
     return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
 
 
-async def _probe(tools: Tools, ipset: str) -> tuple[KernelError, ...]:
+async def _probe(tools: Tools, ipset: str, probes: Sequence[Probe]) -> tuple[KernelError, ...]:
     errors: list[KernelError] = []
-    for table in ("nat", "filter"):
-        left = [probe for probe in PROBES if probe.table == table]
+    for table in dict.fromkeys(probe.table for probe in probes):
+        left = [probe for probe in probes if probe.table == table]
         while left:
             failure = await _try(tools, ipset, table, left)
             if failure is None:
@@ -112,7 +116,7 @@ async def _try(tools: Tools, ipset: str, table: str, probes: list[Probe]) -> Fai
     """Write the rules where they harm nobody; None if the kernel took them."""
     address, inet = ("192.0.2.1", "inet") if tools.family is Family.IPV4 else ("[2001:db8::1]", "inet6")
     random = " --random-fully" if tools.random_fully else ""
-    rules = "".join(f"-A KUBE-PROBE {probe.rule.format(address=address, random=random)}\n" for probe in probes)
+    rules = "".join(f"-A KUBE-PROBE {probe.rule.format(address=address, random=random, set=_SET)}\n" for probe in probes)
     text = f"*{table}\n:KUBE-PROBE - [0:0]\n{rules}COMMIT\n"
     finished = await _in_namespace(tools, ipset, inet, text)
     return None if finished.status == 0 else judge(finished.status, finished.errors)

@@ -11,6 +11,7 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from typing import Final, Self
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
@@ -21,6 +22,8 @@ _ADD_MEMBERSHIP: Final = 1
 _DROP_MEMBERSHIP: Final = 2
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER: Final = 64 * 1024
+_AT_ONCE: Final = 128
+"""Requests of a batch in one datagram: their answers must fit into the smallest receive buffer."""
 
 _KINDS: Final = {
     errno.EPERM: ErrorKind.DENIED,
@@ -116,6 +119,41 @@ class Channel:
             raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {timeout_seconds:g} s", subject) from error
         except codec.MalformedError as error:
             raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", subject) from error
+
+    async def batch(self, requests: Sequence[tuple[int, int, bytes]], subject: str, *, timeout_seconds: float = 10.0) -> dict[int, int]:
+        """Send many requests (type, flags, body), several in one datagram; return the errno of each that failed, by its place.
+
+        Raises KernelError when the socket fails or an answer is lost: then nobody knows what was done.
+        """
+        failed: dict[int, int] = {}
+        try:
+            for start in range(0, len(requests), _AT_ONCE):
+                async with asyncio.timeout(timeout_seconds):
+                    await self._send_some(requests[start : start + _AT_ONCE], start, failed, subject)
+        except TimeoutError as error:
+            raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {timeout_seconds:g} s", subject) from error
+        except codec.MalformedError as error:
+            raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", subject) from error
+        return failed
+
+    async def _send_some(self, requests: Sequence[tuple[int, int, bytes]], start: int, failed: dict[int, int], subject: str) -> None:
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        packets = (
+            codec.encode(kind, codec.REQUEST | codec.ACK | flags, first + place, body) for place, (kind, flags, body) in enumerate(requests)
+        )
+        await asyncio.get_running_loop().sock_sendall(self._socket, b"".join(packets))
+        waiting = set(range(first, first + len(requests)))
+        while waiting:
+            try:
+                datagram = await self.receive()
+            except EventsLostError as error:
+                raise KernelError(ErrorKind.BUSY, "the answer did not fit into the socket's buffer", subject) from error
+            for message in codec.messages(datagram):
+                if message.type == codec.ERROR and message.sequence in waiting:
+                    waiting.discard(message.sequence)
+                    if number := codec.error_number(message):
+                        failed[start + message.sequence - first] = number
 
     async def _answers(self, sequence: int, subject: str) -> list[codec.Message]:
         answers: list[codec.Message] = []

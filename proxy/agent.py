@@ -93,7 +93,7 @@ class Agent:
         return health.Health(
             families={family: health.FamilyHealth(last.timestamp(), pending) for family, last, pending in reported},
             eligible=health.eligible(self.snapshot.nodes, self.facts.node.name),
-            timeout=2 * self.parts.config.sync_period,
+            timeout=2 * self.parts.config.retry_period,
         )
 
     def _gather(self) -> None:

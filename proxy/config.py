@@ -12,11 +12,17 @@ from msgspec import Struct
 from pointsman.routing.node import DetectLocal
 from pointsman.routing.route import Family
 
-MODES = ("iptables",)
+MODES = ("iptables", "ipvs")
 """Modes that this version can program."""
 
 VARIANTS = ("auto", "legacy", "nft")
 """Which iptables to use; auto picks what the host uses."""
+
+SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh")
+"""How IPVS picks (IPVS-04)."""
+
+LONGEST_TIMEOUT = 2_147_483
+"""Seconds that the kernel takes as an IPVS timeout."""
 
 LOGGING_FORMATS = ("text", "json")
 """How log lines are written."""
@@ -55,13 +61,33 @@ class Config(Struct, frozen=True, kw_only=True):
     oom_score_adj: int = -999
     verbosity: int = 0
     logging_format: str = "text"
+    ipvs_sync_period: float = 30.0
+    ipvs_min_sync_period: float = 0.0
+    ipvs_scheduler: str = "rr"
+    ipvs_strict_arp: bool = False
+    ipvs_exclude_cidrs: tuple[str, ...] = ()
+    ipvs_tcp_timeout: float = 0.0
+    ipvs_tcpfin_timeout: float = 0.0
+    ipvs_udp_timeout: float = 0.0
     # ours
+    ipvs_drain_cap: float = 900.0
     manifests: str = ""
     iptables_variant: str = "auto"
     external_ips: str = "allow"
     external_ip_ranges: tuple[str, ...] = ()
     socket: str = "/run/pointsman/pointsman.sock"
     drift_check_period: float = 300.0
+
+
+    @property
+    def retry_period(self) -> float:
+        """Return the longest wait before a failed change is tried again, of the mode in force (CFG-20, CFG-40)."""
+        return self.ipvs_sync_period if self.mode == "ipvs" else self.sync_period
+
+    @property
+    def write_period(self) -> float:
+        """Return the shortest time between two rounds of writing, of the mode in force (CFG-20, CFG-40)."""
+        return self.ipvs_min_sync_period if self.mode == "ipvs" else self.min_sync_period
 
 
 class ConfigProblem(Struct, frozen=True, order=True):
@@ -114,6 +140,7 @@ def _choices(config: Config) -> Iterator[ConfigProblem]:
         "iptables_variant": VARIANTS,
         "logging_format": LOGGING_FORMATS,
         "external_ips": EXTERNAL_IPS,
+        "ipvs_scheduler": SCHEDULERS,
         "detect_local_mode": tuple(mode.value for mode in DetectLocal),
     }
     for field, allowed in choices.items():
@@ -138,13 +165,18 @@ def _numbers(config: Config) -> Iterator[ConfigProblem]:
 
 def _periods(config: Config) -> Iterator[ConfigProblem]:
     """Check durations."""
-    for field in ("sync_period", "drift_check_period"):
+    for field in ("sync_period", "ipvs_sync_period", "drift_check_period"):
         if getattr(config, field) <= 0:
             yield ConfigProblem(field, "must be longer than zero")
-    if config.min_sync_period < 0:
-        yield ConfigProblem("min_sync_period", "must not be negative")
-    if config.sync_period > 0 and config.min_sync_period > config.sync_period:
-        yield ConfigProblem("min_sync_period", "must not be longer than the sync period")
+    for field in ("ipvs_tcp_timeout", "ipvs_tcpfin_timeout", "ipvs_udp_timeout", "ipvs_drain_cap"):
+        if not 0 <= getattr(config, field) <= LONGEST_TIMEOUT:
+            yield ConfigProblem(field, f"must be from 0 to {LONGEST_TIMEOUT} seconds")
+    pairs = {"min_sync_period": config.sync_period, "ipvs_min_sync_period": config.ipvs_sync_period}
+    for field, longest in pairs.items():
+        if getattr(config, field) < 0:
+            yield ConfigProblem(field, "must not be negative")
+        if longest > 0 and getattr(config, field) > longest:
+            yield ConfigProblem(field, "must not be longer than the sync period")
 
 
 def _addresses(config: Config) -> Iterator[ConfigProblem]:
@@ -162,7 +194,7 @@ def _addresses(config: Config) -> Iterator[ConfigProblem]:
 
 def _cidrs(config: Config) -> Iterator[ConfigProblem]:
     """Check lists of CIDRs."""
-    for field in ("cluster_cidr", "external_ip_ranges"):
+    for field in ("cluster_cidr", "external_ip_ranges", "ipvs_exclude_cidrs"):
         for cidr in getattr(config, field):
             if not _is_cidr(cidr):
                 yield ConfigProblem(field, f"{cidr!r} is no CIDR, such as 10.244.0.0/16")

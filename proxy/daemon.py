@@ -84,7 +84,7 @@ async def prepare(config: Config) -> Parts:
         log.warning("this kernel serves one IP family only", extra={"family": families[0].value})
     node.adjust_oom_score(config.oom_score_adj)
     settings = LoopSettings(
-        min_sync_period=config.min_sync_period,
+        min_sync_period=config.write_period,
         drift_interval=config.drift_check_period,
         drift_jitter=random.uniform(0, DRIFT_JITTER),  # noqa: S311 - no secret
     )

@@ -126,7 +126,7 @@ def _by_source(mode: DetectLocal, cidrs: Iterable[str]) -> dict[Family, LocalDet
 
 def _node_ports(config: Config, family: Family, node_ip: str, host: Host, notices: list[Notice]) -> NodePortAddresses:
     """Return where node ports are accepted. A family whose node IP is unknown accepts none under `primary` (SEM-43)."""
-    loopback = family is Family.IPV4 and config.localhost_node_ports
+    loopback = family is Family.IPV4 and config.localhost_node_ports and config.mode == "iptables"
     if config.node_port_addresses == (PRIMARY,):
         known = node_ip != LOOPBACK[family]
         return NodePortAddresses(match_all=False, addresses=(node_ip,) if known else ())
@@ -149,7 +149,7 @@ def _node_ports(config: Config, family: Family, node_ip: str, host: Host, notice
 
 
 def _loopback_notice(family: Family, address: str) -> Notice:
-    reason = "the kernel cannot route IPv6 loopback" if family is Family.IPV6 else "--iptables-localhost-nodeports is off"
+    reason = "the kernel cannot route IPv6 loopback" if family is Family.IPV6 else "it takes the iptables mode and --iptables-localhost-nodeports"
     return Notice("configuration", _NODE_PORT_FLAG, f"{address} accepts no node ports: {reason}")
 
 

@@ -79,6 +79,11 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
 
 
+def scheduler(text: str) -> str:
+    """Read a scheduler's name; none means rr, as in KubeProxyConfiguration (IPVS-04)."""
+    return text.strip() or "rr"
+
+
 def external_ips(text: str) -> str:
     """Read what becomes of external IPs, in either case."""
     return text.strip().lower()
@@ -87,7 +92,7 @@ def external_ips(text: str) -> str:
 # --- the table -------------------------------------------------------------------------------------------------------
 
 ROUTING_FLAGS = (
-    Flag("proxy-mode", "mode", word, "MODE", "How the kernel is programmed: iptables."),
+    Flag("proxy-mode", "mode", word, "MODE", "How the kernel is programmed: iptables or ipvs."),
     Flag("manifests", "manifests", word, "DIR", "Folder with manifests (YAML or JSON): Services, EndpointSlices, Nodes ... Required."),
     Flag("hostname-override", "hostname_override", word, "NODE", "Name of this node, as its Node object has it. Default: the host's name."),
     Flag("bind-address", "bind_address", word, "IP", "This node's IP; 0.0.0.0 or :: take the Node object's."),
@@ -111,6 +116,11 @@ ROUTING_FLAGS = (
         "Accept IPv4 node ports on loopback addresses too.", switch=True,
     ),
     Flag("iptables-masquerade-bit", "masquerade_bit", integer, "BIT", "Bit of the packet mark that asks for masquerading, 0 to 31."),
+    Flag("ipvs-scheduler", "ipvs_scheduler", scheduler, "NAME", "How IPVS picks: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh."),
+    Flag(
+        "ipvs-exclude-cidrs", "ipvs_exclude_cidrs", listed, "CIDR[,...]",
+        "Addresses that the ipvs mode leaves to others: it programs no virtual server there, and removes none.", many=True,
+    ),
     Flag(
         "external-ips", "external_ips", external_ips, "POLICY",
         "Which spec.externalIPs are honoured: allow (all), deny (none), or ranges (those in --external-ip-ranges).",
@@ -126,6 +136,19 @@ AGENT_FLAGS = (
         "Longest wait before a failed change is tried again; twice that without success is unhealthy.",
     ),
     Flag("iptables-min-sync-period", "min_sync_period", duration, "DURATION", "Shortest time between two rounds of writing."),
+    Flag("ipvs-sync-period", "ipvs_sync_period", duration, "DURATION", "--iptables-sync-period of the ipvs mode."),
+    Flag("ipvs-min-sync-period", "ipvs_min_sync_period", duration, "DURATION", "--iptables-min-sync-period of the ipvs mode."),
+    Flag(
+        "ipvs-strict-arp", "ipvs_strict_arp", boolean, "BOOL",
+        "Answer ARP for Service addresses on no interface that does not hold them (arp_ignore=1, arp_announce=2 on each).", switch=True,
+    ),
+    Flag("ipvs-tcp-timeout", "ipvs_tcp_timeout", duration, "DURATION", "Idle time of TCP connections; 0 leaves the kernel's."),
+    Flag("ipvs-tcpfin-timeout", "ipvs_tcpfin_timeout", duration, "DURATION", "Idle time of TCP after FIN; 0 leaves the kernel's."),
+    Flag("ipvs-udp-timeout", "ipvs_udp_timeout", duration, "DURATION", "Idle time of UDP connections; 0 leaves the kernel's."),
+    Flag(
+        "ipvs-drain-cap", "ipvs_drain_cap", duration, "DURATION",
+        "How long a removed endpoint may keep its connections at most; 0 removes it at once.",
+    ),
     Flag("drift-check-period", "drift_check_period", duration, "DURATION", "How often the kernel is read again in full, whatever happens."),
     Flag("healthz-bind-address", "healthz_bind_address", word, "IP:PORT", "Where /healthz and /livez are served; empty: nowhere."),
     Flag("socket", "socket", word, "PATH", "Unix socket that answers `pointsman services`."),

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 from pointsman.dataplane import plan as planning
+from pointsman.dataplane.contract import Compiler, K, V
 from pointsman.dataplane.errors import KernelError
 from pointsman.iptables import cleanup as iptables_cleanup
 from pointsman.iptables.compile import IptablesCompiler
@@ -20,6 +21,11 @@ from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.preflight import family_error
 from pointsman.iptables.variant import Variant, choose
 from pointsman.iptables.writer import Writer
+from pointsman.ipvs import cleanup as ipvs_cleanup
+from pointsman.ipvs.compile import IpvsCompiler
+from pointsman.ipvs.frontends import Options
+from pointsman.ipvs.kernel import IpvsKernel, Settings
+from pointsman.ipvs.objects import Timeouts
 from pointsman.proxy.config import Config
 from pointsman.proxy.loop import FamilyLoop, LoopSettings
 from pointsman.proxy.status import FamilyProgress, FamilyStatus
@@ -89,6 +95,15 @@ class Mode(Protocol):
         ...
 
 
+def _fragments(compiler: Compiler[K, V], family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
+    found = {planning.STATIC: compiler.static(node, routing)}
+    for key, route in routing.routes.items():
+        if key.family is family:
+            found[f"{key.port_name} {key.port_name.protocol.lower}"] = compiler.compile(route, node)
+    plain = msgspec.to_builtins
+    return {owner: [{"key": plain(key), "value": plain(value)} for key, value in each.items()] for owner, each in found.items()}
+
+
 class IptablesMode:
     """iptables, in either variant."""
 
@@ -99,12 +114,7 @@ class IptablesMode:
 
     def fragments(self, family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
         """See `Mode`."""
-        compiler = IptablesCompiler(family)
-        found = {planning.STATIC: compiler.static(node, routing)}
-        for key, route in routing.routes.items():
-            if key.family is family:
-                found[f"{key.port_name} {key.port_name.protocol.lower}"] = compiler.compile(route, node)
-        return {owner: [{"key": msgspec.to_builtins(key), "value": value} for key, value in each.items()] for owner, each in found.items()}
+        return _fragments(IptablesCompiler(family), family, routing, node)
 
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
@@ -120,6 +130,62 @@ class IptablesMode:
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
         """See `Mode`."""
         return await iptables_cleanup.cleanup(dry_run=dry_run)
+
+
+class IpvsMode:
+    """IPVS, with companion rules in either variant of iptables."""
+
+    def __init__(self, config: Config | None = None) -> None:
+        self._options = ipvs_options(config) if config else Options()
+
+    def text(self, family: Family, routing: Routing, node: NodeFacts) -> str:
+        """See `Mode`."""
+        compiler = IpvsCompiler(family, self._options)
+        return compiler.render(planning.from_scratch(compiler, family, routing, node))
+
+    def fragments(self, family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
+        """See `Mode`."""
+        return _fragments(IpvsCompiler(family, self._options), family, routing, node)
+
+    async def open(self, config: Config) -> Engine:
+        """See `Mode`."""
+        choice = await choose(config.iptables_variant)
+        return IpvsEngine(choice.variant, choice.reason, config)
+
+    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+        """See `Mode`."""
+        return await ipvs_cleanup.cleanup(dry_run=dry_run)
+
+
+def ipvs_options(config: Config) -> Options:
+    """Return what the operator chose that decides which servers are wanted."""
+    return Options(config.ipvs_scheduler, config.ipvs_exclude_cidrs)
+
+
+class IpvsEngine:
+    """IPVS on this machine; both families share one writer of rules."""
+
+    def __init__(self, variant: Variant, reason: str, config: Config) -> None:
+        self.variant = variant.value
+        self.reason = reason
+        self._options = ipvs_options(config)
+        settings = Settings(
+            options=self._options,
+            strict_arp=config.ipvs_strict_arp,
+            timeouts=Timeouts(round(config.ipvs_tcp_timeout), round(config.ipvs_tcpfin_timeout), round(config.ipvs_udp_timeout)),
+            drain_cap=config.ipvs_drain_cap,
+        )
+        writer = Writer()
+        self._kernels = {family: IpvsKernel(family, variant, writer, settings) for family in Family}
+
+    async def preflight(self) -> Mapping[Family, tuple[KernelError, ...]]:
+        """See `Engine`."""
+        errors = await asyncio.gather(*(kernel.preflight() for kernel in self._kernels.values()))
+        return dict(zip(self._kernels, errors, strict=True))
+
+    def loop(self, family: Family, settings: LoopSettings) -> Loop:
+        """See `Engine`."""
+        return FamilyLoop(IpvsCompiler(family, self._options), self._kernels[family], FamilyProgress(family), settings)
 
 
 class IptablesEngine:
@@ -141,7 +207,7 @@ class IptablesEngine:
         return FamilyLoop(IptablesCompiler(family), self._kernels[family], FamilyProgress(family), settings)
 
 
-MODES: Mapping[str, Mode] = {"iptables": IptablesMode()}
+MODES: Mapping[str, Mode] = {"iptables": IptablesMode(), "ipvs": IpvsMode()}
 """By the name that --proxy-mode gives."""
 
 

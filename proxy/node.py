@@ -33,6 +33,9 @@ SETTLE = 0.1
 RETRY = 1.0
 """Seconds until a list that could not be read is tried again."""
 
+SERVICE_DEVICE = "kube-ipvs0"
+"""The device of the ipvs mode, ours or kube-proxy's."""
+
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 _GET_ADDRESS = 22  # RTM_GETADDR
@@ -48,19 +51,32 @@ async def read_host() -> Host:
 
 
 async def read_addresses() -> Addresses:
-    """Return all addresses of this network namespace, sorted, without link-local IPv6 ones; raises KernelError."""
+    """Return all addresses of this network namespace, sorted; raises KernelError.
+
+    IPv6 link-local addresses are left out, and those of the ipvs mode's device: they are Services', not this node's.
+    """
     with Channel(socket.NETLINK_ROUTE) as channel:
         answer = await channel.request(_GET_ADDRESS, _HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0), "the kernel's addresses", flags=codec.DUMP)
-    return addresses_in(answer)
+    return addresses_in(answer, _index(SERVICE_DEVICE))
 
 
-def addresses_in(answer: list[codec.Message]) -> Addresses:
-    """Return the addresses in the messages of a dump; messages that say nothing useful are passed over."""
+def _index(name: str) -> int:
+    """Return the number of an interface, 0 if it is not there."""
+    try:
+        return socket.if_nametoindex(name)
+    except OSError:
+        return 0
+
+
+def addresses_in(answer: list[codec.Message], besides: int = 0) -> Addresses:
+    """Return the addresses in the messages of a dump, besides those of one interface; messages that say nothing useful are passed over."""
     found: dict[Family, set[str]] = {family: set() for family in Family}
     for message in answer:
         if len(message.body) < _HEADER.size:
             continue
-        number, _, _, scope, _ = _HEADER.unpack_from(message.body)
+        number, _, _, scope, index = _HEADER.unpack_from(message.body)
+        if besides and index == besides:
+            continue
         attributes = dict(codec.attributes(message.body, _HEADER.size))
         raw = bytes(attributes.get(_LOCAL) or attributes.get(_ADDRESS) or b"")
         if number == socket.AF_INET and len(raw) == 4:

@@ -1,0 +1,163 @@
+"""One route in the ipvs mode: its virtual servers, their real servers, its addresses, and its places in the sets.
+
+    cluster IP, external, load-balancer IP   address on our device (unless the node holds it otherwise) + virtual server ADDRESS:PORT
+    node port                                virtual server ADDRESS:NODEPORT for each accepted address of this node
+    any external one, policy Local           the same with the endpoints of this node only (none: no virtual server, packets are dropped),
+                                             and one virtual server by mark, with all endpoints, for pods and this node (SEM-12, SEM-13)
+
+A frontend without endpoints has no virtual server; it is in the set that rejects or drops. Policy is read from the route; nothing is
+decided here. `filter` has the rules over these sets, `compile` gathers.
+"""
+
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
+from msgspec import Struct
+from pointsman.iptables.objects import SetKey
+from pointsman.iptables.rule import canonical
+from pointsman.ipvs import names, schedulers
+from pointsman.ipvs.keys import AddressKey, Key, Value
+from pointsman.ipvs.names import SETS, SetNames
+from pointsman.ipvs.objects import RealKey, RealServer, ServerFlag, VirtualKey, VirtualServer
+from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import Backend, Missing, ServiceRoute
+
+
+class Options(Struct, frozen=True):
+    """What the operator chose for this mode: the scheduler (IPVS-04), and CIDRs whose addresses are left to others."""
+
+    scheduler: str = "rr"
+    exclude_cidrs: tuple[str, ...] = ()
+
+    def excludes(self, address: str) -> bool:
+        """Return whether an address is left to others."""
+        if not self.exclude_cidrs:
+            return False
+        found = ip_address(address)
+        return any(found in ip_network(cidr, strict=False) for cidr in self.exclude_cidrs)
+
+
+class _Place(Struct, frozen=True):
+    """A frontend of one kind: address and port, and the set it is in while it forwards and the policy is not Local."""
+
+    address: str
+    port: int
+    forwarded: str
+
+
+def fragment(route: ServiceRoute, node: NodeFacts, options: Options) -> dict[Key, Value]:
+    """Return everything that one route needs."""
+    found: dict[Key, Value] = {}
+    sets = SETS[route.family]
+    internal = [_Place(route.cluster_ip, route.port, sets.cluster_ip)] if route.cluster_ip else []
+    vips = [_Place(address, route.port, sets.external_ip) for address in route.external_ips]
+    vips += [_Place(address, route.port, sets.load_balancer) for address in route.load_balancer_ips]
+    node_ports = [_Place(address, route.node_port, sets.node_port) for address in node_port_addresses(route, node)]
+    if options.exclude_cidrs:
+        internal, vips, node_ports = ([one for one in some if not options.excludes(one.address)] for some in (internal, vips, node_ports))
+    server = virtual_server(route, options)
+    _bind(found, route, node, (*internal, *vips))
+    for place in internal:
+        _forward(found, route, place, place.forwarded, server)
+    external = (*vips, *node_ports)
+    if route.external_local and route.cluster and external:
+        _by_mark(found, route, external, server)
+    for place in external:
+        _forward(found, route, place, "" if route.external_local else place.forwarded, server)
+    _restrict(found, route, options)
+    if any(isinstance(key, RealKey) for key in found):
+        _loop_back(found, route)
+    return found
+
+
+def node_port_addresses(route: ServiceRoute, node: NodeFacts) -> tuple[str, ...]:
+    """Return where a route's node port is accepted (SEM-40 to SEM-42); loopback addresses never are: IPVS does not leave them (SEM-65)."""
+    if not route.node_port:
+        return ()
+    accepted = node.node_port_addresses(route.family)
+    addresses = node.local_addresses.get(route.family, ()) if accepted.match_all else accepted.addresses
+    return tuple(address for address in dict.fromkeys(addresses) if not ip_address(address).is_loopback)
+
+
+def virtual_server(route: ServiceRoute, options: Options) -> VirtualServer:
+    """Return how a route's virtual servers pick (IPVS-12)."""
+    flags = schedulers.default_flags(options.scheduler)
+    if not route.affinity_seconds:
+        return VirtualServer(options.scheduler, flags)
+    return VirtualServer(options.scheduler, flags | ServerFlag.PERSISTENT, route.affinity_seconds)
+
+
+def entry(address: str, port: int, route: ServiceRoute) -> str:
+    """Return a frontend as ipset prints it."""
+    return f"{canonical(address)},{route.protocol.lower}:{port}"
+
+
+def _bind(found: dict[Key, Value], route: ServiceRoute, node: NodeFacts, places: Iterable[_Place]) -> None:
+    """Put addresses on our device, except those that the node has on another one (IPVS-11)."""
+    held = node.local_addresses.get(route.family, ())
+    for place in places:
+        if place.address not in held:
+            found[AddressKey(place.address)] = ""
+            found[SetKey(SETS[route.family].addresses, canonical(place.address))] = ""
+
+
+def _forward(found: dict[Key, Value], route: ServiceRoute, place: _Place, forwarded: str, server: VirtualServer) -> None:
+    """Give a frontend its virtual server, or the place among those that have no endpoints."""
+    sets = SETS[route.family]
+    internal = place.forwarded == sets.cluster_ip
+    missing = route.internal_missing if internal else route.external_missing
+    where = entry(place.address, place.port, route)
+    if missing:
+        found[SetKey(sets.no_endpoints if missing is Missing.REJECT else sets.no_local_endpoints, where)] = ""
+        return
+    if forwarded:
+        found[SetKey(forwarded, where)] = ""
+    key = VirtualKey(route.family, route.protocol, place.address, place.port)
+    _serve(found, key, server, route.internal if internal else route.external)
+
+
+def _serve(found: dict[Key, Value], key: VirtualKey, server: VirtualServer, backends: Iterable[Backend]) -> None:
+    found[key] = server
+    for backend in backends:
+        found[RealKey(key, backend.address, backend.port)] = _ONE
+
+
+_ONE = RealServer()
+
+
+def _by_mark(found: dict[Key, Value], route: ServiceRoute, places: Iterable[_Place], server: VirtualServer) -> None:
+    """Give pods and this node a virtual server with all endpoints (SEM-12, SEM-13)."""
+    mark = names.mark(route)
+    _serve(found, VirtualKey(route.family, mark=mark), server, route.cluster)
+    for place in places:
+        found[SetKey(SETS[route.family].short_circuit, entry(place.address, place.port, route))] = f"skbmark {mark:#x}"
+
+
+def _restrict(found: dict[Key, Value], route: ServiceRoute, options: Options) -> None:
+    """Keep everybody else from load-balancer IPs with source ranges (SEM-30 to SEM-33)."""
+    ranges = [ip_network(cidr, strict=False) for cidr in route.source_ranges]
+    if not ranges or any(not one.prefixlen for one in ranges):
+        return
+    sets: SetNames = SETS[route.family]
+    for address in route.load_balancer_ips:
+        if options.excludes(address):
+            continue
+        where = entry(address, route.port, route)
+        found[SetKey(sets.restricted, where)] = ""
+        for one in ranges:
+            whole = one.prefixlen == one.max_prefixlen
+            source = canonical(str(one.network_address)) + ("" if whole else f"/{one.prefixlen}")
+            found[SetKey(sets.source_cidr, f"{where},{source}")] = ""
+        if route.vip_is_source:
+            for source in route.load_balancer_ips:
+                found[SetKey(sets.source_ip, f"{where},{canonical(source)}")] = ""
+
+
+def _loop_back(found: dict[Key, Value], route: ServiceRoute) -> None:
+    """Register the connections of endpoints to themselves, whose replies must come back through this node (SEM-20)."""
+    name = SETS[route.family].loop_back
+    for backend in route.reachable:
+        if backend.hairpin:
+            found[SetKey(name, f"{entry(backend.address, backend.port, route)},{canonical(backend.address)}")] = ""
+
+

@@ -1,0 +1,242 @@
+"""The ipvs mode's kernel for one family: observe, apply, watch, clean up.
+
+A plan comes in stages (`render`): rules and sets by the tools of one iptables variant, servers by netlink, addresses by netlink. Each stage
+is idempotent, and a failure belongs to its keys. What is ours among virtual servers is told by the sets and the device (`ownership`), so
+observation reads those first. While the watch runs it also ends what drains, and looks whether somebody removed servers or addresses: the
+kernel tells nobody about IPVS.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+from msgspec import Struct
+from pointsman.dataplane.contract import ForeignChange, Mark, Outcome, Plan
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables import ipset
+from pointsman.iptables.application import Application
+from pointsman.iptables.run import LONG, lines, output_of
+from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
+from pointsman.iptables.watch import LegacyWatch, NftWatch, make_watch
+from pointsman.iptables.writer import Turn, Writer
+from pointsman.ipvs import device, names, parse, preflight, sysctl
+from pointsman.ipvs.drain import Drain
+from pointsman.ipvs.frontends import Options
+from pointsman.ipvs.ipvsadm import Ipvsadm
+from pointsman.ipvs.keys import AddressKey, Key, Value
+from pointsman.ipvs.objects import RealKey, Timeouts, VirtualKey
+from pointsman.ipvs.ownership import Ownership
+from pointsman.ipvs.removal import describe, removal
+from pointsman.ipvs.render import Stage, stages
+from pointsman.ipvs.servers import Servers
+from pointsman.routing.route import Family
+
+log = logging.getLogger(__name__)
+
+TICK: Final = 1.0
+"""Seconds between two looks at what drains, and at what others may have removed."""
+LOOK_SHARE: Final = 50
+"""So many times longer than the look itself is the wait for the next one."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What the operator chose for this mode; times in seconds."""
+
+    options: Options = Options()
+    strict_arp: bool = False
+    timeouts: Timeouts = Timeouts()
+    drain_cap: float = 900.0
+
+
+class IpvsKernel:
+    """Implements `dataplane.contract.Kernel`. It belongs to the network namespace of the thread that makes it."""
+
+    def __init__(self, family: Family, variant: Variant, writer: Writer, settings: Settings) -> None:
+        self.family = family
+        self.variant = variant
+        self.settings = settings
+        self.servers = Servers(family, Drain(settings.drain_cap))
+        self._writer = writer
+        self._tools: Tools | None = None
+        self._watch: LegacyWatch | NftWatch | None = None
+        self._lock = asyncio.Lock()
+        self._prepared = False
+        self._owned: dict[Key, None] = {}
+
+    async def preflight(self) -> tuple[KernelError, ...]:
+        """Return everything that keeps this mode from working here."""
+        return await preflight.preflight(self.family, self.variant, self.settings.options.scheduler)
+
+    async def observe(self) -> Mapping[Key, Value | Mark]:
+        """Return everything of ours, without servers that drain. From the first call on, foreign changes are noticed."""
+        await self._watching().start()
+        async with self._lock:
+            return await self._read()
+
+    async def _read(self) -> dict[Key, Value | Mark]:
+        seen: dict[Key, Value | Mark] = {}
+        tools = await self._find_tools()
+        if self.variant is Variant.NFT or legacy_tables(self.family):
+            listing: list[str] = []
+            await lines([tools.save], listing.extend)
+            try:
+                seen.update(parse.observed(listing))
+            except ValueError as error:
+                raise KernelError(ErrorKind.OTHER, str(error), tools.save) from error
+        seen.update(parse.observed_sets(await saved_sets(self.family), self.family))
+        seen.update(dict.fromkeys(await device.observe(self.family), ""))
+        ownership = Ownership(self.family, self.settings.options, seen)
+        seen.update(await self.servers.observe(ownership.owns))
+        self._owned = {key: None for key in seen if isinstance(key, VirtualKey | AddressKey)}
+        return seen
+
+    async def apply(self, plan: Plan[Key, Value]) -> Outcome[Key]:
+        """Make the kernel match the plan, as far as the kernel takes it."""
+        async with self._lock:
+            await self._prepare()
+            failed: dict[Key, KernelError] = {}
+            unbound: set[str] = set()
+            for stage in stages(plan, self.family):
+                failed.update(await self._carry_out(stage, unbound))
+            self._remember(plan, failed)
+        return Outcome(failed)
+
+    async def _carry_out(self, stage: Stage, unbound: set[str]) -> dict[Key, KernelError]:
+        if stage.means == "tools":
+            async with self._writer.turn() as turn:
+                return await self._run_tools(stage, turn)
+        if stage.means == "addresses":
+            keys = [change.key for change in stage.changes if isinstance(change.key, AddressKey)]
+            if not stage.deletes:
+                return dict[Key, KernelError]((await device.bind(keys)).items())
+            failed = await device.unbind(keys)
+            unbound.update(key.address for key in keys if key not in failed)
+            return dict[Key, KernelError](failed.items())
+        if not stage.deletes:
+            return await self.servers.add(stage.changes)
+        return await self.servers.delete([c.key for c in stage.changes if isinstance(c.key, VirtualKey | RealKey)], unbound)
+
+    async def _run_tools(self, stage: Stage, turn: Turn) -> dict[Key, KernelError]:
+        outcome = await Application(await self._find_tools(), stage.tool_plan, turn).run(stage.steps)
+        return dict[Key, KernelError](outcome.failed.items())
+
+    async def _prepare(self) -> None:
+        """Set what must hold before the first packet is served."""
+        if self._prepared:
+            return
+        written = sysctl.ensure(arp=self.settings.strict_arp)
+        if written:
+            log.info("set kernel settings", extra=_told(written))
+        if self.settings.timeouts != Timeouts():
+            try:
+                await Ipvsadm(await self.servers.channel()).set_timeouts(self.settings.timeouts)
+            except KernelError as error:
+                log.warning("IPVS timeouts stay as they are", extra={"error": str(error)})
+        self._prepared = True
+
+    async def watch(self) -> AsyncIterator[ForeignChange]:
+        """Yield foreign changes to what may be ours; ends only by cancellation."""
+        reports: asyncio.Queue[ForeignChange] = asyncio.Queue(1)
+        async with asyncio.TaskGroup() as group:
+            followers = [group.create_task(self._follow_rules(reports)), group.create_task(self._follow_servers(reports))]
+            try:
+                while True:
+                    yield await reports.get()
+            finally:
+                for follower in followers:
+                    follower.cancel()
+
+    async def _follow_rules(self, reports: asyncio.Queue[ForeignChange]) -> None:
+        async for change in self._watching().changes():
+            await reports.put(change)
+
+    async def _follow_servers(self, reports: asyncio.Queue[ForeignChange]) -> None:
+        """End what drains, and report servers, addresses and settings that somebody took away."""
+        while True:
+            began = time.monotonic()
+            try:
+                what = await self._look()
+            except KernelError as error:
+                log.warning("cannot look at IPVS", extra={"error": str(error)})
+                what = ""
+            if what:
+                await reports.put(ForeignChange(what))
+            await asyncio.sleep(max(TICK, LOOK_SHARE * (time.monotonic() - began)))
+
+    async def _look(self) -> str:
+        """Return what others did, in words; empty for nothing."""
+        async with self._lock:
+            await self.servers.tick()
+            if not self._prepared:
+                return ""
+            bound = {key for key in self._owned if isinstance(key, AddressKey)}
+            virtuals = {key for key in self._owned if isinstance(key, VirtualKey)}
+            there = await self.servers.count(virtuals.__contains__)
+            lost_addresses = len(bound - set(await device.observe(self.family)))
+            written = sysctl.ensure(arp=self.settings.strict_arp)
+        if written:
+            log.warning("somebody changed kernel settings; set them again", extra=_told(written))
+        lost = [f"{len(virtuals) - there} virtual servers"] if there < len(virtuals) else []
+        lost += [f"{lost_addresses} addresses of {names.DEVICE}"] if lost_addresses else []
+        for key in [key for key in self._owned if lost]:
+            del self._owned[key]  # told once; the observation that follows knows better
+        return f"{' and '.join(lost)} vanished" if lost else ""
+
+    def _remember(self, plan: Plan[Key, Value], failed: Mapping[Key, KernelError]) -> None:
+        for change in plan.changes:
+            if isinstance(change.key, VirtualKey | AddressKey):
+                if isinstance(change.after, Mark):
+                    self._owned.pop(change.key, None)
+                elif change.key not in failed:
+                    self._owned[change.key] = None
+
+    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+        """Remove everything of ours in this family, drained or not; return what was (or would be) removed, in words."""
+        async with self._lock:
+            seen = await self._read()
+        words = describe(seen, self.family, self.variant.value)
+        if seen and not dry_run:
+            self.servers.drain.cap = 0
+            self._prepared = True  # nothing needs to be set for what goes away
+            outcome = await self.apply(removal(seen))
+            if outcome.failed:
+                error = next(iter(outcome.failed.values()))
+                text = f"{len(outcome.failed)} objects could not be removed, the first because of: {error.text}"
+                raise KernelError(error.kind, text, f"ipvs {self.family.value}")
+        return words
+
+    async def close(self) -> None:
+        """Stop watching and close the sockets."""
+        if self._watch is not None:
+            self._writer.detach(self._watch)
+            self._watch.close()
+            self._watch = None
+        with suppress(KernelError):
+            await self.servers.close()
+
+    async def _find_tools(self) -> Tools:
+        if self._tools is None:
+            self._tools = await find_tools(self.family, self.variant)
+        return self._tools
+
+    def _watching(self) -> LegacyWatch | NftWatch:
+        if self._watch is None:
+            self._watch = make_watch(self.family, self.variant, names.is_our_chain)
+            self._writer.attach(self._watch)
+        return self._watch
+
+
+def _told(settings: Mapping[str, int]) -> dict[str, int]:
+    return {path.replace("/", "."): value for path, value in settings.items()}
+
+
+async def saved_sets(family: Family) -> list[str]:
+    """Return our sets of one family as `ipset save` prints them."""
+    found: list[str] = []
+    for name in (await output_of([ipset.program(), "list", "-name"])).split():
+        if names.is_our_set(name, family):
+            await lines([ipset.program(), "save", name], found.extend, seconds=LONG)
+    return found

@@ -1,0 +1,43 @@
+"""Which virtual servers are ours (pain 30): those at an address of our device, at a frontend in one of our sets, or of a mark of ours.
+
+Sets are written before virtual servers and emptied after them, so whatever a killed process left behind is still found by them. Everything
+else belongs to other programs and is never listed, changed or removed; neither is what `--ipvs-exclude-cidrs` leaves to others.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from pointsman.iptables.objects import SetKey
+from pointsman.iptables.rule import canonical
+from pointsman.ipvs import names
+from pointsman.ipvs.frontends import Options
+from pointsman.ipvs.keys import AddressKey, Key
+from pointsman.ipvs.objects import VirtualKey
+from pointsman.routing.route import Family
+
+
+class Ownership:
+    """What was observed beside virtual servers, as the evidence of whose they are."""
+
+    def __init__(self, family: Family, options: Options, seen: Iterable[Key]) -> None:
+        frontends = names.SETS[family].forwarded
+        self._options = options
+        self._addresses: set[str] = set()
+        self._frontends: set[str] = set()
+        for key in seen:
+            if isinstance(key, AddressKey):
+                self._addresses.add(key.address)
+            elif isinstance(key, SetKey) and key.element and key.name in frontends:
+                self._frontends.add(key.element)
+
+    def owns(self, key: VirtualKey) -> bool:
+        """Return whether a virtual server is ours."""
+        if key.protocol is None:
+            return names.is_our_mark(key.mark)
+        if self._options.excludes(key.address):
+            return False
+        return key.address in self._addresses or f"{canonical(key.address)},{key.protocol.lower}:{key.port}" in self._frontends
+
+
+def evidence(seen: Mapping[Key, object]) -> tuple[Key, ...]:
+    """Return the keys that count as evidence."""
+    return tuple(key for key in seen if isinstance(key, AddressKey | SetKey))

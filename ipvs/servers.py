@@ -1,0 +1,158 @@
+"""Virtual and real servers in the kernel, of one family: observe, apply, drain.
+
+Everything is idempotent: adding what exists edits it, editing what is gone adds it, removing what is gone succeeds, so a process that was
+killed between any two messages leaves nothing that the next one cannot put right. Each error belongs to the key that it is about. A real
+server that still has connections is not removed but drained (`drain`); a caller never sees those that drain.
+
+`kernel` calls this for the stages of a plan, and `tick` every few seconds.
+"""
+
+import errno
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from pointsman.dataplane.contract import ABSENT, Change
+from pointsman.dataplane.errors import KernelError
+from pointsman.ipvs import answers, wire
+from pointsman.ipvs.channel import IpvsChannel
+from pointsman.ipvs.drain import Drain, busy, waits
+from pointsman.ipvs.ipvsadm import Ipvsadm
+from pointsman.ipvs.keys import Key, Value
+from pointsman.ipvs.objects import Load, RealKey, RealServer, VirtualKey, VirtualServer
+from pointsman.netlink.channel import kernel_error
+from pointsman.routing.route import Family
+
+Server = VirtualKey | RealKey
+Failed = dict[Key, KernelError]
+
+_GONE = (errno.ESRCH, errno.ENOENT)
+_EMPTY = RealServer(weight=0)
+
+
+class Servers:
+    """The kernel's servers of one family. `clock` is monotonic, in seconds."""
+
+    def __init__(self, family: Family, drain: Drain, clock: Callable[[], float] = time.monotonic) -> None:
+        self.family = family
+        self.drain = drain
+        self.gone: Collection[str] = frozenset()
+        self._clock = clock
+        self._channel: IpvsChannel | None = None
+
+    async def channel(self) -> IpvsChannel:
+        """Return the open channel. Raises KernelError."""
+        if self._channel is None:
+            self._channel = await IpvsChannel.open()
+        return self._channel
+
+    async def close(self) -> None:
+        """Close the channel."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    async def observe(self, is_ours: Callable[[VirtualKey], bool]) -> dict[Key, Value]:
+        """Return our virtual servers and what is behind them, without what drains."""
+        ipvsadm = Ipvsadm(await self.channel())
+        virtuals = [one for one in await ipvsadm.list_services() if one.key.family is self.family and is_ours(one.key)]
+        found: dict[Key, Value] = {one.key: one.server for one in virtuals if one.key not in self.drain.held}
+        for reals in await self._reals(one.key for one in virtuals):
+            found.update((one.key, one.server) for one in reals if one.key not in self.drain)
+        return found
+
+    async def count(self, is_ours: Callable[[VirtualKey], bool]) -> int:
+        """Return how many virtual servers of ours there are; those that wait for draining ones are not counted."""
+        held = self.drain.held
+        virtuals = await Ipvsadm(await self.channel()).list_services()
+        return sum(1 for one in virtuals if one.key.family is self.family and one.key not in held and is_ours(one.key))
+
+    async def add(self, changes: Iterable[Change[Key, Value]]) -> Failed:
+        """Add and edit servers, in order; return which failed."""
+        todo: list[tuple[Server, Value]] = []
+        first: list[bytes] = []
+        second: list[bytes] = []
+        for change in changes:
+            key, value = change.key, change.after
+            assert isinstance(key, Server)
+            assert not isinstance(value, str)
+            fresh, edit = _requests(key, value)  # type: ignore[arg-type]
+            if isinstance(key, RealKey):
+                known = change.before is not ABSENT or key in self.drain
+                self.drain.release(key)
+            else:
+                known = change.before is not ABSENT or key in self.drain.held
+                self.drain.wanted(key)
+            todo.append((key, value))  # type: ignore[arg-type]
+            first.append(edit if known else fresh)
+            second.append(fresh if known else edit)
+        channel = await self.channel()
+        failed = await channel.apply(first)
+        again = [place for place, number in failed.items() if number == errno.EEXIST or number in _GONE]
+        if again:
+            refused = await channel.apply([second[place] for place in again])
+            failed = {place: number for place, number in failed.items() if place not in again}
+            failed |= {again[index]: number for index, number in refused.items()}
+        return {todo[place][0]: kernel_error(number, str(todo[place][0])) for place, number in failed.items()}
+
+    async def delete(self, keys: Sequence[Server], unreachable: Collection[str] = frozenset()) -> Failed:
+        """Remove servers; those with connections drain, unless packets cannot reach them any more (`unreachable`: virtual addresses)."""
+        virtuals = [key for key in keys if isinstance(key, VirtualKey)]
+        at_once = {key for key in virtuals if key.address in unreachable}
+        reals = [key for key in keys if isinstance(key, RealKey) and key.virtual not in at_once]
+        loads = await self._loads({key.virtual for key in reals if waits(key.virtual)}) if self.drain.cap > 0 else {}
+        now = self._clock()
+        going: list[Server] = []
+        draining: list[RealKey] = []
+        for key in reals:
+            load = loads.get(key)
+            if load is not None and busy(load) and key.address not in self.gone:
+                self.drain.hold(key, load, now)
+                draining.append(key)
+            else:
+                self.drain.release(key)
+                going.append(key)
+        channel = await self.channel()
+        requests = [wire.set_real(key, _EMPTY) for key in draining]
+        failed = _told(draining, await channel.apply(requests))
+        for real in [real for real in self.drain.keys if real.virtual in at_once]:
+            self.drain.release(real)
+        going += [key for key in virtuals if key in at_once or not self.drain.hold_virtual(key)]
+        return failed | await self._remove(going)
+
+    async def tick(self) -> bool:
+        """Look at what drains and remove what need not wait any more; return whether anything drains still."""
+        if not len(self.drain) and not self.drain.held:
+            return False
+        loads = await self._loads({key.virtual for key in self.drain.keys})
+        due = self.drain.due(loads, self.gone, self._clock())
+        failed = await self._remove(due)
+        for key in due:
+            if key not in failed:
+                self.drain.release(key)
+        await self._remove(self.drain.orphans())
+        return len(self.drain) > 0
+
+    async def _remove(self, keys: Sequence[Server]) -> Failed:
+        requests = [wire.delete_real(key) if isinstance(key, RealKey) else wire.delete_virtual(key) for key in keys]
+        return _told(keys, await (await self.channel()).apply(requests))
+
+    async def _reals(self, keys: Iterable[VirtualKey]) -> list[list[answers.Real]]:
+        virtuals = tuple(keys)
+        bodies = await (await self.channel()).dumps([wire.dump_reals(key) for key in virtuals], "real servers")
+        return [[answers.real(body, key) for body in some] for key, some in zip(virtuals, bodies, strict=True)]
+
+    async def _loads(self, keys: Collection[VirtualKey]) -> dict[RealKey, Load]:
+        return {one.key: one.load for some in await self._reals(keys) for one in some}
+
+
+def _requests(key: Server, value: VirtualServer | RealServer) -> tuple[bytes, bytes]:
+    """Return the request that adds a server, and the one that edits it."""
+    if isinstance(key, VirtualKey):
+        assert isinstance(value, VirtualServer)
+        return wire.new_virtual(key, value), wire.set_virtual(key, value)
+    assert isinstance(value, RealServer)
+    return wire.new_real(key, value), wire.set_real(key, value)
+
+
+def _told(keys: Sequence[Server], failed: Mapping[int, int]) -> Failed:
+    return {keys[place]: kernel_error(number, str(keys[place])) for place, number in failed.items() if number not in _GONE}

@@ -1,0 +1,90 @@
+"""rtnetlink messages about links and addresses, as bytes: what a virtual device with service addresses needs. Pure.
+
+Bodies only: `channel` adds headers and sends. Addresses are given the longest prefix of their family. IPv4 ones get host scope, IPv6 ones
+a preferred lifetime of zero (deprecated) and no duplicate detection: they answer, but the kernel does not choose them as the source of
+other connections. Sources: rtnetlink(7), linux/if_link.h, linux/if_addr.h.
+"""
+
+import socket
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pointsman.netlink import codec
+
+NEW_LINK: Final = 16
+DELETE_LINK: Final = 17
+GET_LINK: Final = 18
+NEW_ADDRESS: Final = 20
+DELETE_ADDRESS: Final = 21
+GET_ADDRESS: Final = 22
+
+REPLACE: Final = 0x100
+EXCLUSIVE: Final = 0x200
+CREATE: Final = 0x400
+
+ADDRESS_GROUPS: Final = (5, 9)
+"""Multicast groups of IPv4 and IPv6 address changes."""
+
+_LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
+_ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
+_LIFETIME: Final = struct.Struct("=IIII")  # struct ifa_cacheinfo: preferred, valid, two time stamps
+_IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO = 1, 2, 6
+_SCOPE_HOST: Final = 254
+_FLAG_NO_DETECTION: Final = 0x02
+_FOR_EVER: Final = 0xFFFFFFFF
+
+
+def link_by_name(name: str, kind: str = "") -> bytes:
+    """Return the body of a request about a link, by name; with `kind` (such as `dummy`), of one that makes it."""
+    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + codec.attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    if kind:
+        body += codec.attribute(_IFLA_LINKINFO | codec.NESTED, codec.attribute(_IFLA_INFO_KIND, kind.encode()))
+    return body
+
+
+def link_index(body: bytes | memoryview) -> int:
+    """Return the index in an answer about a link. Raises MalformedError."""
+    if len(body) < _LINK.size:
+        raise codec.MalformedError(f"link of {len(body)} bytes: too short")
+    index: int = _LINK.unpack_from(body)[2]
+    return index
+
+
+def link_kind(body: bytes | memoryview) -> str:
+    """Return the kind in an answer about a link (`dummy`, `veth`), empty for a physical one. Raises MalformedError."""
+    content = dict(codec.attributes(body, _LINK.size)).get(_IFLA_LINKINFO)
+    kind = dict(codec.attributes(content)).get(_IFLA_INFO_KIND) if content is not None else None
+    return codec.text(kind) if kind is not None else ""
+
+
+def address(text: str, index: int) -> bytes:
+    """Return the body of a request that adds or removes an address of a link. Raises OSError for what is no address."""
+    if ":" in text:
+        raw = socket.inet_pton(socket.AF_INET6, text)
+        lifetime = codec.attribute(_IFA_CACHEINFO, _LIFETIME.pack(0, _FOR_EVER, 0, 0))
+        header = _ADDRESS.pack(socket.AF_INET6, 128, _FLAG_NO_DETECTION, 0, index)
+        return header + codec.attribute(_IFA_LOCAL, raw) + codec.attribute(_IFA_ADDRESS, raw) + lifetime
+    raw = socket.inet_pton(socket.AF_INET, text)
+    header = _ADDRESS.pack(socket.AF_INET, 32, 0, _SCOPE_HOST, index)
+    return header + codec.attribute(_IFA_LOCAL, raw) + codec.attribute(_IFA_ADDRESS, raw)
+
+
+def every_address(family: int) -> bytes:
+    """Return the body of a request for all addresses of a family (0 = all)."""
+    return _ADDRESS.pack(family, 0, 0, 0, 0)
+
+
+def addresses(answers: Iterable[codec.Message], index: int) -> Iterator[str]:
+    """Yield the addresses of one link in the answers to `every_address`, without IPv6 link-local ones. Raises MalformedError."""
+    for message in answers:
+        if len(message.body) < _ADDRESS.size:
+            raise codec.MalformedError(f"address of {len(message.body)} bytes: too short")
+        family, _, _, scope, where = _ADDRESS.unpack_from(message.body)
+        if where != index or (family == socket.AF_INET6 and scope == 253):
+            continue
+        found = dict(codec.attributes(message.body, _ADDRESS.size))
+        raw = bytes(found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS) or b"")
+        if (family, len(raw)) in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
+            yield socket.inet_ntop(family, raw)
