@@ -2,14 +2,32 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
+from pointsman.routing.packet import Verdict
+
+
+@dataclass(frozen=True)
+class Departure:
+    """Cases in which a mode cannot do what the oracle says: the targets of those cases, what becomes of them, and why.
+
+    docs/modes.md tells the same to people.
+    """
+
+    targets: frozenset[str]
+    verdict: Verdict
+    reason: str
+
+    def meets(self, case, outcome):
+        """Return whether a case is one of these: nobody owns what it asks for, and the oracle lets it pass."""
+        return case.target in self.targets and outcome.verdict is not self.verdict
 
 
 @dataclass(frozen=True)
 class ModeUnderTest:
     """A mode as the daemon is told to use it: its name for people, arguments of `pointsman run`, and further environment.
 
-    `wipe` are command lines by which a careless operator destroys what the mode has programmed.
+    `wipe` are command lines by which a careless operator destroys what the mode has programmed; `marks` say which kernel it needs.
     """
 
     name: str
@@ -17,6 +35,7 @@ class ModeUnderTest:
     wipe: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
     marks: tuple[pytest.MarkDecorator, ...] = ()
+    departures: tuple[Departure, ...] = ()
 
     def __str__(self):
         return self.name
@@ -24,6 +43,15 @@ class ModeUnderTest:
     def param(self, *more, name="", marks=()):
         """Return this mode as a parameter of a test, marked by the kernel that it needs; `more` parameters may follow."""
         return pytest.param(self, *more, id=name or self.name, marks=(*self.marks, *marks))
+
+    def departing(self, cases):
+        """Return the cases that depart from the oracle here, each with what becomes of it."""
+        found = {}
+        for case, outcome in cases.items():
+            for one in self.departures:
+                if one.meets(case, outcome):
+                    found[case] = msgspec.structs.replace(outcome, verdict=one.verdict, reason=one.reason, shares=(), affinity_seconds=0)
+        return found
 
 
 def _iptables(variant):
@@ -34,4 +62,18 @@ def _iptables(variant):
     )
 
 
-MODES = (_iptables("legacy"), _iptables("nft"))
+IPVS = ModeUnderTest(
+    "ipvs",
+    ("--proxy-mode", "ipvs", "--iptables-variant", "legacy"),
+    ("ipvsadm -C",),
+    marks=(pytest.mark.ipvs,),
+    departures=(
+        Departure(
+            frozenset({"unused port of an external IP", "unused port of a load-balancer IP"}),
+            Verdict.REJECT,
+            "SEM-66: addresses of Services are this node's, and no program of the node answers there",
+        ),
+        Departure(frozenset({"node port at loopback"}), Verdict.UNTOUCHED, "SEM-65: IPVS does not serve loopback"),
+    ),
+)
+MODES = (_iptables("legacy"), _iptables("nft"), IPVS)
