@@ -119,7 +119,7 @@ class RealServer(Struct, frozen=True, gc=False):
     tunnel: Tunnel = PLAIN_TUNNEL
 
 
-class Counters(Struct, frozen=True, gc=False):
+class Counters(Struct, frozen=True, gc=False, rename="camel"):
     """Connections, packets and bytes; either all since the last zeroing, or per second."""
 
     connections: int = 0

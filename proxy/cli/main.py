@@ -14,6 +14,7 @@ import click
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("pointsman.proxy.cli.run", "Route this node's Service traffic until stopped."),
     "services": ("pointsman.proxy.cli.services", "Show what a running agent routes, and why."),
+    "ipvs": ("pointsman.proxy.cli.ipvs", "Look at the kernel's IPVS, with Service and pod names beside addresses."),
     "plan": ("pointsman.proxy.cli.plan", "Print what would be programmed; changes nothing."),
     "cleanup": ("pointsman.proxy.cli.cleanup", "Remove everything that pointsman put into the kernel."),
     "demo": ("pointsman.proxy.cli.demo", "Build a small cluster of network namespaces and watch it being routed."),
