@@ -15,7 +15,10 @@ from pointsman.routing.route import Family
 
 
 async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)) -> tuple[str, ...]:
-    """Remove everything of ours; return what was (or would be) removed, in words. Everything is tried; then a KernelError tells the rest."""
+    """Remove everything of ours; return what was (or would be) removed, in words.
+
+    Tools that are not installed are passed over. Everything is tried; then a KernelError tells what could not be removed.
+    """
     removed: list[str] = []
     errors: list[KernelError] = []
     writer = Writer()

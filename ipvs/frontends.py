@@ -19,6 +19,7 @@ from pointsman.ipvs import names, schedulers
 from pointsman.ipvs.keys import AddressKey, Key, Value
 from pointsman.ipvs.names import SETS, SetNames
 from pointsman.ipvs.objects import RealKey, RealServer, ServerFlag, VirtualKey, VirtualServer
+from pointsman.ipvs.schedulers import Scheduler
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Backend, Missing, ServiceRoute
 
@@ -61,7 +62,7 @@ def fragment(route: ServiceRoute, node: NodeFacts, options: Options) -> dict[Key
         _forward(found, route, place, place.forwarded, server)
     external = (*vips, *node_ports)
     if route.external_local and route.cluster and external:
-        _by_mark(found, route, external, server)
+        _by_mark(found, route, external, by_hash(server))
     for place in external:
         _forward(found, route, place, "" if route.external_local else place.forwarded, server)
     _restrict(found, route, options)
@@ -85,6 +86,17 @@ def virtual_server(route: ServiceRoute, options: Options) -> VirtualServer:
     if not route.affinity_seconds:
         return VirtualServer(options.scheduler, flags)
     return VirtualServer(options.scheduler, flags | ServerFlag.PERSISTENT, route.affinity_seconds)
+
+
+def by_hash(server: VirtualServer) -> VirtualServer:
+    """Return a virtual server for a mark: a persistent one keeps clients by hash of their address instead.
+
+    The kernel does not translate the port of a connection that is persistent by mark (`ip_vs_sched_persist`), and a Service port is
+    seldom the port of its endpoints. Maglev's table keeps nearly every client where it is when endpoints come and go.
+    """
+    if not server.flags & ServerFlag.PERSISTENT:
+        return server
+    return VirtualServer(Scheduler.MH.value, schedulers.FALLBACK)
 
 
 def entry(address: str, port: int, route: ServiceRoute) -> str:

@@ -149,7 +149,8 @@ def _node_ports(config: Config, family: Family, node_ip: str, host: Host, notice
 
 
 def _loopback_notice(family: Family, address: str) -> Notice:
-    reason = "the kernel cannot route IPv6 loopback" if family is Family.IPV6 else "it takes the iptables mode and --iptables-localhost-nodeports"
+    by_mode = "it takes the iptables mode and --iptables-localhost-nodeports"
+    reason = "the kernel cannot route IPv6 loopback" if family is Family.IPV6 else by_mode
     return Notice("configuration", _NODE_PORT_FLAG, f"{address} accepts no node ports: {reason}")
 
 
