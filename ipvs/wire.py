@@ -60,8 +60,9 @@ _KEY4: Final = struct.Struct("=HH HHHxx HHHxx HH4s HH2sxx")
 _KEY6: Final = struct.Struct("=HH HHHxx HHHxx HH16s HH2sxx")
 _KEY_MARK: Final = struct.Struct("=HH HHHxx HHI")
 _OPTIONS: Final = struct.Struct("=HHII HHI HH4s")
-_REAL4: Final = struct.Struct("=HH HH4s HH2sxx HHI HHI HHI HHI HHHxx")
-_REAL6: Final = struct.Struct("=HH HH16s HH2sxx HHI HHI HHI HHI HHHxx")
+_PLACE4: Final = struct.Struct("=HH HH4s HHBBxx")
+_PLACE6: Final = struct.Struct("=HH HH16s HHBBxx")
+_QUALITIES: Final = struct.Struct("=HHI HHI HHI HHI HHHxx")
 _REAL_KEY4: Final = struct.Struct("=HH HH4s HH2sxx HHHxx")
 _REAL_KEY6: Final = struct.Struct("=HH HH16s HH2sxx HHHxx")
 _TIMEOUTS: Final = struct.Struct("=BBxx HHI HHI HHI")
@@ -169,29 +170,32 @@ def zero(key: VirtualKey) -> bytes:
     return _HEADERS[ZERO] + _key(key)
 
 
+@lru_cache(maxsize=1024)
+def _qualities(server: RealServer, family: int) -> tuple[bytes, int]:
+    """Return what follows a real server's address and port, and the length of the whole attribute; few values serve all real servers."""
+    if not (0 <= server.weight <= _WEIGHT and 0 <= server.lower <= _ALL and 0 <= server.upper <= _ALL):
+        raise ValueError(f"{server}: the weight is above {_WEIGHT}, or a number is negative or too large")
+    content = _QUALITIES.pack(8, 3, server.forwarding.value, 8, 4, server.weight, 8, 5, server.upper, 8, 6, server.lower, 6, 11, family)
+    if server.forwarding is Forwarding.TUNNEL:
+        kind, port, flags = server.tunnel.kind, server.tunnel.port, server.tunnel.flags
+        if not (0 <= port <= 0xFFFF and 0 <= flags <= 0xFFFF):
+            raise ValueError(f"{server.tunnel}: port and flags are from 0 to {0xFFFF}")
+        content += attribute(13, bytes([kind.value])) + attribute(14, _PORT.pack(port)) + attribute(15, _U16.pack(flags))
+    return content, len(content)
+
+
 def _real(command: int, key: RealKey, server: RealServer) -> bytes:
     place = packed(key.address)
+    port = key.port
+    if not 0 <= port <= 0xFFFF:
+        raise ValueError(f"{key}: {port} is no port")
     if len(place) == 4:
-        layout, family = _REAL4, 2
+        content, length = _qualities(server, 2)
+        where = _PLACE4.pack(_PLACE4.size + length, 2, 8, 1, place, 6, 2, port >> 8, port & 0xFF)
     else:
-        layout, family = _REAL6, 10
-    outer = b""
-    if server.forwarding is Forwarding.TUNNEL:
-        tunnel = server.tunnel
-        outer = attribute(13, bytes([tunnel.kind.value])) + attribute(14, _PORT.pack(tunnel.port)) + attribute(15, _U16.pack(tunnel.flags))
-    if not (0 <= server.weight <= _WEIGHT and 0 <= server.lower <= _ALL and 0 <= server.upper <= _ALL):
-        raise ValueError(f"{key}: {server} has a weight above {_WEIGHT}, or a negative number")
-    body = layout.pack(
-        layout.size + len(outer), 2,
-        4 + len(place), 1, place,
-        6, 2, _port(key, key.port),
-        8, 3, server.forwarding.value,
-        8, 4, server.weight,
-        8, 5, server.upper,
-        8, 6, server.lower,
-        6, 11, family,
-    )  # fmt: skip
-    return b"".join((_HEADERS[command], _key(key.virtual), body, outer))
+        content, length = _qualities(server, 10)
+        where = _PLACE6.pack(_PLACE6.size + length, 2, 20, 1, place, 6, 2, port >> 8, port & 0xFF)
+    return b"".join((_HEADERS[command], _key(key.virtual), where, content))
 
 
 def new_real(key: RealKey, server: RealServer) -> bytes:
