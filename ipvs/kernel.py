@@ -138,16 +138,24 @@ class IpvsKernel:
         self._prepared = True
 
     async def watch(self) -> AsyncIterator[ForeignChange]:
-        """Yield foreign changes to what may be ours; ends only by cancellation."""
+        """Yield foreign changes to what may be ours; raise KernelError where they cannot be followed any more."""
         reports: asyncio.Queue[ForeignChange] = asyncio.Queue(1)
-        async with asyncio.TaskGroup() as group:
-            followers = [group.create_task(self._follow_rules(reports)), group.create_task(self._follow_servers(reports))]
-            try:
-                while True:
-                    yield await reports.get()
-            finally:
+        followers = [asyncio.create_task(self._follow_rules(reports)), asyncio.create_task(self._follow_servers(reports))]
+        taking = asyncio.create_task(reports.get())
+        try:
+            while True:
+                await asyncio.wait({taking, *followers}, return_when=asyncio.FIRST_COMPLETED)
+                if taking.done():
+                    yield taking.result()
+                    taking = asyncio.create_task(reports.get())
                 for follower in followers:
-                    follower.cancel()
+                    if follower.done():
+                        follower.result()
+                        return
+        finally:
+            for task in (taking, *followers):
+                task.cancel()
+            await asyncio.gather(taking, *followers, return_exceptions=True)
 
     async def _follow_rules(self, reports: asyncio.Queue[ForeignChange]) -> None:
         async for change in self._watching().changes():
