@@ -20,7 +20,10 @@ LONGEST = 30.0
 
 
 class Lookout:
-    """Decides when the kernel is read. `every` is the longest time between two readings, in seconds."""
+    """Decides when the kernel is read. `every` is the longest time between two readings, in seconds.
+
+    `looks` counts the readings that succeeded.
+    """
 
     def __init__(self, every: float) -> None:
         self._every = every
@@ -31,6 +34,7 @@ class Lookout:
         self._pause = SHORTEST
         self._noticed = False
         self._failures = 0
+        self.looks = 0
 
     def notice(self, now: float) -> None:
         """Somebody else may have changed what is ours."""
@@ -52,6 +56,7 @@ class Lookout:
             self._pause = min(LONGEST, 2 * self._pause)
         self._ended = now
         self._failures = 0
+        self.looks += 1
         self._noticed = self._due < inf
         self._free = now + min(LONGEST, max(self._pause, now - self._began))
         self._due = self._free if self._noticed else now + self._every

@@ -2,8 +2,8 @@
 
 **The socket** is pyroute2's `IPVS`; the bytes are `wire`'s. It lives on a thread of its own, for three reasons: the kernel works through a
 whole datagram inside the sending call, which must not hold up the event loop; pyroute2's asynchronous sockets do not work on uvloop; and
-its synchronous ones bring an event loop of their own, which may not run inside another. A change that is on its way when its task is
-cancelled is finished up to the end of the datagram; nothing after it is sent.
+its synchronous ones bring an event loop of their own, which may not run inside another. A batch whose task is cancelled
+stops at the end of a portion.
 
 **A batch** is sent in datagrams of at most `MESSAGES` requests. Only the last one of a datagram asks for an acknowledgement, errors are
 reported for every one, and the sequence number says for which. The kernel goes on after an error. So ten thousand virtual servers cost some
@@ -16,9 +16,10 @@ import asyncio
 import errno
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import islice
 from typing import Final, Self, TypeVar
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
@@ -31,6 +32,8 @@ MESSAGES: Final = 256
 """Requests in one datagram."""
 BYTES: Final = 48 * 1024
 """Bytes in one datagram; every system's send buffer takes that."""
+PORTION: Final = 8 * MESSAGES
+"""Requests after which other callers, and a cancellation, get their turn: some milliseconds."""
 
 ABSENT: Final = "this kernel has no IPVS (the module ip_vs is not loaded): run `modprobe ip_vs`, or use --proxy-mode iptables"
 
@@ -110,6 +113,15 @@ class _Talk:
         except BlockingIOError:
             return None
         return raw
+
+    def apply_all(self, bodies: Sequence[bytes]) -> dict[int, int]:
+        """Send requests in as many datagrams as they need; return the errno of each that failed, by its place."""
+        failed: dict[int, int] = {}
+        start = 0
+        for end in cuts(bodies):
+            failed.update((start + index, number) for index, number in self.apply(bodies[start:end]).items())
+            start = end
+        return failed
 
     def apply(self, bodies: Sequence[bytes]) -> dict[int, int]:
         """Send one datagram and return the errno of each request that failed, by its place."""
@@ -195,18 +207,20 @@ class IpvsChannel:
             await self.run(self._talk.close)
             self._thread.shutdown()
 
-    async def apply(self, bodies: Sequence[bytes]) -> dict[int, int]:
+    async def apply(self, bodies: Iterable[bytes]) -> dict[int, int]:
         """Send requests that change something, in their order; return the errno of each that failed, by its place in `bodies`.
 
-        ENOBUFS: the outcome is not known, read the state again. Raises KernelError if the socket fails or the kernel does not answer;
-        what was done until then is not known either.
+        `bodies` is read a portion at a time, so requests that are encoded on the way never are in memory all at once. ENOBUFS: the outcome is
+        not known, read the state again. Raises KernelError if the socket fails or the kernel does not answer; what was done until then is
+        not known either.
         """
         failed: dict[int, int] = {}
-        place = 0
-        for datagram in datagrams(bodies):
-            found = await self.run(self._talk.apply, datagram)
-            failed.update((place + index, number) for index, number in found.items())
-            place += len(datagram)
+        waiting = iter(bodies)
+        done = 0
+        while portion := list(islice(waiting, PORTION)):
+            found = await self.run(self._talk.apply_all, portion)
+            failed.update((done + place, number) for place, number in found.items())
+            done += len(portion)
         return failed
 
     async def change(self, body: bytes, subject: str) -> None:
@@ -234,14 +248,14 @@ class IpvsChannel:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
 
-def datagrams(bodies: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Cut requests into what one datagram carries: at most MESSAGES and, but for a single request, at most BYTES."""
+def cuts(bodies: Sequence[bytes]) -> Iterator[int]:
+    """Yield where datagrams end: each has at most MESSAGES requests and, but for a single request, at most BYTES."""
     start = size = 0
     for index, body in enumerate(bodies):
         length = codec.HEADER.size + len(body)
         if index > start and (index - start == MESSAGES or size + length > BYTES):
-            yield bodies[start:index]
+            yield index
             start, size = index, 0
         size += length
     if start < len(bodies):
-        yield bodies[start:]
+        yield len(bodies)

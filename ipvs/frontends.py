@@ -10,6 +10,7 @@ decided here. `filter` has the rules over these sets, `compile` gathers.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
@@ -82,10 +83,11 @@ def node_port_addresses(route: ServiceRoute, node: NodeFacts) -> tuple[str, ...]
 
 def virtual_server(route: ServiceRoute, options: Options) -> VirtualServer:
     """Return how a route's virtual servers pick (IPVS-12)."""
-    flags = schedulers.default_flags(options.scheduler)
+    scheduler = route.scheduler or options.scheduler
+    flags = schedulers.default_flags(scheduler)
     if not route.affinity_seconds:
-        return VirtualServer(options.scheduler, flags)
-    return VirtualServer(options.scheduler, flags | ServerFlag.PERSISTENT, route.affinity_seconds)
+        return VirtualServer(scheduler, flags)
+    return VirtualServer(scheduler, flags | ServerFlag.PERSISTENT, route.affinity_seconds)
 
 
 def by_hash(server: VirtualServer) -> VirtualServer:
@@ -131,10 +133,12 @@ def _forward(found: dict[Key, Value], route: ServiceRoute, place: _Place, forwar
 def _serve(found: dict[Key, Value], key: VirtualKey, server: VirtualServer, backends: Iterable[Backend]) -> None:
     found[key] = server
     for backend in backends:
-        found[RealKey(key, backend.address, backend.port)] = _ONE
+        found[RealKey(key, backend.address, backend.port)] = _real_server(backend.weight)
 
 
-_ONE = RealServer()
+@lru_cache(maxsize=1024)
+def _real_server(weight: int) -> RealServer:
+    return RealServer(weight)
 
 
 def _by_mark(found: dict[Key, Value], route: ServiceRoute, places: Iterable[_Place], server: VirtualServer) -> None:

@@ -167,6 +167,11 @@ def mark_protocol(value: int) -> Protocol | None:
     return _PROTOCOLS[number] if is_our_mark(value) and number < len(_PROTOCOLS) else None
 
 
+def mark_node_port(value: int) -> int:
+    """Return the node port that a mark of ours stands for, 0 if it was made of a name."""
+    return value & 0xFFFF if is_our_mark(value) and not value & _HASHED else 0
+
+
 def is_our_mark(value: int) -> bool:
     """Return whether a firewall mark is one of ours."""
     return value & MARK_MASK == MARK_PREFIX

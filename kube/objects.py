@@ -47,12 +47,15 @@ class Labels(Struct, frozen=True, gc=False):
     headless: str | None = field(default=None, name="service.kubernetes.io/headless")
     service_proxy_name: str | None = field(default=None, name="service.kubernetes.io/service-proxy-name")
     zone: str | None = field(default=None, name="topology.kubernetes.io/zone")
+    share: str | None = field(default=None, name="pointsman.dev/share")
 
 
 class Annotations(Struct, frozen=True, gc=False):
     """The annotations that are read."""
 
     last_change_trigger_time: str | None = field(default=None, name="endpoints.kubernetes.io/last-change-trigger-time")
+    ipvs_scheduler: str | None = field(default=None, name="pointsman.dev/ipvs-scheduler")
+    ipvs_weights: str | None = field(default=None, name="pointsman.dev/ipvs-weights")
 
 
 class ObjectMeta(Struct, frozen=True, gc=False, rename="camel"):

@@ -65,7 +65,8 @@ def _meta(meta: ObjectMeta) -> ObjectMeta:
 
 
 def _labels(labels: Labels) -> Labels:
-    return Labels(_word(labels.service_name), _word(labels.headless), _word(labels.service_proxy_name), _word(labels.zone))
+    words = (labels.service_name, labels.headless, labels.service_proxy_name, labels.zone, labels.share)
+    return Labels(*map(_word, words))
 
 
 def _endpoint(endpoint: Endpoint) -> Endpoint:

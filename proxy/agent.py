@@ -23,7 +23,7 @@ from pointsman.proxy.modes import Engine, Loop
 from pointsman.proxy.report import View
 from pointsman.routing.build import Builder
 from pointsman.routing.route import Family, Routing
-from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, advance
+from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, Snapshot, advance
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Agent:
         self.snapshot, dirty = advance(self.snapshot, batch)
         if Kind.NODE in dirty.kinds:
             self._gather()
+            self.parts.engine.bury(orphaned(self.snapshot))
         if dirty != CLEAN:
             self._route(dirty)
 
@@ -83,6 +84,7 @@ class Agent:
             families=tuple(loop.status(wall) for loop in self.parts.loops.values()),
             notices=self.journal.notices,
             problems=self.journal.problems,
+            draining=self.parts.engine.draining(wall),
         )
 
     def health(self) -> health.Health:
@@ -110,3 +112,12 @@ class Agent:
             for loop in self.parts.loops.values():
                 loop.offer(change, self.facts.node)
         self.journal.set_notices(notices)
+
+
+def orphaned(snapshot: Snapshot) -> frozenset[str]:
+    """Return the endpoints that slices place on a node that exists no more; none while no Node is known at all."""
+    if not snapshot.nodes:
+        return frozenset()
+    endpoints = (one for slices in snapshot.slices.values() for value in slices.values() for one in value.endpoints or ())
+    lost = (one.addresses for one in endpoints if one.node_name and one.node_name not in snapshot.nodes)
+    return frozenset(addresses[0] for addresses in lost if addresses)

@@ -98,6 +98,7 @@ def _tasks(agent: Agent, source: Source) -> Iterable[Coroutine[Any, Any, None]]:
         *(loop.run() for loop in agent.parts.loops.values()),
         _answer(agent),
         _slim_down(agent.parts.loops.values()),
+        retire_others(agent.parts.config.mode, agent.parts.loops.values()),
     )
 
 
@@ -131,6 +132,25 @@ async def _slim_down(loops: Iterable[Loop]) -> None:
 async def _programmed(loops: Iterable[Loop]) -> None:
     for loop in loops:
         await loop.applied(0)
+
+
+async def retire_others(mode: str, loops: Iterable[Loop]) -> None:
+    """Remove what other modes left in this kernel, once this one is programmed and was read back: no packet is without a way meanwhile.
+
+    What cannot be removed stays and is told; `pointsman cleanup` tries again.
+    """
+    for loop in loops:
+        await loop.verified()
+    for name, other in MODES.items():
+        if name == mode:
+            continue
+        try:
+            removed = await other.cleanup(dry_run=False)
+        except KernelError as error:
+            log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
+            continue
+        if removed:
+            log.info("removed what another mode left", extra={"mode": name, "objects": len(removed), "named": ", ".join(removed[:5])})
 
 
 async def _follow_addresses(agent: Agent) -> None:

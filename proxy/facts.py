@@ -67,7 +67,11 @@ def gather(config: Config, host: Host, nodes: Mapping[str, Node]) -> Facts:
 
 def external_ip_policy(config: Config) -> ExternalIPPolicy:
     """Return which spec.externalIPs are honoured."""
-    return ExternalIPPolicy(deny=config.external_ips == "deny", allowed_ranges=config.external_ip_ranges)
+    return ExternalIPPolicy(
+        deny=config.external_ips == "deny",
+        allowed_ranges=config.external_ip_ranges,
+        refuse_node_addresses=config.mode == "ipvs",
+    )
 
 
 def addresses_of(node: Node) -> tuple[str, ...]:

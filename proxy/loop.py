@@ -95,6 +95,14 @@ class FamilyLoop(Generic[K, V]):
         while (done := self.progress.revision_applied) is None or done < revision:
             await self._advanced.wait()
 
+    async def verified(self) -> None:
+        """Wait until all that is wanted was written, and until the kernel was then read again and held just that."""
+        await self.applied(0)
+        looked = self._lookout.looks
+        self._look(self._clock())
+        while self._lookout.looks == looked or not self._settled():
+            await self._advanced.wait()
+
     async def run(self) -> None:
         """Reconcile until cancelled; what is in the kernel then stays there (PROC-12)."""
         self.progress.started(self._clock())

@@ -7,8 +7,9 @@ and then makes one loop per family. A further mode is a further class and a furt
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -23,10 +24,13 @@ from pointsman.iptables.variant import Variant, choose
 from pointsman.iptables.writer import Writer
 from pointsman.ipvs import cleanup as ipvs_cleanup
 from pointsman.ipvs.compile import IpvsCompiler
+from pointsman.ipvs.drain import Draining
 from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.kernel import IpvsKernel, Settings
-from pointsman.ipvs.objects import Timeouts
+from pointsman.ipvs.names import mark_node_port, mark_protocol
+from pointsman.ipvs.objects import Timeouts, endpoint
 from pointsman.proxy.config import Config
+from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import FamilyLoop, LoopSettings
 from pointsman.proxy.status import FamilyProgress, FamilyStatus
 from pointsman.routing.build import RoutingChange
@@ -34,6 +38,9 @@ from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing
 
 log = logging.getLogger(__name__)
+
+
+DEFAULTS = Config()
 
 
 class Loop(Protocol):
@@ -55,6 +62,10 @@ class Loop(Protocol):
         """See `FamilyLoop.applied`."""
         ...
 
+    async def verified(self) -> None:
+        """See `FamilyLoop.verified`."""
+        ...
+
     async def run(self) -> None:
         """See `FamilyLoop.run`."""
         ...
@@ -74,15 +85,23 @@ class Engine(Protocol):
         """Return a new loop."""
         ...
 
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:
+        """Return the endpoints that are gone and still have connections; `wall` is the present time."""
+        ...
+
+    def bury(self, addresses: frozenset[str]) -> None:
+        """Say which endpoints are on nodes that exist no more: nobody need wait for their connections."""
+        ...
+
 
 class Mode(Protocol):
     """A way to program the kernel."""
 
-    def text(self, family: Family, routing: Routing, node: NodeFacts) -> str:
+    def text(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> str:
         """Return what an empty kernel would be given, in the mode's own language."""
         ...
 
-    def fragments(self, family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
+    def fragments(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> dict[str, list[object]]:
         """Return what each owner wants, as plain values: by Service port (`namespace/name:port protocol`), and `static`."""
         ...
 
@@ -107,12 +126,14 @@ def _fragments(compiler: Compiler[K, V], family: Family, routing: Routing, node:
 class IptablesMode:
     """iptables, in either variant."""
 
-    def text(self, family: Family, routing: Routing, node: NodeFacts) -> str:
+    def text(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> str:  # noqa: ARG002
         """See `Mode`."""
         compiler = IptablesCompiler(family)
         return compiler.render(planning.from_scratch(compiler, family, routing, node))
 
-    def fragments(self, family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
+    def fragments(
+        self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS  # noqa: ARG002
+    ) -> dict[str, list[object]]:
         """See `Mode`."""
         return _fragments(IptablesCompiler(family), family, routing, node)
 
@@ -135,17 +156,14 @@ class IptablesMode:
 class IpvsMode:
     """IPVS, with companion rules in either variant of iptables."""
 
-    def __init__(self, config: Config | None = None) -> None:
-        self._options = ipvs_options(config) if config else Options()
-
-    def text(self, family: Family, routing: Routing, node: NodeFacts) -> str:
+    def text(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> str:
         """See `Mode`."""
-        compiler = IpvsCompiler(family, self._options)
+        compiler = IpvsCompiler(family, ipvs_options(config))
         return compiler.render(planning.from_scratch(compiler, family, routing, node))
 
-    def fragments(self, family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
+    def fragments(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> dict[str, list[object]]:
         """See `Mode`."""
-        return _fragments(IpvsCompiler(family, self._options), family, routing, node)
+        return _fragments(IpvsCompiler(family, ipvs_options(config)), family, routing, node)
 
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
@@ -183,9 +201,35 @@ class IpvsEngine:
         errors = await asyncio.gather(*(kernel.preflight() for kernel in self._kernels.values()))
         return dict(zip(self._kernels, errors, strict=True))
 
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:
+        """See `Engine`."""
+        now = time.monotonic()
+        return tuple(_drained(one, wall, now) for kernel in self._kernels.values() for one in kernel.servers.drain.listed())
+
+    def bury(self, addresses: frozenset[str]) -> None:
+        """See `Engine`."""
+        for kernel in self._kernels.values():
+            kernel.servers.gone = addresses
+
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         """See `Engine`."""
         return FamilyLoop(IpvsCompiler(family, self._options), self._kernels[family], FamilyProgress(family), settings)
+
+
+def _drained(one: Draining, wall: datetime, now: float) -> Drained:
+    key = one.key.virtual
+    return Drained(
+        family=key.family,
+        server=endpoint(one.key.address, one.key.port),
+        virtual=str(key),
+        protocol=key.protocol or mark_protocol(key.mark),
+        address=key.address,
+        port=key.port or mark_node_port(key.mark),
+        active=one.load.active,
+        inactive=one.load.inactive,
+        since=wall + timedelta(seconds=one.since - now),
+        removed_by=wall + timedelta(seconds=one.until - now),
+    )
 
 
 class IptablesEngine:
@@ -201,6 +245,13 @@ class IptablesEngine:
         """See `Engine`."""
         errors = await asyncio.gather(*(kernel.preflight() for kernel in self._kernels.values()))
         return dict(zip(self._kernels, errors, strict=True))
+
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:  # noqa: ARG002
+        """See `Engine`: connections of removed endpoints end by themselves here."""
+        return ()
+
+    def bury(self, addresses: frozenset[str]) -> None:
+        """See `Engine`."""
 
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         """See `Engine`."""

@@ -12,6 +12,7 @@ from itertools import chain, islice
 import msgspec
 from msgspec import Struct
 from pointsman.kube.events import Problem
+from pointsman.proxy.drained import Drained
 from pointsman.proxy.status import FamilyStatus
 from pointsman.routing.exclusion import excluded
 from pointsman.routing.node import NodeFacts
@@ -35,6 +36,7 @@ class View(Struct, frozen=True):
     families: tuple[FamilyStatus, ...] = ()
     notices: tuple[Notice, ...] = ()
     problems: tuple[Problem, ...] = ()
+    draining: tuple[Drained, ...] = ()
 
 
 class FrontendReport(Struct, frozen=True, gc=False):

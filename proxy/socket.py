@@ -1,9 +1,10 @@
 """The status socket: HTTP over a unix socket, for `pointsman services` and whoever else may read it (root).
 
-`GET /v1/status` and `GET /v1/services[?namespace=..&name=..]` answer the documents of `report`. The large one is made and sent in pieces,
-and between any two of them the event loop serves everybody else. A path that cannot be had (the agent of another node on this machine
-answers there, the folder is not writable) is reported and tried again, and never stops the routing. A socket that nobody answers is left
-over from an agent that was killed, and is replaced; a lock on the folder makes looking and taking one step, and leaves nothing behind.
+`GET /v1/status` and `GET /v1/services[?namespace=..&name=..]` answer the documents of `report`, `GET /v1/drain` that of `drained`. The
+large one is made and sent in pieces, and between any two of them the event loop serves everybody else. A path that cannot be had (the agent
+of another node on this machine answers there, the folder is not writable) is reported and tried again, and never stops the routing. A
+socket that nobody answers is left over from an agent that was killed, and is replaced; a lock on the folder makes looking and taking one
+step, and leaves nothing behind.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pointsman.proxy import report
+import msgspec
+from pointsman.proxy import drained, report
 from pointsman.proxy.report import View
 
 if TYPE_CHECKING:
@@ -140,7 +142,12 @@ def _application(view: Callable[[], View]) -> "web.Application":
         await response.write_eof()
         return response
 
+    async def answer_drain(_: web.Request) -> web.Response:
+        now = view()
+        return web.Response(body=msgspec.json.encode(drained.report(now.draining, now.routing)), content_type="application/json")
+
     application = web.Application()
+    application.router.add_get("/v1/drain", answer_drain)
     application.router.add_get("/v1/status", answer_status)
     application.router.add_get("/v1/services", answer_services)
     return application

@@ -27,8 +27,9 @@ from pointsman.routing.route import Family, FrontendKind, HealthCheck, Notice, R
 from pointsman.routing.selection import select
 from pointsman.routing.service import ServiceFacts, is_routed, service_facts
 from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
+from pointsman.routing.weights import EVEN
 
-_NO_FACTS = ServiceFacts((), (), False, False, 0, 0, ())
+_NO_FACTS = ServiceFacts((), (), False, False, 0, 0, "", EVEN, ())
 _EVERYTHING = Dirty(kinds=frozenset(Kind))
 
 
@@ -111,10 +112,11 @@ class Builder:
             return _NO_PLAN
         subject = f"Service {key}"
         wanted = service_facts(service, self._policy)
-        facts = refuse_node_addresses(wanted, self._exposure.around, subject)
+        strict = self._policy.refuse_node_addresses
+        facts = refuse_node_addresses(wanted, self._exposure.around, subject, every_kind=strict)
         frontends = service_frontends(facts, subject)
         self._claims.put(key, frontends.claims())
-        return _Plan(facts, frontends, _cluster_addresses(wanted))
+        return _Plan(facts, frontends, _every_address(wanted) if strict else _cluster_addresses(wanted))
 
     def _route(
         self, snapshot: Snapshot, key: ServiceKey, plan: "_Plan", node: NodeFacts, changed: dict[RouteKey, ServiceRoute | None]
@@ -122,7 +124,8 @@ class Builder:
         """Route one Service: add to `changed` what differs from its routes so far, and remember it."""
         notes = Notes(f"Service {key}")
         slices = snapshot.slices.get(key, {})
-        endpoints = {family.family: service_endpoints(slices, family.family, node.name) for family in plan.facts.families}
+        weights = plan.facts.weights
+        endpoints = {family.family: service_endpoints(slices, family.family, node.name, weights) for family in plan.facts.families}
         routes = []
         for port in plan.frontends.ports:
             kept = self._owned(key, port.wishes, notes)
@@ -208,7 +211,7 @@ _NOTHING = _Remembered()
 
 
 class _Plan(Struct, frozen=True, gc=False):
-    """What a Service asks for. `cluster_addresses` are its cluster IPs, also those that were refused as a node's."""
+    """What a Service asks for. `cluster_addresses` are its addresses that may not be a node's, also those that were refused as one."""
 
     facts: ServiceFacts
     frontends: ServiceFrontends
@@ -235,6 +238,10 @@ _NO_PLAN = _Plan(_NO_FACTS, ServiceFrontends(()))
 
 def _cluster_addresses(facts: ServiceFacts) -> tuple[str, ...]:
     return tuple([address for family in facts.families for address in family.addresses(FrontendKind.CLUSTER_IP)])
+
+
+def _every_address(facts: ServiceFacts) -> tuple[str, ...]:
+    return tuple([vip.address for family in facts.families for vip in family.vips])
 
 
 def _service_route(
@@ -271,6 +278,7 @@ def _service_route(
         internal_local=facts.internal_local,
         external_local=facts.external_local,
         affinity_seconds=facts.affinity_seconds,
+        scheduler=facts.scheduler,
         cluster=selection.cluster,
         local=selection.local,
         reachable=selection.reachable,
@@ -315,4 +323,4 @@ def _canonical(policy: ExternalIPPolicy) -> ExternalIPPolicy:
         if cidr is None:
             raise ValueError(f"external IP range {text!r} is not a CIDR; write it as 192.0.2.0/24")
         ranges.append(cidr)
-    return ExternalIPPolicy(policy.deny, tuple(ranges))
+    return ExternalIPPolicy(policy.deny, tuple(ranges), policy.refuse_node_addresses)

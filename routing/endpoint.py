@@ -16,6 +16,7 @@ from pointsman.kube.objects import Endpoint, EndpointSlice, Hint
 from pointsman.routing.addresses import ORDINARY, family_of, parse_address, special
 from pointsman.routing.notices import Notes
 from pointsman.routing.route import Backend, Family, Notice, Protocol
+from pointsman.routing.weights import EVEN, Weights
 
 MAX_PORT = 65535
 PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
@@ -52,7 +53,9 @@ class ServiceEndpoints(Struct, frozen=True, gc=False):
 NO_ENDPOINTS = ServiceEndpoints({})
 
 
-def service_endpoints(slices: Mapping[str, EndpointSlice], family: Family, node: str) -> ServiceEndpoints:
+def service_endpoints(
+    slices: Mapping[str, EndpointSlice], family: Family, node: str, weights: Weights = EVEN
+) -> ServiceEndpoints:
     """Return the endpoints that a Service's slices (by name) give in a family, as seen from a node."""
     found: dict[SlicePort, dict[str, PortEndpoint]] = {}
     notices: list[Notice] = []
@@ -64,7 +67,7 @@ def service_endpoints(slices: Mapping[str, EndpointSlice], family: Family, node:
         notes = Notes(f"EndpointSlice {one.metadata.namespace}/{name}")
         ports = _ports(one, notes)
         if ports:
-            _collect(one, _Reader(family, node, notes), ports, found, disputes)
+            _collect(one, _Reader(family, node, notes, weights), ports, found, disputes)
         notices += notes.notices()
     if not found:
         return ServiceEndpoints({}, tuple(notices)) if notices else NO_ENDPOINTS
@@ -97,6 +100,7 @@ class _Reader(Struct):
     family: Family
     node: str
     notes: Notes
+    weights: Weights
 
     def address(self, text: str, index: int) -> str:
         """Return the normalised address of the endpoint at this place, empty if it cannot be used (IN-18)."""
@@ -150,6 +154,8 @@ def _collect(
     """Add a slice's endpoints to what earlier slices gave."""
     targets = [(found.setdefault(port, {}), number) for port, number in ports]
     wrap, is_ordinary = reader.family is Family.IPV6, ORDINARY[reader.family]
+    labels, weights = one.metadata.labels, reader.weights
+    share = (labels.share or "") if labels is not None else ""
     for index, endpoint in enumerate(one.endpoints or ()):
         if not endpoint.addresses:
             continue  # IN-35
@@ -158,9 +164,10 @@ def _collect(
             address = reader.address(address, index)
             if not address:
                 continue
+        weight = 1 if weights is EVEN else weights.of(share, endpoint.node_name or "", endpoint.zone or "")
         for by_text, number in targets:
             text = f"[{address}]:{number}" if wrap else f"{address}:{number}"
-            new = _endpoint(endpoint, address, number, reader.node)
+            new = _endpoint(endpoint, address, number, reader.node, weight)
             old = by_text.get(text)
             if old is None:
                 by_text[text] = new
@@ -172,13 +179,13 @@ def _collect(
                     by_text[text] = new
 
 
-def _endpoint(endpoint: Endpoint, address: str, port: int, node: str) -> PortEndpoint:
+def _endpoint(endpoint: Endpoint, address: str, port: int, node: str, weight: int) -> PortEndpoint:
     """Return an endpoint's facts for one port (IN-36 to IN-38)."""
     on = endpoint.node_name or ""
     local = on != "" and on == node
     target = endpoint.target_ref
     pod = (target.name or "") if target is not None and target.kind == "Pod" else ""
-    backend = Backend(address, port, local, local or not on, pod, intern(on), intern(endpoint.zone or ""))
+    backend = Backend(address, port, local, local or not on, pod, intern(on), intern(endpoint.zone or ""), weight)
     conditions, hints = endpoint.conditions, endpoint.hints
     if hints is None and conditions is None:
         return PortEndpoint(backend)
@@ -209,6 +216,7 @@ def _differences(old: PortEndpoint, new: PortEndpoint) -> Iterator[str]:
         ("nodeName", old.backend.node, new.backend.node),
         ("zone", old.backend.zone, new.backend.zone),
         ("targetRef", old.backend.pod, new.backend.pod),
+        ("weight", old.backend.weight, new.backend.weight),
         ("hints.forZones", old.zones, new.zones),
         ("hints.forNodes", old.nodes, new.nodes),
     )

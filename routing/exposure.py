@@ -56,12 +56,12 @@ def surroundings(snapshot: Snapshot, node: NodeFacts) -> Surroundings:
     )
 
 
-def refuse_node_addresses(facts: ServiceFacts, around: Surroundings, subject: str) -> ServiceFacts:
-    """Return the facts without cluster IPs that are addresses of a node."""
+def refuse_node_addresses(facts: ServiceFacts, around: Surroundings, subject: str, *, every_kind: bool = False) -> ServiceFacts:
+    """Return the facts without cluster IPs, or without any addresses, that are addresses of a node."""
     if all(vip.address not in around.node_addresses for family in facts.families for vip in family.vips):
         return facts
     notes = Notes(subject)
-    families = tuple(_refuse(family, around, notes) for family in facts.families)
+    families = tuple(_refuse(family, around, notes, every_kind=every_kind) for family in facts.families)
     return replace(facts, families=families, notices=(*facts.notices, *notes.notices()))
 
 
@@ -157,11 +157,13 @@ class Watchlist:
         return self._reached.get(address, 0) > 0
 
 
-def _refuse(family: FamilyFacts, around: Surroundings, notes: Notes) -> FamilyFacts:
+def _refuse(family: FamilyFacts, around: Surroundings, notes: Notes, *, every_kind: bool) -> FamilyFacts:
     kept = []
     for vip in family.vips:
-        if vip.kind is FrontendKind.CLUSTER_IP and vip.address in around.node_addresses:
-            text = f"{vip.address} is an address of a node, which a cluster IP would cut off; the cluster IP is not programmed"
+        if (every_kind or vip.kind is FrontendKind.CLUSTER_IP) and vip.address in around.node_addresses:
+            kind = vip.kind.value
+            article = "an" if kind[0] == "e" else "a"
+            text = f"{vip.address} is an address of a node, which {article} {kind} would cut off; the {kind} is not programmed"
             notes.refuse(vip.field, text)
         else:
             kept.append(vip)

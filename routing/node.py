@@ -77,7 +77,12 @@ class NodeFacts(Struct, frozen=True):
 
 
 class ExternalIPPolicy(Struct, frozen=True):
-    """Which spec.externalIPs are honoured: all (kube-proxy's way), none, or those inside given CIDRs (CVE-2020-8554)."""
+    """Which spec.externalIPs are honoured: all (kube-proxy's way), none, or those inside given CIDRs (CVE-2020-8554).
+
+    `refuse_node_addresses`: no external or load-balancer IP may be an address of a node either. A mode that makes Services' addresses its
+    own would cut that node off (pain 25).
+    """
 
     deny: bool = False
     allowed_ranges: tuple[str, ...] = ()
+    refuse_node_addresses: bool = False

@@ -81,7 +81,7 @@ class Backend(Struct, frozen=True, gc=False):
     """An endpoint behind a Service port: normalised address, port, whether it is on this node, and names for people.
 
     `hairpin` is true where a connection from the backend to itself can pass this node: it is on this node, or nobody says where it is
-    (SEM-20). Names are empty where the slice does not give them.
+    (SEM-20). Names are empty where the slice does not give them. `weight` counts only where a mode's scheduler weighs (ipvs).
     """
 
     address: str
@@ -91,6 +91,7 @@ class Backend(Struct, frozen=True, gc=False):
     pod: str = ""
     node: str = ""
     zone: str = ""
+    weight: int = 1
 
     def __str__(self) -> str:
         """Return `ip:port`, IPv6 in brackets: the endpoint's identity (IN-39)."""
@@ -147,6 +148,7 @@ class ServiceRoute(Struct, frozen=True, gc=False):
     internal_local: bool = False
     external_local: bool = False
     affinity_seconds: int = 0
+    scheduler: str = ""
     cluster: tuple[Backend, ...] = ()
     local: tuple[Backend, ...] = ()
     reachable: tuple[Backend, ...] = ()

@@ -17,6 +17,7 @@ from pointsman.routing.endpoint import MAX_PORT, PROTOCOLS
 from pointsman.routing.node import ExternalIPPolicy
 from pointsman.routing.notices import Notes
 from pointsman.routing.route import Family, FrontendKind, Notice, Protocol, ServicePortName
+from pointsman.routing.weights import Weights, scheduler, weights
 
 DEFAULT_AFFINITY_SECONDS = 10800
 MAX_AFFINITY_SECONDS = 86400
@@ -68,6 +69,8 @@ class ServiceFacts(Struct, frozen=True, gc=False):
     external_local: bool
     affinity_seconds: int
     health_check_port: int
+    scheduler: str
+    weights: Weights
     notices: tuple[Notice, ...]
 
 
@@ -105,6 +108,8 @@ def service_facts(service: Service, policy: ExternalIPPolicy) -> ServiceFacts:
         external_local=external_local,
         affinity_seconds=_affinity(spec, notes),
         health_check_port=_health_check_port(spec, notes) if external_local and spec.type == "LoadBalancer" else 0,
+        scheduler=scheduler(service, notes),
+        weights=weights(service, notes),
         notices=notes.notices(),
     )
 

@@ -18,6 +18,7 @@ from pointsman.ipvs.ipvsadm import Ipvsadm, Listed
 from pointsman.proxy.cli.ipvs_report import Names, connections, names, servers
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
 from pointsman.proxy.config import Config
+from pointsman.proxy.drained import DrainReport
 
 EPILOG = """\b
 Examples:
@@ -25,6 +26,7 @@ Examples:
   pointsman ipvs list shop/web            those of one Service
   pointsman ipvs stats --rate             connections, packets and bytes per second
   pointsman ipvs connections -o json      every connection, for programs
+  pointsman ipvs drain                    endpoints that are gone and still have connections
 
 \b
 Exit status:
@@ -100,6 +102,25 @@ def show_connections(service: str, output: str, path: str) -> None:
     from pointsman.proxy.cli import ipvs_table  # noqa: PLC0415 - rich is loaded only to draw
 
     ipvs_table.show_connections(report, ipvs_table.console())
+
+
+@command.command("drain")
+@click.option("--socket", "path", default=Config().socket, show_default=True, metavar="PATH", help="The agent's socket.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def show_drain(path: str, output: str) -> None:
+    """Show endpoints that are gone and still have connections: how many are left, since when, and when they end at the latest."""
+    document = fetch(path, "/v1/drain")
+    if output == "json":
+        sys.stdout.buffer.write(msgspec.json.format(document, indent=2) + b"\n")
+        sys.stdout.buffer.flush()
+        return
+    try:
+        report = msgspec.json.decode(document, type=DrainReport)
+    except msgspec.MsgspecError as error:
+        raise UnreachableError(f"{path}: the answer cannot be read: {error}") from error
+    from pointsman.proxy.cli import ipvs_table  # noqa: PLC0415 - rich is loaded only to draw
+
+    ipvs_table.show_drain(report, ipvs_table.console())
 
 
 def agent_names(path: str, service: str) -> Names | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from pointsman.ipvs.objects import Counters, endpoint
 from pointsman.proxy.cli.ipvs_report import ConnectionsReport, ServersReport, VirtualReport
+from pointsman.proxy.drained import DrainReport
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -54,6 +55,19 @@ def show_connections(report: ConnectionsReport, place: Console) -> None:
     _print(table, place)
     if report.unreadable:
         place.print(Text(f"{report.unreadable} lines of the kernel's table could not be read", style="yellow"))
+
+
+def show_drain(report: DrainReport, place: Console) -> None:
+    """Print endpoints that are gone and still have connections."""
+    table = _table("SERVER", "VIRTUAL SERVER", "SERVICE", "SINCE", "REMOVED BY", numbers=("ACTIVE", "INACTIVE"))
+    for one in report.draining:
+        times = (f"{moment:%H:%M:%S}" for moment in (one.since, one.removed_by))
+        counts = (str(one.active_connections), str(one.inactive_connections))
+        table.add_row(one.server, one.virtual_server, one.service, *times, *counts)
+    if report.draining:
+        _print(table, place)
+    else:
+        place.print("nothing drains")
 
 
 def virtual(one: VirtualReport) -> str:

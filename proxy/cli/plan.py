@@ -57,14 +57,14 @@ def command(ctx: click.Context, /, output: str, **values: object) -> int:
         document = {
             "node": facts.node.name,
             "mode": config.mode,
-            "families": {family.value: mode.fragments(family, routing, facts.node) for family in Family},
+            "families": {family.value: mode.fragments(family, routing, facts.node, config) for family in Family},
             "notices": [*facts.notices, *routing.notices],
             "problems": batch.problems or (),
         }
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n")
     else:
         for family in Family:
-            click.echo(f"## {family.value}\n{mode.text(family, routing, facts.node)}", nl=False)
+            click.echo(f"## {family.value}\n{mode.text(family, routing, facts.node, config)}", nl=False)
     return report(batch, facts, routing)
 
 

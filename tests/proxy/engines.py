@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pointsman.dataplane.errors import KernelError
+from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.modes import Loop
 from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
@@ -22,10 +23,16 @@ class FakeLoop:
     def offer(self, change: RoutingChange, node: NodeFacts) -> None:
         self.offers.append((change, node))
 
+    def trust(self, *, complete: bool) -> None:
+        self.complete = complete
+
     def status(self, wall: datetime) -> FamilyStatus:
         return FamilyStatus("IPv4", 1, 1, wall, 0, None, 7.0, wall, ApplyStatus(), 0, (), ForeignStatus())
 
     async def applied(self, revision: int) -> None:
+        await asyncio.Event().wait()
+
+    async def verified(self) -> None:
         await asyncio.Event().wait()
 
     async def run(self) -> None:
@@ -46,3 +53,9 @@ class FakeEngine:
 
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         return FakeLoop()
+
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:
+        return ()
+
+    def bury(self, addresses: frozenset[str]) -> None:
+        self.buried = addresses

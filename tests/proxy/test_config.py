@@ -18,7 +18,7 @@ def test_a_good_configuration_has_neither_problems_nor_warnings() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("mode", "ipvs"),
+        ("mode", "nftables"),
         ("mode", ""),
         ("masquerade_bit", 32),
         ("masquerade_bit", -1),
