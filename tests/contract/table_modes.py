@@ -28,6 +28,7 @@ class ModeUnderTest:
     """A mode as the daemon is told to use it: its name for people, arguments of `pointsman run`, and further environment.
 
     `wipe` are command lines by which a careless operator destroys what the mode has programmed; `marks` say which kernel it needs.
+    `on_loopback`: node ports answer on 127.0.0.1 (SEM-45). `affinity_ends`: it does with its time, however recently connections ended.
     """
 
     name: str
@@ -36,6 +37,8 @@ class ModeUnderTest:
     environment: dict[str, str] = field(default_factory=dict)
     marks: tuple[pytest.MarkDecorator, ...] = ()
     departures: tuple[Departure, ...] = ()
+    on_loopback: bool = True
+    affinity_ends: bool = True
 
     def __str__(self):
         return self.name
@@ -67,6 +70,8 @@ IPVS = ModeUnderTest(
     ("--proxy-mode", "ipvs", "--iptables-variant", "legacy"),
     ("ipvsadm -C",),
     marks=(pytest.mark.ipvs,),
+    on_loopback=False,
+    affinity_ends=False,
     departures=(
         Departure(
             frozenset({"unused port of an external IP", "unused port of a load-balancer IP"}),
