@@ -210,9 +210,9 @@ class IpvsChannel:
     async def apply(self, bodies: Iterable[bytes]) -> dict[int, int]:
         """Send requests that change something, in their order; return the errno of each that failed, by its place in `bodies`.
 
-        `bodies` is read a portion at a time, so requests that are encoded on the way never are in memory all at once. ENOBUFS: the outcome is
-        not known, read the state again. Raises KernelError if the socket fails or the kernel does not answer; what was done until then is
-        not known either.
+        `bodies` is read a portion at a time, so requests that are encoded on the way never are in memory all at once. ENOBUFS: the outcome
+        is not known, read the state again. Raises KernelError if the socket fails or the kernel does not answer; what was done until then
+        is not known either.
         """
         failed: dict[int, int] = {}
         waiting = iter(bodies)

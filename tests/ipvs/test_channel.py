@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import itertools
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import uvloop
 from fakes.scratch import namespace, shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import answers, channel, wire
-from pointsman.ipvs.channel import IpvsChannel, datagrams
+from pointsman.ipvs.channel import IpvsChannel, cuts
 from pointsman.ipvs.objects import RealKey, RealServer, VirtualKey, VirtualServer
 from pointsman.netlink import codec
 from pointsman.routing.route import Family, Protocol
@@ -32,16 +33,19 @@ def scratch():
         yield
 
 
+def cut(bodies):
+    return [bodies[begin:end] for begin, end in itertools.pairwise([0, *cuts(bodies)])]
+
+
 def test_a_datagram_holds_so_many_requests_and_bytes():
     bodies = [bytes(100)] * 1000
-    cut = list(datagrams(bodies))
-    assert [body for part in cut for body in part] == bodies
-    assert max(map(len, cut)) == channel.MESSAGES
-    large = list(datagrams([bytes(20_000)] * 5))
+    assert [body for part in cut(bodies) for body in part] == bodies
+    assert max(map(len, cut(bodies))) == channel.MESSAGES
+    large = cut([bytes(20_000)] * 5)
     assert [len(part) for part in large] == [2, 2, 1]
     assert all(sum(len(body) + codec.HEADER.size for body in part) <= channel.BYTES for part in large)
-    assert [len(part) for part in datagrams([bytes(60_000), b"", bytes(60_000)])] == [1, 1, 1]
-    assert list(datagrams([])) == []
+    assert [len(part) for part in cut([bytes(60_000), b"", bytes(60_000)])] == [1, 1, 1]
+    assert cut([]) == []
 
 
 @pytest.mark.kernel
@@ -53,7 +57,7 @@ async def test_a_batch_is_applied_and_read_back(scratch):
         bodies.append(wire.new_virtual(key, VirtualServer()))
         bodies += [wire.new_real(one, RealServer()) for one in reals]
     async with await IpvsChannel.open() as opened:
-        assert await opened.apply(bodies) == {}
+        assert await opened.apply(iter(bodies)) == {}
         virtuals = [answers.virtual(body).key for body in await opened.dump(wire.DUMP_VIRTUALS, "all")]
         assert set(virtuals) == set(wanted)
         lists = await opened.dumps([wire.dump_reals(key) for key in virtuals], "reals")
@@ -119,7 +123,8 @@ async def test_lost_outcomes_are_told_and_the_channel_goes_on(scratch, monkeypat
 
 @pytest.mark.kernel
 @pytest.mark.ipvs
-async def test_a_cancelled_batch_stops_between_datagrams_and_the_channel_goes_on(scratch):
+async def test_a_cancelled_batch_stops_between_datagrams_and_the_channel_goes_on(scratch, monkeypatch):
+    monkeypatch.setattr(channel, "PORTION", channel.MESSAGES)
     bodies = [wire.new_virtual(web(number), VirtualServer()) for number in range(20 * channel.MESSAGES)]
     async with await IpvsChannel.open() as opened:
         task = asyncio.create_task(opened.apply(bodies))
@@ -133,7 +138,8 @@ async def test_a_cancelled_batch_stops_between_datagrams_and_the_channel_goes_on
 
 @pytest.mark.kernel
 @pytest.mark.ipvs
-async def test_the_event_loop_runs_on_while_the_kernel_works(scratch):
+async def test_the_event_loop_runs_on_while_the_kernel_works(scratch, monkeypatch):
+    monkeypatch.setattr(channel, "PORTION", channel.MESSAGES)
     bodies = [wire.new_virtual(web(number), VirtualServer()) for number in range(4 * channel.MESSAGES)]
     turns = 0
 
