@@ -4,16 +4,20 @@ The functions take the body of one netlink message. They accept attributes in an
 newer kernel may send more; what cannot be true (a missing address, a length that is wrong) raises MalformedError and nothing else.
 Every answer about a server carries its counters; they come back beside the value. `wire` makes the requests.
 
-64-bit counters are preferred; kernels before 4.1 send only the 32-bit ones. Source: include/uapi/linux/ip_vs.h.
+64-bit counters are preferred; kernels before 4.1 send only the 32-bit ones.
+
+A hundred thousand real servers are read whenever the state is observed. Kernels since 5.3 write the attributes of a real server in one
+order; where an answer has that order it is read in one call of `struct`, without its counters, and otherwise attribute by attribute.
+Source: include/uapi/linux/ip_vs.h.
 """
 
 import struct
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from msgspec import Struct
 from pointsman.ipvs.objects import (
-    PLAIN_TUNNEL,
     Counters,
     Facts,
     Forwarding,
@@ -139,11 +143,10 @@ def _prefix(found: _Attributes, family: Family) -> int | None:
         return None
     if family is Family.IPV6:
         prefix = _number(found, 9, 4)
-    else:
-        mask = int.from_bytes(found[9], "big")
-        prefix = mask.bit_count()
-        if len(found[9]) != 4 or mask != 0xFFFFFFFF << 32 - prefix & 0xFFFFFFFF:
-            raise MalformedError(f"persistence mask {found[9].hex()}: not contiguous, or not 4 bytes")
+    elif len(found[9]) != 4:
+        raise MalformedError(f"persistence mask {found[9].hex()}: not 4 bytes")
+    else:  # ipvsadm admits masks with holes: what counts as their prefix are the ones before the first hole
+        prefix = 32 - (int.from_bytes(found[9], "big") ^ 0xFFFFFFFF).bit_length()
     bits = BITS[family]
     if prefix > bits:
         raise MalformedError(f"persistence prefix {prefix}: at most {bits} for {family.value}")
@@ -154,26 +157,73 @@ def real(body: bytes | memoryview, key: VirtualKey) -> Real:
     """Read one answer to `wire.dump_reals(key)`."""
     found = _nested(body, 2)
     family = _family(_number(found, 11, 2)) if 11 in found else key.family
-    method = _number(found, 3, 4) & 7
-    forwarding = _FORWARDING.get(method)
-    if forwarding is None:
-        raise MalformedError(f"forwarding method {method}: unknown")
-    server = RealServer(
-        weight=_number(found, 4, 4),
-        forwarding=forwarding,
-        upper=_number(found, 5, 4, 0),
-        lower=_number(found, 6, 4, 0),
-        tunnel=_tunnel(found) if forwarding is Forwarding.TUNNEL else PLAIN_TUNNEL,
+    server = _real_server(
+        _number(found, 3, 4) & 7,
+        _number(found, 4, 4),
+        _number(found, 5, 4, 0),
+        _number(found, 6, 4, 0),
+        (_number(found, 13, 1, 0), _port(found, 14) if 14 in found else 0, _number(found, 15, 2, 0)),
     )
     load = Load(_number(found, 7, 4, 0), _number(found, 8, 4, 0), _number(found, 9, 4, 0))
     return Real(RealKey(key, _address(found, 1, family), _port(found, 2)), server, load, _statistics(found, 10, 12))
 
 
-def _tunnel(found: _Attributes) -> Tunnel:
-    kind = _TUNNELS.get(_number(found, 13, 1, 0))
-    if kind is None:
-        raise MalformedError(f"tunnel type {_number(found, 13, 1)}: unknown")
-    return Tunnel(kind, _port(found, 14) if 14 in found else 0, _number(found, 15, 2, 0))
+def quick_real(body: bytes | memoryview, key: VirtualKey) -> Real:
+    """Read one answer to `wire.dump_reals(key)` without its counters, several times faster where the kernel's order is the usual one."""
+    try:
+        (
+            head, place, port_head, port, method_head, method, weight_head, weight, kind_head, kind, outer_head, outer, flags_head, flags,
+            upper_head, upper, lower_head, lower, active_head, active, idle_head, idle, bound_head, bound, family_head, number,
+        ) = _USUAL.unpack_from(body, HEADER_SIZE)  # fmt: skip
+    except struct.error:
+        return _slowly(body, key)
+    heads = (
+        head[2:], port_head, method_head, weight_head, kind_head, outer_head, flags_head,
+        upper_head, lower_head, active_head, idle_head, bound_head, family_head,
+    )  # fmt: skip
+    family = _FAMILIES.get(number)
+    if heads != _USUAL_HEADS or family is None:
+        return _slowly(body, key)
+    address = f"{place[0]}.{place[1]}.{place[2]}.{place[3]}" if family is Family.IPV4 else str(IPv6Address(place))
+    server = _real_server(method & 7, weight, upper, lower, (kind, outer[0] << 8 | outer[1], flags))
+    return Real(RealKey(key, address, port[0] << 8 | port[1]), server, _load(active, idle, bound), _NO_STATISTICS)
+
+
+def _slowly(body: bytes | memoryview, key: VirtualKey) -> Real:
+    found = real(body, key)
+    return Real(found.key, found.server, found.load, _NO_STATISTICS)
+
+
+def _head(length: int, kind: int) -> bytes:
+    return struct.pack("=HH", length, kind)
+
+
+# What follows the header: the length of the attribute with everything in it (which varies) and its type, then attributes of known length.
+_USUAL: Final = struct.Struct("=8s16s 4s2s2x 4sI 4sI 4sB3x 4s2s2x 4sH2x 4sI 4sI 4sI 4sI 4sI 4sH2x")
+_USUAL_HEADS: Final = (
+    struct.pack("=H", 2) + _head(20, 1), _head(6, 2), _head(8, 3), _head(8, 4), _head(5, 13), _head(6, 14), _head(6, 15),
+    _head(8, 5), _head(8, 6), _head(8, 7), _head(8, 8), _head(8, 9), _head(6, 11),
+)  # fmt: skip
+_NO_STATISTICS: Final = Statistics()
+
+
+@lru_cache(maxsize=1024)
+def _real_server(method: int, weight: int, upper: int, lower: int, outer: tuple[int, int, int]) -> RealServer:
+    """Return the value; few different ones serve all real servers. `outer` is a tunnel's type, port and flags."""
+    forwarding = _FORWARDING.get(method)
+    if forwarding is None:
+        raise MalformedError(f"forwarding method {method}: unknown")
+    if forwarding is not Forwarding.TUNNEL:
+        return RealServer(weight, forwarding, upper, lower)
+    kind, port, flags = outer
+    if kind not in _TUNNELS:
+        raise MalformedError(f"tunnel type {kind}: unknown")
+    return RealServer(weight, forwarding, upper, lower, Tunnel(_TUNNELS[kind], port, flags))
+
+
+@lru_cache(maxsize=256)
+def _load(active: int, inactive: int, persistent: int) -> Load:
+    return Load(active, inactive, persistent)
 
 
 def _statistics(found: _Attributes, narrow: int, wide: int) -> Statistics:
