@@ -2,7 +2,8 @@
 
 It only gathers: `frontends` makes what one route needs, `filter` the rules over all routes. Ranks follow the order of programming, which
 makes each step harmless by itself: sets and rules, which refuse and mark what is not served yet; then virtual servers and their real
-servers; then what leads packets to them, the marks and the addresses. What goes, goes the other way.
+servers; then the addresses, which lead packets to them. What goes, goes the other way. Every virtual server is thus in a set as long as it
+exists, by which a process without memory knows it (`ownership`); a mark whose virtual server is not there yet changes nothing.
 """
 
 from collections.abc import Hashable, Iterator
@@ -18,7 +19,7 @@ from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing, ServiceRoute
 
 _TABLE_RANK = {"filter": 20, "nat": 22, "mangle": 24}
-VIRTUAL_RANK, REAL_RANK, LEADING_RANK, ADDRESS_RANK = 40, 41, 50, 60
+VIRTUAL_RANK, REAL_RANK, ADDRESS_RANK = 40, 41, 60
 
 
 class IpvsCompiler:
@@ -28,7 +29,7 @@ class IpvsCompiler:
         self.family = family
         self.options = options
         sets = names.SETS[family]
-        self._element_ranks = {sets.restricted: 11, sets.short_circuit: LEADING_RANK}
+        self._element_ranks = {sets.restricted: 11}
 
     def static(self, node: NodeFacts, routing: Routing) -> Fragment[Key, Value]:
         """Return what does not belong to one Service: sets, chains, hooks, health-check ports."""

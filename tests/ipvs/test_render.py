@@ -22,13 +22,11 @@ def texts(*changes):
 def test_stages_keep_the_order_and_each_has_one_means():
     route = make.route(node_port=30080, external_local=True, backends=[LOCAL])
     found = list(stages(difference(V4, desired(V4, route), {}), V4))
-    assert [stage.means for stage in found] == ["tools", "servers", "tools", "addresses"]
+    assert [stage.means for stage in found] == ["tools", "servers", "addresses"]
     assert [step.tool for step in found[0].steps] == ["ipset", "restore", "restore", "restore"]
-    assert "KUBE-SHORT-CIRCUIT" in found[2].steps[0].text
+    assert "KUBE-SHORT-CIRCUIT" in found[0].steps[0].text
     gone = list(stages(difference(V4, {}, desired(V4, route)), V4))
-    assert [(stage.means, stage.deletes) for stage in gone] == [
-        ("addresses", True), ("tools", True), ("servers", True), ("tools", True),
-    ]
+    assert [(stage.means, stage.deletes) for stage in gone] == [("addresses", True), ("servers", True), ("tools", True)]
     assert gone[-1].steps[-1].tool == "ipset"
 
 
