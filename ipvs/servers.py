@@ -25,6 +25,8 @@ from pointsman.routing.route import Family
 Server = VirtualKey | RealKey
 Failed = dict[Key, KernelError]
 
+_Wanted = tuple[VirtualKey, VirtualServer, bool] | tuple[RealKey, RealServer, bool]  # whether it should be there already
+
 _GONE = (errno.ESRCH, errno.ENOENT)
 _EMPTY = RealServer(weight=0)
 
@@ -68,31 +70,27 @@ class Servers:
 
     async def add(self, changes: Iterable[Change[Key, Value]]) -> Failed:
         """Add and edit servers, in order; return which failed."""
-        todo: list[tuple[Server, Value]] = []
-        first: list[bytes] = []
-        second: list[bytes] = []
+        wanted: list[_Wanted] = []
         for change in changes:
             key, value = change.key, change.after
-            assert isinstance(key, Server)
-            assert not isinstance(value, str)
-            fresh, edit = _requests(key, value)  # type: ignore[arg-type]
             if isinstance(key, RealKey):
-                known = change.before is not ABSENT or key in self.drain
+                assert isinstance(value, RealServer)
+                wanted.append((key, value, change.before is not ABSENT or key in self.drain))
                 self.drain.release(key)
             else:
-                known = change.before is not ABSENT or key in self.drain.held
+                assert isinstance(key, VirtualKey)
+                assert isinstance(value, VirtualServer)
+                wanted.append((key, value, change.before is not ABSENT or key in self.drain.held))
                 self.drain.wanted(key)
-            todo.append((key, value))  # type: ignore[arg-type]
-            first.append(edit if known else fresh)
-            second.append(fresh if known else edit)
         channel = await self.channel()
-        failed = await channel.apply(first)
-        again = [place for place, number in failed.items() if number == errno.EEXIST or number in _GONE]
+        failed = await channel.apply(_request(key, value, there=known) for key, value, known in wanted)
+        again = [place for place, number in failed.items() if number in (_GONE if wanted[place][2] else (errno.EEXIST,))]
         if again:
-            refused = await channel.apply([second[place] for place in again])
+            refused = await channel.apply(_request(key, value, there=not known) for key, value, known in map(wanted.__getitem__, again))
             failed = {place: number for place, number in failed.items() if place not in again}
             failed |= {again[index]: number for index, number in refused.items()}
-        return {todo[place][0]: kernel_error(number, str(todo[place][0])) for place, number in failed.items()}
+        refusals = ((wanted[place][0], wanted[place][1], number) for place, number in failed.items())
+        return {key: kernel_error(number, _subject(key, value, number)) for key, value, number in refusals}
 
     async def delete(self, keys: Sequence[Server], unreachable: Collection[str] = frozenset()) -> Failed:
         """Remove servers; those with connections drain, unless packets cannot reach them any more (`unreachable`: virtual addresses)."""
@@ -139,19 +137,26 @@ class Servers:
     async def _reals(self, keys: Iterable[VirtualKey]) -> list[list[answers.Real]]:
         virtuals = tuple(keys)
         bodies = await (await self.channel()).dumps([wire.dump_reals(key) for key in virtuals], "real servers")
-        return [[answers.real(body, key) for body in some] for key, some in zip(virtuals, bodies, strict=True)]
+        return [[answers.quick_real(body, key) for body in some] for key, some in zip(virtuals, bodies, strict=True)]
 
     async def _loads(self, keys: Collection[VirtualKey]) -> dict[RealKey, Load]:
         return {one.key: one.load for some in await self._reals(keys) for one in some}
 
 
-def _requests(key: Server, value: VirtualServer | RealServer) -> tuple[bytes, bytes]:
-    """Return the request that adds a server, and the one that edits it."""
+def _request(key: Server, value: VirtualServer | RealServer, *, there: bool) -> bytes:
+    """Return the request that edits a server that is there, or adds it."""
     if isinstance(key, VirtualKey):
         assert isinstance(value, VirtualServer)
-        return wire.new_virtual(key, value), wire.set_virtual(key, value)
+        return wire.set_virtual(key, value) if there else wire.new_virtual(key, value)
     assert isinstance(value, RealServer)
-    return wire.new_real(key, value), wire.set_real(key, value)
+    return wire.set_real(key, value) if there else wire.new_real(key, value)
+
+
+def _subject(key: Server, value: VirtualServer | RealServer, number: int) -> str:
+    """Return what an error is about: for a virtual server, ENOENT speaks of its scheduler."""
+    if isinstance(value, VirtualServer) and number == errno.ENOENT:
+        return f"{key}: scheduler {value.scheduler}, which this kernel lacks"
+    return str(key)
 
 
 def _told(keys: Sequence[Server], failed: Mapping[int, int]) -> Failed:
