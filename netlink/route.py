@@ -5,9 +5,9 @@ a preferred lifetime of zero (deprecated) and no duplicate detection: they answe
 other connections. Sources: rtnetlink(7), linux/if_link.h, linux/if_addr.h.
 """
 
-import socket
 import struct
 from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from pointsman.netlink import codec
@@ -32,13 +32,15 @@ _LIFETIME: Final = struct.Struct("=IIII")  # struct ifa_cacheinfo: preferred, va
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO = 1, 2, 6
 _SCOPE_HOST: Final = 254
+_SCOPE_LINK: Final = 253
+_INET, _INET6 = 2, 10
 _FLAG_NO_DETECTION: Final = 0x02
 _FOR_EVER: Final = 0xFFFFFFFF
 
 
 def link_by_name(name: str, kind: str = "") -> bytes:
     """Return the body of a request about a link, by name; with `kind` (such as `dummy`), of one that makes it."""
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + codec.attribute(_IFLA_IFNAME, name.encode() + b"\0")
+    body = _LINK.pack(0, 0, 0, 0, 0) + codec.attribute(_IFLA_IFNAME, name.encode() + b"\0")
     if kind:
         body += codec.attribute(_IFLA_LINKINFO | codec.NESTED, codec.attribute(_IFLA_INFO_KIND, kind.encode()))
     return body
@@ -60,14 +62,14 @@ def link_kind(body: bytes | memoryview) -> str:
 
 
 def address(text: str, index: int) -> bytes:
-    """Return the body of a request that adds or removes an address of a link. Raises OSError for what is no address."""
-    if ":" in text:
-        raw = socket.inet_pton(socket.AF_INET6, text)
+    """Return the body of a request that adds or removes an address of a link. Raises ValueError for what is no address."""
+    found = ip_address(text)
+    raw = found.packed
+    if found.version == 6:
         lifetime = codec.attribute(_IFA_CACHEINFO, _LIFETIME.pack(0, _FOR_EVER, 0, 0))
-        header = _ADDRESS.pack(socket.AF_INET6, 128, _FLAG_NO_DETECTION, 0, index)
+        header = _ADDRESS.pack(_INET6, 128, _FLAG_NO_DETECTION, 0, index)
         return header + codec.attribute(_IFA_LOCAL, raw) + codec.attribute(_IFA_ADDRESS, raw) + lifetime
-    raw = socket.inet_pton(socket.AF_INET, text)
-    header = _ADDRESS.pack(socket.AF_INET, 32, 0, _SCOPE_HOST, index)
+    header = _ADDRESS.pack(_INET, 32, 0, _SCOPE_HOST, index)
     return header + codec.attribute(_IFA_LOCAL, raw) + codec.attribute(_IFA_ADDRESS, raw)
 
 
@@ -82,9 +84,11 @@ def addresses(answers: Iterable[codec.Message], index: int) -> Iterator[str]:
         if len(message.body) < _ADDRESS.size:
             raise codec.MalformedError(f"address of {len(message.body)} bytes: too short")
         family, _, _, scope, where = _ADDRESS.unpack_from(message.body)
-        if where != index or (family == socket.AF_INET6 and scope == 253):
+        if where != index or (family == _INET6 and scope == _SCOPE_LINK):
             continue
         found = dict(codec.attributes(message.body, _ADDRESS.size))
         raw = bytes(found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS) or b"")
-        if (family, len(raw)) in ((socket.AF_INET, 4), (socket.AF_INET6, 16)):
-            yield socket.inet_ntop(family, raw)
+        if (family, len(raw)) == (_INET, 4):
+            yield str(IPv4Address(raw))
+        elif (family, len(raw)) == (_INET6, 16):
+            yield str(IPv6Address(raw))

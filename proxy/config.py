@@ -81,12 +81,12 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def retry_period(self) -> float:
-        """Return the longest wait before a failed change is tried again, of the mode in force (CFG-20, CFG-40)."""
+        """Return the longest wait before a failed change is tried again, of the mode in force (CFG-40)."""
         return self.ipvs_sync_period if self.mode == "ipvs" else self.sync_period
 
     @property
     def write_period(self) -> float:
-        """Return the shortest time between two rounds of writing, of the mode in force (CFG-20, CFG-40)."""
+        """Return the shortest time between two rounds of writing, of the mode in force (CFG-40)."""
         return self.ipvs_min_sync_period if self.mode == "ipvs" else self.min_sync_period
 
 

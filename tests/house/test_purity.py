@@ -10,7 +10,8 @@ PURE = (
     "iptables.objects", "iptables.names", "iptables.rule", "iptables.dispatch", "iptables.static", "iptables.service", "iptables.firewall",
     "iptables.compile", "iptables.render", "iptables.parse", "iptables.isolate", "iptables.removal", "iptables.failure",
     "ipvs.objects", "ipvs.schedulers", "ipvs.wire", "ipvs.answers", "ipvs.keys", "ipvs.names", "ipvs.filter", "ipvs.frontends",
-    "ipvs.compile", "ipvs.render", "ipvs.parse",
+    "ipvs.compile", "ipvs.render", "ipvs.parse", "ipvs.drain", "ipvs.ownership", "ipvs.removal",
+    "proxy.drained",
     "proxy.config", "proxy.facts", "proxy.report", "proxy.status", "proxy.demo.scene", "proxy.demo.lab_topology", "proxy.demo.lab_sctp",
 )  # fmt: skip
 IMPURE = {

@@ -2,11 +2,12 @@
 
 import asyncio
 import errno
+import socket
 
 import pytest
 from fakes.scratch import namespace, shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.netlink import codec, nftables
+from pointsman.netlink import codec, nftables, route
 from pointsman.netlink.channel import Channel, EventsLostError, kernel_error
 
 GET_TABLE = 10 << 8 | 1
@@ -86,3 +87,12 @@ def test_kinds(number, kind):
     error = kernel_error(number, "it")
     assert error.kind is kind
     assert errno.errorcode[number] in str(error)
+
+
+@pytest.mark.kernel
+async def test_a_batch_tells_which_of_its_requests_failed():
+    with namespace(), Channel(socket.NETLINK_ROUTE) as channel:
+        good, wrong = route.address("10.96.0.1", 1), route.address("10.96.0.1", 99)
+        requests = [(route.NEW_ADDRESS, route.CREATE | route.REPLACE, wrong if place % 100 == 7 else good) for place in range(300)]
+        assert await channel.batch(requests, "addresses") == dict.fromkeys((7, 107, 207), errno.ENODEV)
+        assert await channel.batch([], "nothing") == {}

@@ -2,7 +2,7 @@ import pytest
 from msgspec import structs
 from pointsman.kube.events import Batch, Problem, Remove, Replace, Upsert
 from pointsman.kube.objects import Kind, Node, NodeAddress, NodeStatus, ObjectMeta, ref_of
-from pointsman.proxy.agent import Agent, Parts
+from pointsman.proxy.agent import Agent, Parts, orphaned
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
 from pointsman.routing.route import Family
@@ -83,3 +83,23 @@ def test_health_is_that_of_the_loops_and_of_the_node() -> None:
     assert health.timeout == 10.0
     assert health.families[Family.IPV4].pending == 7.0
     assert not health.eligible
+
+
+def test_pain_19_endpoints_of_a_node_that_is_gone_are_buried() -> None:
+    one, _ = agent()
+    nodes = Replace(Kind.NODE, tuple(Node(ObjectMeta(name)) for name in ("n1", "n2")))
+    one.receive(Batch((SERVICES, endpoints_on("n1", "n2"), nodes)))
+    assert one.parts.engine.buried == frozenset()
+    one.receive(Batch((Remove(ref_of(Node(ObjectMeta("n2")))),)))
+    assert one.parts.engine.buried == {"10.244.2.1"}
+
+
+def test_nothing_is_buried_while_no_node_is_known() -> None:
+    one, _ = agent()
+    one.receive(Batch((SERVICES, endpoints_on("n1", "n2"))))
+    assert orphaned(one.snapshot) == frozenset()
+
+
+def endpoints_on(*names: str) -> Replace:
+    found = (endpoint(f"10.244.{number}.1", name) for number, name in enumerate(names, 1))
+    return Replace(Kind.ENDPOINT_SLICE, (endpoint_slice("web", *found),))

@@ -22,7 +22,7 @@ from pointsman.proxy.facts import Host
 from pointsman.proxy.report import ServicesReport
 from pointsman.routing.route import Family, Protocol
 
-from .engines import FakeEngine
+from .engines import FakeEngine, FakeLoop
 
 
 class FakeMode:
@@ -252,3 +252,41 @@ async def test_health_is_served_inside_the_node(process: Process) -> None:
     value = json.loads(asked.stdout)
     assert value["healthy"] is True
     assert list(value["status"]) == ["IPv4", "IPv6"]
+
+
+class Leftover:
+    """A mode that left something here, or cannot be cleaned up."""
+
+    def __init__(self, error: KernelError | None = None) -> None:
+        self.cleaned = 0
+        self.error = error
+
+    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+        assert not dry_run
+        self.cleaned += 1
+        if self.error:
+            raise self.error
+        return ("chain KUBE-OLD",)
+
+
+async def test_what_other_modes_left_goes_only_when_ours_is_programmed_and_was_read_back(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    busy = KernelError(ErrorKind.BUSY, "a set is in use", "ipset")
+    modes = {"ours": Leftover(), "other": Leftover(), "third": Leftover(busy)}
+    monkeypatch.setattr(daemon, "MODES", modes)
+    done = asyncio.Event()
+
+    class Slow(FakeLoop):
+        async def verified(self) -> None:
+            await done.wait()
+
+    retiring = asyncio.create_task(daemon.retire_others("ours", [Slow(), Slow()]))
+    await asyncio.sleep(0.01)
+    assert not any(mode.cleaned for mode in modes.values())
+    done.set()
+    await retiring
+    assert {name: mode.cleaned for name, mode in modes.items()} == {"ours": 0, "other": 1, "third": 1}
+    assert "removed what another mode left" in caplog.text
+    assert "pointsman cleanup" in caplog.text

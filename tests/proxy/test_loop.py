@@ -785,3 +785,19 @@ async def settle_foreign(process, kernel, router):
     async with asyncio.timeout(EVER):
         while kernel.events or kernel.tampered or process.status.pending_keys:  # noqa: ASYNC110
             await asyncio.sleep(1.0)
+
+
+def test_verified_means_that_the_kernel_was_read_again_and_held_what_is_wanted():
+    async def main():
+        kernel, router = faultless(), Router()
+        process = Process(kernel, drift_interval=EVER)
+        waiting = asyncio.create_task(process.loop.verified())
+        await asyncio.sleep(60)
+        assert not waiting.done()
+        process.loop.offer(router.change(route("web", 1)), NODE)
+        await asyncio.wait_for(waiting, 60)
+        assert len(kernel.observed) == 2
+        assert kernel.world == router.world()
+        await process.kill()
+
+    run(main)

@@ -5,12 +5,16 @@ import socket as sockets
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from pointsman.proxy.cli.services import decode, fetch
+from pointsman.proxy.drained import Drained
 from pointsman.proxy.report import View
 from pointsman.proxy.socket import SocketError, claim, serve
+from pointsman.routing.route import Family, Protocol
 
 from .views import large, small
 
@@ -144,3 +148,12 @@ async def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path, caplog
     assert not server.done()
     server.cancel()
     await asyncio.wait({server})
+
+
+async def test_pain_23_what_drains_is_answered(tmp_path: Path) -> None:
+    path = str(tmp_path / "p.sock")
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    one = Drained(Family.IPV4, "10.244.1.9:8080", "TCP 10.96.0.10:80", Protocol.TCP, "10.96.0.10", 80, 2, 1, since, since)
+    async with serving(path, structs.replace(small(), draining=(one,))):
+        document = json.loads(await asyncio.to_thread(fetch, path, "/v1/drain"))
+    assert [row["server"] for row in document["draining"]] == ["10.244.1.9:8080"]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from pointsman.kube.events import Batch, Remove, Upsert
-from pointsman.kube.objects import Kind, ref_of
+from pointsman.kube.objects import Annotations, Kind, ObjectMeta, ref_of
 from pointsman.routing.build import Builder, build
 from pointsman.routing.node import ExternalIPPolicy, NodeFacts
 from pointsman.routing.route import (
@@ -447,3 +447,17 @@ def test_what_always_holds(values, facts):
     builder = Builder()
     builder.update(state, dirty, facts)
     assert builder.update(state, dirty, facts).changed == {}
+
+
+def test_annotations_choose_scheduler_and_weights():
+    web = replace(service(), metadata=ObjectMeta("web", "shop", annotations=Annotations(
+        ipvs_scheduler="wrr", ipvs_weights="zone:a=3, node:n2=0, share:canary=9",
+    )))
+    canary = {"kubernetes.io/service-name": "web", "pointsman.dev/share": "canary"}
+    slices = [
+        endpoint_slice(endpoint("10.1.0.1", node="n1", zone="a"), endpoint("10.1.0.2", node="n2", zone="a"), endpoint("10.1.0.3")),
+        endpoint_slice(endpoint("10.1.0.4", node="n2"), name="web-2", labels=canary),
+    ]
+    [route] = build(snapshot(web, *slices), NodeFacts("n1")).routes.values()
+    assert route.scheduler == "wrr"
+    assert [backend.weight for backend in route.cluster] == [3, 0, 1, 9]

@@ -2,12 +2,12 @@
 
 import pytest
 from fakes.objects import endpoint, endpoint_slice, node, service, service_cidr, snapshot
-from pointsman.routing.build import build
+from pointsman.routing.build import Builder, build
 from pointsman.routing.exposure import Exposure, Surroundings, Watchlist, refuse_node_addresses, surroundings
 from pointsman.routing.node import ExternalIPPolicy, NodeFacts
 from pointsman.routing.route import Family, FrontendKind, Severity
 from pointsman.routing.service import service_facts
-from pointsman.routing.snapshot import ServiceKey
+from pointsman.routing.snapshot import Dirty, ServiceKey
 
 AROUND = Surroundings(
     node_addresses=frozenset({"172.16.0.1", "2001:db8::1"}),
@@ -141,3 +141,28 @@ def test_a_name_of_no_node_is_reported():
 
 def test_without_any_node_no_name_is_wrong():
     assert surroundings(snapshot(), NodeFacts("n1")).notices == ()
+
+
+STRICT = ExternalIPPolicy(refuse_node_addresses=True)
+
+
+def test_pain_25_no_address_of_a_service_may_cut_a_node_off_where_the_mode_would_take_it():
+    """Addresses of Services are made the node's own in ipvs mode: a node's address among them would make that node unreachable."""
+    wanted = facts(externalIPs=["172.16.0.1", "192.0.2.1"], ingress=[{"ip": "172.16.0.1"}])
+    found = refuse_node_addresses(wanted, AROUND, SUBJECT, every_kind=True)
+    [family] = found.families
+    assert [vip.address for vip in family.vips] == ["10.96.0.1", "192.0.2.1"]
+    assert {notice.field for notice in found.notices} == {"spec.externalIPs[0]", "status.loadBalancer.ingress[0].ip"}
+    assert {notice.severity for notice in found.notices} == {Severity.REFUSED}
+    assert any("an external IP would cut off" in notice.text for notice in found.notices)
+
+
+def test_pain_25_a_refused_address_is_programmed_once_its_node_is_gone():
+    web = service(externalIPs=["172.16.0.1"])
+    holder = NodeFacts("n1", all_node_addresses=frozenset({"172.16.0.1"}))
+    builder = Builder(STRICT)
+    world = snapshot(web, endpoint_slice(endpoint("10.1.0.1")))
+    [route] = builder.update(world, Dirty(frozenset(world.services), frozenset()), holder).routing.routes.values()
+    assert route.external_ips == ()
+    [route] = builder.update(world, Dirty(frozenset(), frozenset()), NodeFacts("n1")).routing.routes.values()
+    assert route.external_ips == ("172.16.0.1",)
