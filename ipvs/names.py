@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 from pointsman.iptables.names import jump_target
 from pointsman.iptables.objects import RuleKey
-from pointsman.routing.route import Family, Protocol, ServiceRoute
+from pointsman.routing.route import Family, Protocol, ServicePortName, ServiceRoute
 
 DEVICE: Final = "kube-ipvs0"
 PREFIX: Final = "KUBE-IPVS-"
@@ -151,14 +151,16 @@ def is_hook(rule: str) -> bool:
 
 
 def mark(route: ServiceRoute) -> int:
-    """Return the mark of the virtual server by which pods and this node reach a route's external addresses.
+    """Return the mark of the virtual server by which pods and this node reach a route's external addresses."""
+    return mark_of(route.port_name, route.node_port)
 
-    A node port is unique, so it names the route; routes without one are told apart by a hash of their name.
-    """
-    place = MARK_PREFIX | _PROTOCOLS.index(route.protocol) << _PROTOCOL_SHIFT
-    if route.node_port:
-        return place | route.node_port
-    return place | _HASHED | int.from_bytes(sha256(str(route.port_name).encode()).digest()[:4], "big") & _HASH_MASK
+
+def mark_of(name: ServicePortName, node_port: int) -> int:
+    """Return the mark of a Service port: a node port (0 = none) is unique and names it, others are told apart by a hash of their name."""
+    place = MARK_PREFIX | _PROTOCOLS.index(name.protocol) << _PROTOCOL_SHIFT
+    if node_port:
+        return place | node_port
+    return place | _HASHED | int.from_bytes(sha256(str(name).encode()).digest()[:4], "big") & _HASH_MASK
 
 
 def mark_protocol(value: int) -> Protocol | None:

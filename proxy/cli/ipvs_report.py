@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from pointsman.ipvs.connections import Connection, Table
 from pointsman.ipvs.ipvsadm import Listed
+from pointsman.ipvs.names import mark_of
 from pointsman.ipvs.objects import Counters, ServerFlag, VirtualKey
 from pointsman.ipvs.schedulers import flag_names
 from pointsman.proxy.report import SCHEMA, ServicePortReport
+from pointsman.routing.route import Protocol, ServicePortName
 
 
 class Names(Struct, frozen=True):
@@ -44,8 +46,12 @@ def names(ports: Iterable[ServicePortReport]) -> Names:
     addresses: dict[tuple[str, str, int], str] = {}
     node_ports: dict[tuple[str, str, int], str] = {}
     pods: dict[tuple[str, int], str] = {}
+    marks: dict[tuple[str, int], str] = {}
     for one in ports:
-        name = f"{one.namespace}/{one.service}:{one.port_name}" if one.port_name else f"{one.namespace}/{one.service}"
+        port_name = ServicePortName(one.namespace, one.service, one.port_name, Protocol(one.protocol))
+        name = str(port_name)
+        node_port = next((frontend.port for frontend in one.frontends if not frontend.address), 0)
+        marks[one.family, mark_of(port_name, node_port)] = name
         for frontend in one.frontends:
             if frontend.address:
                 addresses[one.protocol, frontend.address, frontend.port] = name
@@ -53,7 +59,7 @@ def names(ports: Iterable[ServicePortReport]) -> Names:
                 node_ports[one.protocol, one.family, frontend.port] = name
         for backend in one.backends:
             pods[backend.address, backend.port] = backend.pod or backend.node
-    return Names(addresses, node_ports, pods)
+    return Names(addresses, node_ports, pods, marks)
 
 
 class RealReport(Struct, frozen=True, rename="camel"):

@@ -23,14 +23,14 @@ DECODERS = {
 
 
 @given(virtual_keys(), st.data())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_a_virtual_server_comes_back(key, data):
     server = data.draw(virtual_servers(key.family))
     assert answers.virtual(wire.new_virtual(key, server)) == answers.Virtual(key, server, Statistics())
 
 
 @given(real_keys(), real_servers())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_a_real_server_comes_back(key, server):
     assert answers.real(wire.new_real(key, server), key.virtual) == answers.Real(key, server, Load(), Statistics())
 
@@ -113,7 +113,7 @@ def as_kernel(key, server, load):
 
 
 @given(real_keys(), real_servers(), st.builds(Load, *[st.integers(0, 2**32 - 1)] * 3))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_the_quick_way_reads_what_the_slow_one_reads(key, server, load):
     for body in (as_kernel(key, server, load), wire.new_real(key, server)):
         slow, quick = answers.real(body, key.virtual), answers.quick_real(body, key.virtual)
@@ -148,14 +148,14 @@ def test_what_cannot_be_true_is_malformed(body):
 
 @pytest.mark.parametrize("name", DECODERS)
 @given(st.binary(max_size=120))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_random_bytes_are_a_value_or_malformed(name, raw):
     decode_or_malformed(name, HEADER + raw)
 
 
 @pytest.mark.parametrize("name", DECODERS)
 @given(st.data())
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_flipped_and_cut_answers_are_a_value_or_malformed(name, data):
     whole = {
         "virtual": with_more(1, KEY, WIDE),

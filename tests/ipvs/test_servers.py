@@ -83,6 +83,11 @@ async def test_a_failure_belongs_to_its_key(servers):
     assert await seen(servers) == {str(WEB): "", str(ONE): 1}
 
 
+async def test_a_scheduler_that_the_kernel_lacks_is_named(servers):
+    (error,) = (await servers.add([Change(WEB, ABSENT, VirtualServer("no-such"))])).values()
+    assert "TCP 10.96.0.1:80: scheduler no-such, which this kernel lacks" in str(error)
+
+
 async def test_pain_30_what_is_not_ours_is_not_seen(servers):
     await servers.add(added(WEB, ONE, DNS))
     assert set(await seen(servers, lambda key: key == DNS)) == {str(DNS)}

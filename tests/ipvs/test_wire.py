@@ -17,7 +17,7 @@ REAL = RealKey(WEB, "10.244.1.7", 8080)
 
 
 @given(virtual_keys(), st.data())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_virtual_servers_are_written_as_pyroute2_writes_them(key, data):
     server = data.draw(virtual_servers(key.family))
     assert wire.new_virtual(key, server) == by_library(1, service(key, server))
@@ -28,7 +28,7 @@ def test_virtual_servers_are_written_as_pyroute2_writes_them(key, data):
 
 
 @given(real_keys(), real_servers())
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_real_servers_are_written_as_pyroute2_writes_them(key, server):
     virtual = service(key.virtual)
     assert wire.new_real(key, server) == by_library(5, virtual, destination(key, server))
@@ -38,6 +38,7 @@ def test_real_servers_are_written_as_pyroute2_writes_them(key, server):
 
 
 @given(*[st.integers(0, wire.LONGEST)] * 3)
+@settings(deadline=None)
 def test_requests_about_the_whole_are_written_as_pyroute2_writes_them(tcp, tcp_fin, udp):
     assert by_library(4) == wire.DUMP_VIRTUALS
     assert by_library(13) == wire.ASK_TIMEOUTS

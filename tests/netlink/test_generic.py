@@ -55,7 +55,7 @@ def test_an_answer_that_lacks_something_is_malformed(body):
 
 
 @given(st.binary(max_size=80))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_random_bytes_are_a_family_or_malformed(raw):
     try:
         found = generic.family(answer(NAME, NUMBER) + raw)

@@ -4,11 +4,12 @@ import msgspec
 from pointsman.ipvs.answers import Real, Virtual
 from pointsman.ipvs.connections import Connection, Table
 from pointsman.ipvs.ipvsadm import Listed
+from pointsman.ipvs.names import mark_of
 from pointsman.ipvs.objects import Counters, Load, RealKey, RealServer, ServerFlag, Statistics, VirtualKey, VirtualServer
 from pointsman.ipvs.schedulers import PORT
 from pointsman.proxy.cli.ipvs_report import Names, connections, names, servers
 from pointsman.proxy.report import FrontendReport, ServicesReport, services_document
-from pointsman.routing.route import Family, Protocol
+from pointsman.routing.route import Family, Protocol, ServicePortName
 
 from ..views import small
 
@@ -52,6 +53,15 @@ def test_a_mark_is_named_within_its_family() -> None:
     known = Names(marks={("IPv4", 7): "shop/web"})
     assert known.service(VirtualKey(Family.IPV4, mark=7)) == "shop/web"
     assert known.service(VirtualKey(Family.IPV6, mark=7)) == ""
+
+
+def test_the_marks_of_the_mode_are_named_with_and_without_a_node_port() -> None:
+    web = next(one for one in PORTS if one.service == "web")
+    port_name = ServicePortName("shop", "web", "http", Protocol.TCP)
+    assert KNOWN.service(VirtualKey(Family.IPV4, mark=mark_of(port_name, 0))) == "shop/web:http"
+    known = names([msgspec.structs.replace(web, frontends=(*web.frontends, FrontendReport("node port", "", 30080)))])
+    assert known.service(VirtualKey(Family.IPV4, mark=mark_of(port_name, 30080))) == "shop/web:http"
+    assert known.service(VirtualKey(Family.IPV4, mark=mark_of(port_name, 0))) == ""
 
 
 def test_named_services_come_first_and_in_order() -> None:
