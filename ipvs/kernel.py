@@ -186,7 +186,7 @@ class IpvsKernel:
             lost_addresses = len(bound - set(await device.observe(self.family)))
             written = sysctl.ensure(arp=self.settings.strict_arp)
         if written:
-            log.warning("somebody changed kernel settings; set them again", extra=_told(written))
+            log.info("set kernel settings that somebody changed, or that a new interface brought", extra=_told(written))
         lost = [f"{len(virtuals) - there} virtual servers"] if there < len(virtuals) else []
         lost += [f"{lost_addresses} addresses of {names.DEVICE}"] if lost_addresses else []
         for key in [key for key in self._owned if lost]:

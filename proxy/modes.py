@@ -20,7 +20,7 @@ from pointsman.iptables import cleanup as iptables_cleanup
 from pointsman.iptables.compile import IptablesCompiler
 from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.preflight import family_error
-from pointsman.iptables.variant import Variant, choose
+from pointsman.iptables.variant import Choice, Variant, choose
 from pointsman.iptables.writer import Writer
 from pointsman.ipvs import cleanup as ipvs_cleanup
 from pointsman.ipvs.compile import IpvsCompiler
@@ -114,6 +114,18 @@ class Mode(Protocol):
         ...
 
 
+async def _choose(config: Config) -> Choice:
+    """Return which variant of iptables to use; tell of rules of a service proxy in the other one (pain 40)."""
+    choice = await choose(config.iptables_variant)
+    if choice.beside:
+        log.warning(
+            "the other variant of iptables holds rules of a service proxy, which take packets as well;"
+            " stop what writes them, then remove both variants' rules with `pointsman cleanup` and start again",
+            extra={"variant": choice.variant.value, "rules_in_the_other": choice.beside},
+        )
+    return choice
+
+
 def _fragments(compiler: Compiler[K, V], family: Family, routing: Routing, node: NodeFacts) -> dict[str, list[object]]:
     found = {planning.STATIC: compiler.static(node, routing)}
     for key, route in routing.routes.items():
@@ -139,13 +151,7 @@ class IptablesMode:
 
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
-        choice = await choose(config.iptables_variant)
-        if choice.beside:
-            log.warning(
-                "the other variant of iptables holds rules of a service proxy, which take packets as well;"
-                " stop what writes them, then remove both variants' rules with `pointsman cleanup` and start again",
-                extra={"variant": choice.variant.value, "rules_in_the_other": choice.beside},
-            )
+        choice = await _choose(config)
         return IptablesEngine(choice.variant, choice.reason)
 
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
@@ -167,7 +173,7 @@ class IpvsMode:
 
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
-        choice = await choose(config.iptables_variant)
+        choice = await _choose(config)
         return IpvsEngine(choice.variant, choice.reason, config)
 
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
