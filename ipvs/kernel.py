@@ -65,6 +65,7 @@ class IpvsKernel:
         self._lock = asyncio.Lock()
         self._prepared = False
         self._owned: dict[Key, None] = {}
+        self._total = 0
 
     async def preflight(self) -> tuple[KernelError, ...]:
         """Return everything that keeps this mode from working here."""
@@ -182,7 +183,10 @@ class IpvsKernel:
                 return ""
             bound = {key for key in self._owned if isinstance(key, AddressKey)}
             virtuals = {key for key in self._owned if isinstance(key, VirtualKey)}
-            there = await self.servers.count(virtuals.__contains__)
+            total = await self.servers.total()
+            suspicious = total < max(self._total, len(virtuals))
+            there = await self.servers.count(virtuals.__contains__) if suspicious else len(virtuals)
+            self._total = total
             lost_addresses = len(bound - set(await device.observe(self.family)))
             written = sysctl.ensure(arp=self.settings.strict_arp)
         if written:

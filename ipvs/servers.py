@@ -62,6 +62,10 @@ class Servers:
             found.update((one.key, one.server) for one in reals if one.key not in self.drain)
         return found
 
+    async def total(self) -> int:
+        """Return how many virtual servers there are, whoever made them; much cheaper than `count`, for nothing is decoded."""
+        return len(await (await self.channel()).dump(wire.DUMP_VIRTUALS, "virtual servers"))
+
     async def count(self, is_ours: Callable[[VirtualKey], bool]) -> int:
         """Return how many virtual servers of ours there are; those that wait for draining ones are not counted."""
         held = self.drain.held
