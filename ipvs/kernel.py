@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 TICK: Final = 1.0
 """Seconds between two looks at what drains, and at what others may have removed."""
+LONGEST_TICK: Final = 5.0
 LOOK_SHARE: Final = 50
 """So many times longer than the look itself is the wait for the next one."""
 
@@ -165,7 +166,8 @@ class IpvsKernel:
     async def _follow_servers(self, reports: asyncio.Queue[ForeignChange]) -> None:
         """End what drains, and report servers, addresses and settings that somebody took away."""
         while True:
-            began = time.monotonic()
+            async with self._lock:
+                began = time.monotonic()  # a plan that is being applied is not our own cost
             try:
                 what = await self._look()
             except KernelError as error:
@@ -173,7 +175,7 @@ class IpvsKernel:
                 what = ""
             if what:
                 await reports.put(ForeignChange(what))
-            await asyncio.sleep(max(TICK, LOOK_SHARE * (time.monotonic() - began)))
+            await asyncio.sleep(min(max(TICK, LOOK_SHARE * (time.monotonic() - began)), LONGEST_TICK))
 
     async def _look(self) -> str:
         """Return what others did, in words; empty for nothing."""
