@@ -39,6 +39,9 @@ DRIFT_JITTER = 0.1
 RULES_FIRST = 5.0
 """Seconds that health and status wait at most for the first rules; less than a probe's usual period."""
 
+TRIM_PERIOD = 60.0
+"""Seconds between two times that freed memory is given back to the kernel."""
+
 
 class StartError(Exception):
     """The agent cannot work here; the text says everything that is wrong, and what to do."""
@@ -123,9 +126,12 @@ async def _answer(agent: Agent) -> None:
 
 
 async def _slim_down(loops: Iterable[Loop]) -> None:
-    """Give the memory of the start back when everything is programmed."""
+    """Give the memory of the start back when everything is programmed, and what is freed later now and then."""
     await _programmed(loops)
     memory.give_back()
+    while True:
+        await asyncio.sleep(TRIM_PERIOD)
+        memory.trim()
 
 
 async def _programmed(loops: Iterable[Loop]) -> None:
