@@ -59,6 +59,7 @@ def measure(task: Task, here: Place, bare: Place, say: Say) -> Figures:
     with scratch.agent(here, task.manifests, task.variant) as agent:
         said = agent.until(scratch.in_sync)
         found["restart"] = scratch.synced_at(said) - agent.began
+        found["restart_peak"] = agent.memory()[1]
         found["restart_writes"] = float(scratch.total(said, "apply", "total"))
     return found
 

@@ -68,6 +68,7 @@ def rows(variant: str, services: int, size: str, found: Figures) -> Iterator[Row
     writes = int(found["restart_writes"])
     yield Row("restart with unchanged state: kernel writes", size, str(writes), "0", writes == 0)
     yield Row("  until in sync", size, f"{found['restart']:.2f} s")
+    yield _limit("  peak memory, having read all rules back", size, found["restart_peak"], goals.memory, "MiB", "")
     first, one, bare = found["packet_services"], found["packet_one"], found["packet_bare"]
     yield Row("first packet of a connection", size, f"{first:.1f} us", "")
     yield Row("  with one Service; with no rules at all", size, f"{one:.1f} us; {bare:.1f} us")
@@ -98,6 +99,6 @@ def _verdict(met: bool | None) -> str:
 
 
 def _limit(what: str, size: str, value: float, goal: float | None, unit: str, peer: str) -> Row:
-    digits = 0 if unit in {"ms", "MiB"} else 2
+    digits = {"ms": 0, "MiB": 1}.get(unit, 2)
     figure = f"{value:.{digits}f} {unit}"
     return Row(what, size, figure, "" if goal is None else f"{goal:g} {unit}", None if goal is None else value <= goal, peer)

@@ -1,9 +1,10 @@
 """When to apply.
 
-Requests coalesce: at most one is pending, and it carries everything that came together. A lone change on an idle system is applied at once.
-Under a storm the next run waits after the last one for as long as that one took, so programming uses at most about half of the time; the
-configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it as the wait itself). After a failed run comes another within
-the retry delay, 100 ms doubling to 30 s, or sooner if somebody asks; and there is at least one run in `longest`, one hour.
+Requests coalesce: at most one is pending, and it carries everything that came together. A lone change is applied at once, also one that
+follows hard upon the last. Under a storm, which is when more comes while a run is at work, the next run waits for as long as that one took,
+so programming uses at most about half of the time; the configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it as the
+wait itself). After a failed run comes another within the retry delay, 100 ms doubling to 30 s, or sooner if somebody asks; and there is at
+least one run in `longest`, one hour.
 
 Pure: time is an argument, in seconds of a monotonic clock; `next_time` says when the loop must call `start`.
 """
@@ -23,21 +24,25 @@ class Pace:
         self._longest = longest
         self._due = inf
         self._free = -inf
-        self._began = 0.0
+        self._began: float | None = None  # when the run at work began
+        self._storm = False
         self._failures = 0
 
     def request(self, when: float) -> None:
         """Ask for a run at a time, or now; the earliest of all requests counts."""
         self._due = min(self._due, when)
+        self._storm = self._storm or self._began is not None
 
     def start(self, now: float) -> None:
         """Note that a run starts: it takes every request with it."""
         self._due = inf
         self._began = now
+        self._storm = False
 
     def finish(self, now: float, *, failed: bool = False) -> None:
         """Note that the run has ended; `failed` if as a whole, so that it must be repeated."""
-        gap = now - self._began
+        gap = now - self._began if self._storm and self._began is not None else 0.0
+        self._began = None
         self._failures = self._failures + 1 if failed else 0
         if failed:
             gap = max(gap, delay(self._failures))

@@ -34,7 +34,7 @@ async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)
                 errors.append(error)
     if errors:
         done = f"; of {len(set(removed))} others all were removed" if removed else ""
-        raise KernelError(errors[0].kind, "; ".join(dict.fromkeys(map(str, errors))) + done, "cleanup")
+        raise KernelError(errors[0].kind, "; ".join(dict.fromkeys(map(str, errors))) + done)
     return tuple(dict.fromkeys(removed))
 
 

@@ -31,6 +31,8 @@ _DISPATCH: Final = RuleKey("nat", names.SERVICES)
 _SHIELD: Final = RuleKey("filter", names.KUBELET_FIREWALL, names.LOCALNET_RULE)
 _SMALL: Final = 500
 """Changes up to which rendering in the event loop is quicker than a thread."""
+_AHEAD: Final = 4
+"""So many slices of a listing may wait to be parsed; the tool waits longer."""
 
 
 class IptablesKernel:
@@ -154,7 +156,7 @@ def _lets_loopback_in(dispatch: Value | Mark) -> bool:
 
 
 async def _read_tables(tools: Tools) -> dict[Key, Value]:
-    """Parse in a thread while the tool still prints."""
+    """Parse in a thread while the tool still prints, and let it print no faster than that: a listing never is in memory as text."""
     printed: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
     refused: list[str] = []
 
@@ -167,7 +169,7 @@ async def _read_tables(tools: Tools) -> dict[Key, Value]:
 
     parsing = asyncio.create_task(asyncio.to_thread(lambda: dict(observed(arrived(), tools.family))))
     try:
-        await lines([tools.save], printed.put)
+        await lines([tools.save], printed.put, full=lambda: printed.qsize() > _AHEAD and not parsing.done())
     except BaseException:
         printed.put(None)
         await asyncio.wait({parsing})

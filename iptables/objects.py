@@ -23,12 +23,20 @@ class RuleKey(Struct, frozen=True, gc=False, order=True):
     chain: str
     rule: str = ""
 
+    def __str__(self) -> str:
+        """Return `nat KUBE-SVC-67NZLRHBNDSAWJRO`, with the rule behind it if it is one."""
+        return f"{self.table} {self.chain}: {self.rule}" if self.rule else f"{self.table} {self.chain}"
+
 
 class SetKey(Struct, frozen=True, gc=False, order=True):
     """An ipset (`element` empty), or one element of it."""
 
     name: str
     element: str = ""
+
+    def __str__(self) -> str:
+        """Return `set POINTSMAN-HAIRPIN`, with the element behind it if it is one."""
+        return f"set {self.name}: {self.element}" if self.element else f"set {self.name}"
 
 
 Key = RuleKey | SetKey

@@ -9,6 +9,9 @@ serves the other family alone (PROC-09). Each error says which extension or prog
 41).
 """
 
+import errno
+import fcntl
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +26,8 @@ from pointsman.iptables.variant import Tools, Variant, find_tools
 from pointsman.routing.route import Family
 
 _SET: Final = "POINTSMAN-PROBE"
-_CAP_NET_ADMIN: Final = 12
+_CAPABILITIES: Final = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW"}  # the tools and the set match open raw sockets
+_NS_GET_USERNS: Final = 0xB701  # ioctl_ns(2)
 FAMILY_MISSING: Final = "this kernel has no"
 """How the text of the error begins that only concerns one family."""
 
@@ -60,10 +64,7 @@ async def preflight(family: Family, variant: Variant, probes: Sequence[Probe] = 
 
     Another mode that needs these tools says by `probes` which extensions it needs.
     """
-    errors: list[KernelError] = []
-    if not has_net_admin(_own_status()):
-        text = "the capability CAP_NET_ADMIN is missing: run as root, or give it to the container"
-        errors.append(KernelError(ErrorKind.DENIED, text, "permissions"))
+    errors = _permissions()
     try:
         tools = await find_tools(family, variant)
     except KernelError as error:
@@ -86,10 +87,33 @@ def _own_status() -> str:
     return Path("/proc/self/status").read_text(encoding="utf-8")
 
 
-def has_net_admin(status: str) -> bool:
-    """Return whether a process may change the network, from the text of its /proc/PID/status."""
+def _permissions() -> list[KernelError]:
+    found = []
+    if missing := missing_capabilities(_own_status()):
+        text = f"missing in this process: {', '.join(missing)}; run as root, or give them to the container"
+        found.append(KernelError(ErrorKind.DENIED, text, "capabilities"))
+    if not is_network_ours():
+        text = "belongs to the host, and this process is root only in a user namespace; run without one, or give it a network of its own"
+        found.append(KernelError(ErrorKind.DENIED, text, "network namespace"))
+    return found
+
+
+def missing_capabilities(status: str) -> tuple[str, ...]:
+    """Return the names of the capabilities that a process needs and has not, from the text of its /proc/PID/status."""
     found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return found is not None and bool(int(found[1], 16) >> _CAP_NET_ADMIN & 1)
+    held = int(found[1], 16) if found else 0
+    return tuple(name for bit, name in _CAPABILITIES.items() if not held >> bit & 1)
+
+
+def is_network_ours(namespace: Path = Path("/proc/self/ns/net")) -> bool:
+    """Return whether capabilities count in a network namespace: it is owned by our user namespace, or by one below."""
+    try:
+        with namespace.open("rb") as handle:
+            owner = fcntl.ioctl(handle, _NS_GET_USERNS)
+    except OSError as error:
+        return error.errno != errno.EPERM  # a kernel that cannot be asked lets the tools find out
+    os.close(owner)
+    return True
 
 
 async def _probe(tools: Tools, ipset: str, probes: Sequence[Probe]) -> tuple[KernelError, ...]:

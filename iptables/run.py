@@ -26,6 +26,8 @@ QUICK: Final = 10.0
 """Time limit in seconds for tools that only look at little."""
 LONG: Final = 180.0
 """Time limit in seconds for tools that read or write whole tables."""
+_PAUSE: Final = 0.002
+"""Seconds after which a full reader is asked again."""
 
 
 _ADMIN_FOLDERS: Final = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -69,8 +71,12 @@ async def run(
     return Finished(status, output, errors.decode(errors="replace"), process.pid)
 
 
-async def lines(arguments: Sequence[str], take: Callable[[list[str]], None], *, seconds: float = LONG) -> None:
+async def lines(
+    arguments: Sequence[str], take: Callable[[list[str]], None], *, full: Callable[[], bool] | None = None, seconds: float = LONG
+) -> None:
     """Run a tool that prints a lot and hand its output to `take`, a few thousand lines at a time, while it prints.
+
+    As long as `full` says so nothing more is read, and the tool waits.
 
     Raises KernelError when the tool fails: `take` may have seen a part by then, which must not be used.
     """
@@ -86,6 +92,8 @@ async def lines(arguments: Sequence[str], take: Callable[[list[str]], None], *, 
                 *whole, rest = (rest + chunk).split(b"\n")
                 take([line.decode(errors="replace") for line in whole])
                 await asyncio.sleep(0)
+                while full is not None and full():  # noqa: ASYNC110  what is full is emptied by a thread
+                    await asyncio.sleep(_PAUSE)
             if rest:
                 take([rest.decode(errors="replace")])
             status = await process.wait()

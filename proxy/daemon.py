@@ -11,15 +11,15 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import uvloop
 from pointsman.dataplane.errors import KernelError
-from pointsman.kube.events import Source
+from pointsman.kube.events import Batch, Sink
 from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import health, memory, node, socket, sole
@@ -38,6 +38,9 @@ DRIFT_JITTER = 0.1
 
 RULES_FIRST = 5.0
 """Seconds that health and status wait at most for the first rules; less than a probe's usual period."""
+
+TRIM_PERIOD = 60.0
+"""Seconds between two times that freed memory is given back to the kernel."""
 
 
 class StartError(Exception):
@@ -63,11 +66,48 @@ async def run(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with sole.reserved():
-        agent = Agent(await prepare(config))
-        source = ManifestSource(Path(config.manifests))
-        await _until(stop, _tasks(agent, source))
+        inbox = Inbox()
+        async with _running(ManifestSource(Path(config.manifests)).run(inbox.deliver)) as reading:
+            agent = Agent(await prepare(config))
+            inbox.open(agent.receive)
+            await _until(stop, (_ended(reading), *_tasks(agent)))
     log.info("stopped; all rules stay in place")
     return 0
+
+
+class Inbox:
+    """Keeps what a source delivers until somebody is there to take it: objects are read while the machine is still being looked at."""
+
+    def __init__(self) -> None:
+        self._kept: list[Batch] = []
+        self._sink: Sink = self._kept.append
+
+    def deliver(self, batch: Batch) -> None:
+        """Take a batch from the source."""
+        self._sink(batch)
+
+    def open(self, sink: Sink) -> None:
+        """Hand over what has come, in order, and everything that comes from now on."""
+        self._sink = sink
+        for batch in self._kept:
+            sink(batch)
+        self._kept.clear()
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a task beside the body, and end it with the body."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait for a task that ends only by its error, which is raised here."""
+    await task
 
 
 async def prepare(config: Config) -> Parts:
@@ -91,9 +131,8 @@ async def prepare(config: Config) -> Parts:
     return Parts(config, host, engine, {family: engine.loop(family, settings) for family in families})
 
 
-def _tasks(agent: Agent, source: Source) -> Iterable[Coroutine[Any, Any, None]]:
+def _tasks(agent: Agent) -> Iterable[Coroutine[Any, Any, None]]:
     return (
-        source.run(agent.receive),
         _follow_addresses(agent),
         *(loop.run() for loop in agent.parts.loops.values()),
         _answer(agent),
@@ -124,9 +163,12 @@ async def _answer(agent: Agent) -> None:
 
 
 async def _slim_down(loops: Iterable[Loop]) -> None:
-    """Give the memory of the start back when everything is programmed."""
+    """Give the memory of the start back when everything is programmed, and what is freed later now and then."""
     await _programmed(loops)
     memory.give_back()
+    while True:
+        await asyncio.sleep(TRIM_PERIOD)
+        memory.trim()
 
 
 async def _programmed(loops: Iterable[Loop]) -> None:

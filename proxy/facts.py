@@ -81,15 +81,6 @@ def addresses_of(node: Node) -> tuple[str, ...]:
     return tuple(address for address in found if address)
 
 
-def primary_family(config: Config, node: Node | None) -> Family:
-    """Return the family that comes first: the bind address's, else that of the Node's first address, else IPv4 (IN-52)."""
-    bind = ipaddress.ip_address(config.bind_address)
-    if not bind.is_unspecified:
-        return family_of(config.bind_address) or Family.IPV4
-    first = next(iter(addresses_of(node)), "") if node else ""
-    return family_of(first) or Family.IPV4
-
-
 def _node_ips(config: Config, node: Node | None) -> dict[Family, str]:
     known = dict(LOOPBACK)
     for address in reversed(addresses_of(node) if node else ()):

@@ -4,11 +4,17 @@ Everybody logs through the standard library and hands facts over as `extra`, nev
 `log.info("applied", extra={"family": "IPv4", "changes": 3})`. The text form appends them as `key=value`, the JSON form as members. A line
 never holds a ruleset: a value is cut at `LIMIT` characters, and line breaks are written as `\n` (pain 68: log lines of many megabytes
 starved a node). Verbosity follows kube-proxy's `-v`: 0 events and problems, 4 also each step, 8 also the libraries underneath.
+
+Who reads the log may be slow, stuck or gone, and routing must not care: `Relay` hands lines to a thread that writes them. What waits is
+bounded; what has no room is counted, and told when the reader is back.
 """
 
 import json
 import logging
-import sys
+import os
+import queue
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TextIO
 
@@ -21,12 +27,19 @@ STEPS = 4
 LIBRARIES = 8
 """Verbosity from which libraries are logged too."""
 
+WAITING = 5000
+"""Lines that wait for their reader at most."""
+
+FAREWELL = 1.0
+"""Seconds that the end of the program waits at most for lines to be read."""
+
+_STANDARD_ERROR = 2
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 def configure(logging_format: str, verbosity: int, stream: TextIO | None = None) -> None:
     """Send every log line to `stream` (standard error if None) in the given format (`text` or `json`); replaces earlier settings."""
-    output = logging.StreamHandler(stream or sys.stderr)
+    output = logging.StreamHandler(stream) if stream else Relay(_STANDARD_ERROR)
     output.setFormatter(json_formatter() if logging_format == "json" else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [output]
@@ -38,6 +51,55 @@ def configure(logging_format: str, verbosity: int, stream: TextIO | None = None)
 def fields(record: logging.LogRecord) -> dict[str, object]:
     """Return what the caller handed over as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _STANDARD and not key.startswith("_")}
+
+
+class Relay(logging.Handler):
+    """Writes lines to a file descriptor from a thread of its own, so that logging never waits."""
+
+    def __init__(self, descriptor: int, waiting: int = WAITING) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lines: queue.Queue[str] = queue.Queue(waiting)
+        self._lost = 0
+        self._thread: threading.Thread | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; one that finds no room is lost, and counted."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
+            self._thread.start()
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._lost += 1
+
+    def flush(self) -> None:
+        """Wait until everything is written, for `FAREWELL` seconds at most."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, FAREWELL)
+
+    def _write_all(self) -> None:
+        while True:
+            self._write(self._lines.get())
+            if lost := self._take_lost():
+                text = "log lines were lost, because nobody read them"
+                facts = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": text, "lines": lost}
+                self._write(self.format(logging.makeLogRecord(facts)))
+            self._lines.task_done()
+
+    def _take_lost(self) -> int:
+        self.acquire()  # `emit` is called under the same lock
+        try:
+            lost, self._lost = self._lost, 0
+        finally:
+            self.release()
+        return lost
+
+    def _write(self, line: str) -> None:
+        rest = memoryview(f"{line}\n".encode(errors="backslashreplace"))
+        with suppress(OSError):  # the reader is gone
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
 
 
 class TextFormatter(logging.Formatter):

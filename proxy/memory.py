@@ -4,7 +4,8 @@ The start is the peak: whole files, rule sets as text, lists on the way from one
 later, in an arena per thread, and later never comes: afterwards an agent only does small work. So one arena is asked for at the beginning,
 and when everything is programmed the freed pages go back to the kernel. The objects that are there then mostly stay for ever: they are
 taken out of the garbage collector's sight, which otherwise would walk through all of them again and again. While they are made it looks
-rarely, for the same reason: that takes a tenth off the start of a large cluster.
+rarely, for the same reason: that takes a tenth off the start of a large cluster. Reading the kernel's rules back, which is done now and
+then, makes a second copy of them for a moment, so pages are given back once a minute from then on.
 
 Arenas and pages are glibc's calls; where the C library has none, nothing happens.
 """
@@ -33,5 +34,10 @@ def give_back() -> bool:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_USUAL, *gc.get_threshold()[1:])
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    return trim is not None and bool(trim(0))
+    return trim()
+
+
+def trim() -> bool:
+    """Return freed memory to the kernel; takes some milliseconds. Returns whether any was given back."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return malloc_trim is not None and bool(malloc_trim(0))

@@ -32,6 +32,7 @@ class OccupiedError(Exception):
 async def reserved(*, patience: float = PATIENCE, name: str = NAME) -> AsyncIterator[None]:
     """Hold the reservation of this network namespace; raises OccupiedError if another agent keeps it for `patience` seconds."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as mine:
+        mine.setblocking(False)
         deadline = asyncio.get_running_loop().time() + patience
         waiting = False
         while not _bound(mine, name):
@@ -42,8 +43,19 @@ async def reserved(*, patience: float = PATIENCE, name: str = NAME) -> AsyncIter
                 log.info("waiting for another pointsman to end", extra={"holder": _holder(name).strip(" ()"), "seconds": patience})
                 waiting = True
             await asyncio.sleep(min(_POLL, left))
-        mine.listen(1)  # only so that others can ask the kernel whose it is
-        yield
+        mine.listen()  # only so that others can ask the kernel whose it is
+        loop = asyncio.get_running_loop()
+        loop.add_reader(mine, _turn_away, mine)
+        try:
+            yield
+        finally:
+            loop.remove_reader(mine)
+
+
+def _turn_away(mine: socket.socket) -> None:
+    """Close a connection: whoever made it knows by then whose the name is. Kept, they would fill the queue, and nobody could ask again."""
+    with suppress(OSError):
+        mine.accept()[0].close()
 
 
 def _bound(mine: socket.socket, name: str) -> bool:

@@ -155,6 +155,7 @@ class FamilyProgress:
     def drifted(self, keys: int, now: float) -> None:
         """Note that keys of ours were changed by others, and must be repaired."""
         self._foreign.repaired += keys
+        self._in_sync_since = None
         if self._taken_since is None:
             self._taken_since = now
 

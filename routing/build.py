@@ -75,6 +75,8 @@ class Builder:
             self._route(snapshot, key, plan, node, changed)
         routes = self._apply(changed)
         self._watch(snapshot, routes, exposed, unexposed)
+        for address in self._cluster_ips.take_shared():
+            self._notices.put(("shared", address), self._sharing(address))
         self._routing = Routing(
             revision=snapshot.revision,
             routes=routes,
@@ -195,6 +197,20 @@ class Builder:
             self._notices.put(("exposure", key), self._exposure.suspicions(facts, f"Service {key}", self._watchlist))
         for key in unexposed:
             self._notices.put(("exposure", key), ())
+
+
+    def _sharing(self, address: str) -> list[Notice]:
+        """Tell of Services that name one cluster IP: they are routed as far as their ports differ, but no API server allots it twice."""
+        users = sorted(key for key, remembered in self._services.items() if address in remembered.cluster_ips)
+        notices: list[Notice] = []
+        for key in users if len(users) > 1 else ():
+            notes = Notes(f"Service {key}")
+            other = users[0] if key != users[0] else users[1]
+            more = f" and {len(users) - 2} more" if len(users) > 2 else ""
+            text = f"{address} is the cluster IP of Service {other}{more} too; give each Service an address of its own"
+            notes.suspect("spec.clusterIP", text)
+            notices += notes.notices()
+        return notices
 
 
 class _Remembered(Struct, frozen=True, gc=False):

@@ -1,18 +1,21 @@
 """Who owns a frontend that several Services claim (SEM-29).
 
-The oldest Service owns it, of equally old ones the first by namespace and name; so the owner does not depend on the order in which objects
-arrived, and a newcomer cannot take what works. A Service of unknown age counts as youngest. The others lose that frontend only, and are
-told who has it. When the owner goes, the next in line gets it in the same update.
+A Service whose cluster IP it is comes first: the API server allotted that address, while any other role is something that the writer of a
+Service may put down as he likes, and so could take another's connections (CVE-2020-8554). Then the oldest Service, of equally old ones the
+first by namespace and name; so the owner does not depend on the order in which objects arrived, and a newcomer cannot take what works. A
+Service of unknown age counts as youngest. The others lose that frontend only, and are told who has it. When the owner goes, the next in
+line gets it in the same update.
 
 `Claims` is the index behind this: most claims have one claimant and cost one dict entry. `build` puts every Service's claims in, then
 settles what was touched.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from math import inf
 
 from pointsman.kube.objects import Service
+from pointsman.routing.addresses import parse_address
 from pointsman.routing.frontends import Claim, Wish
 from pointsman.routing.notices import Notes
 from pointsman.routing.snapshot import ServiceKey
@@ -48,7 +51,7 @@ class Claims:
         for claim, former in self._touched.items():
             claimants = self._claimants.get(claim)
             if isinstance(claimants, set):
-                owner = min(claimants, key=lambda key: seniority(key, services))
+                owner = first_in_line(claim, claimants, services)
                 self._owners[claim] = owner
                 if owner != former:
                     affected |= claimants
@@ -90,8 +93,13 @@ class Claims:
             self._touched[claim] = self._owners[claim]
 
 
+def first_in_line(claim: Claim, claimants: Iterable[ServiceKey], services: Mapping[ServiceKey, Service]) -> ServiceKey:
+    """Return the claimant that owns a claim."""
+    return min(claimants, key=lambda key: (not _is_cluster_ip(claim.place, services.get(key)), seniority(key, services)))
+
+
 def seniority(key: ServiceKey, services: Mapping[ServiceKey, Service]) -> tuple[float, str, str]:
-    """Return a Service's place in line: age first, then namespace and name; the least is first."""
+    """Return a Service's place among its equals: age first, then namespace and name; the least is first."""
     service = services.get(key)
     created = service.metadata.creation_timestamp if service is not None else None
     return (_seconds(created), key.namespace, key.name)
@@ -101,9 +109,16 @@ def note_loss(wish: Wish, owner: ServiceKey, notes: Notes) -> None:
     """Tell a Service that another one owns what it wishes."""
     notes.refuse(
         wish.field,
-        f"{wish.claim} belongs to Service {owner} (the oldest Service has it, then the first by name);"
+        f"{wish.claim} belongs to Service {owner} (a cluster IP goes before other uses, then the oldest Service, then the first by name);"
         f" this {wish.claim.place if wish.claim.family is None else wish.kind.value} is not programmed",
     )
+
+
+def _is_cluster_ip(place: str, service: Service | None) -> bool:
+    if service is None:
+        return False
+    spec = service.spec
+    return any(parse_address(text) == place for text in (spec.cluster_ip, *(spec.cluster_ips or ())) if text)
 
 
 def _seconds(timestamp: str | None) -> float:

@@ -53,6 +53,7 @@ class Tally:
     def __init__(self) -> None:
         self._counts: dict[Family, dict[str, int]] = {family: {} for family in Family}
         self._stale = set(Family)
+        self._shared: set[str] = set()
         self._value: Mapping[Family, frozenset[str]] = {}
 
     def replace(self, before: tuple[str, ...], after: tuple[str, ...]) -> None:
@@ -64,12 +65,21 @@ class Tally:
             counts[address] = counts.get(address, 0) + 1
             if counts[address] == 1:
                 self._stale.add(family_of(address))
+            else:
+                self._shared.add(address)
         for address in before:
             counts = self._counts[family_of(address)]
             counts[address] -= 1
-            if not counts[address]:
+            if counts[address]:
+                self._shared.add(address)
+            else:
                 del counts[address]
                 self._stale.add(family_of(address))
+
+    def take_shared(self) -> frozenset[str]:
+        """Return the addresses that gained or lost an owner beside another one since this was last asked."""
+        shared, self._shared = frozenset(self._shared), set()
+        return shared
 
     def value(self) -> Mapping[Family, frozenset[str]]:
         """Return the addresses of both families."""

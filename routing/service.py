@@ -214,7 +214,7 @@ def _source_ranges(spec: ServiceSpec, notes: Notes) -> Mapping[Family, tuple[str
     for index, text in enumerate(spec.load_balancer_source_ranges or ()):
         cidr = parse_cidr(text.strip())
         if cidr is None:
-            notes.refuse(f"spec.loadBalancerSourceRanges[{index}]", f"{text!r} is not a CIDR and admits nobody; write it as 192.0.2.0/24")
+            notes.refuse(f"spec.loadBalancerSourceRanges[{index}]", f"{text!r} is not a CIDR and is not used; write it as 192.0.2.0/24")
         else:
             found[family_of(cidr)][cidr] = None
     return {family: tuple(cidrs) for family, cidrs in found.items()}

@@ -33,7 +33,8 @@ def _enter(descriptor: int) -> None:
 def _ip(options: Sequence[str], text: str) -> None:
     """Run one batch of `ip` commands; the first that fails ends it."""
     command = ["ip", *options, "-batch", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    # Ctrl-C is for us: what runs is ended in order, what is being removed is removed.
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         raise LabError(f"{' '.join(command)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
 
@@ -133,6 +134,7 @@ class Namespaces:
 def _delete(full_name: str) -> str:
     """Remove a namespace; return what `ip` said against it."""
     try:
-        return subprocess.run(["ip", "netns", "del", full_name], capture_output=True, text=True, check=False).stderr.strip()
+        command = ["ip", "netns", "del", full_name]
+        return subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True).stderr.strip()
     except OSError as error:
         return str(error)

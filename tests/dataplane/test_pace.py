@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 from pointsman.dataplane.pace import HOUR, Pace
 
 
-def ran(pace, start, seconds, *, failed=False):
+def ran(pace, start, seconds, *, failed=False, storm=False):
     pace.start(start)
+    if storm:
+        pace.request(start + seconds / 2)
     pace.finish(start + seconds, failed=failed)
 
 
@@ -27,23 +29,28 @@ def test_the_first_run_and_a_lone_change_start_at_once():
 
 def test_under_a_storm_the_wait_is_as_long_as_the_last_run():
     pace = Pace(1.0)
-    ran(pace, 0.0, 0.25)
-    pace.request(0.25)
+    ran(pace, 0.0, 0.25, storm=True)
     pace.request(0.3)
     assert pace.next_time() == 0.5
 
 
+def test_a_lone_change_hard_upon_the_last_does_not_wait():
+    pace = Pace(1.0)
+    ran(pace, 0.0, 0.25, storm=True)
+    ran(pace, 0.5, 0.25)
+    pace.request(0.76)
+    assert pace.next_time() == 0.76
+
+
 def test_proc_20_min_sync_period_bounds_the_wait_between_end_and_next_start():
     pace = Pace(1.0)
-    ran(pace, 0.0, 20.0)
-    pace.request(20.0)
+    ran(pace, 0.0, 20.0, storm=True)
     assert pace.next_time() == 21.0
 
 
 def test_without_min_sync_period_there_is_no_wait():
     pace = Pace(0.0)
-    ran(pace, 0.0, 20.0)
-    pace.request(20.0)
+    ran(pace, 0.0, 20.0, storm=True)
     assert pace.next_time() == 20.0
 
 
@@ -91,13 +98,13 @@ def test_a_request_hastens_a_repetition_but_does_not_hammer():
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.floats(0, 3), st.booleans()), max_size=40), st.floats(0, 2))
-def test_at_most_half_of_the_time_is_spent_running_unless_runs_are_longer_than_the_bound(storm, shortest):
+def test_in_a_storm_at_most_half_of_the_time_is_spent_running_unless_runs_are_longer_than_the_bound(storm, shortest):
     pace, now = Pace(shortest), 0.0
     for wait, seconds, failed in storm:
         pace.request(now + wait)
         start = max(now, pace.next_time())
         assert start <= now + max(wait, shortest)
-        ran(pace, start, seconds, failed=failed)
+        ran(pace, start, seconds, failed=failed, storm=True)
         now = start + seconds
         pace.request(now)
         assert pace.next_time() - now >= min(shortest, seconds) - 1e-9
@@ -109,6 +116,6 @@ def test_at_most_half_of_the_time_is_spent_running_unless_runs_are_longer_than_t
 def test_a_clock_that_jumps_ahead_delays_nothing(jump):
     """After a suspend the run seems to have taken hours; the next one still waits for no longer than the bound."""
     pace = Pace(1.0)
-    ran(pace, 0.0, jump)
+    ran(pace, 0.0, jump, storm=True)
     pace.request(jump)
     assert jump <= pace.next_time() <= jump + 1.0

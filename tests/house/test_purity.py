@@ -17,7 +17,7 @@ PURE = (
 IMPURE = {
     "asyncio", "socket", "ssl", "subprocess", "threading", "time", "random", "os", "pathlib",
     "concurrent", "multiprocessing", "secrets", "select", "selectors", "signal", "shutil", "tempfile",
-    "aiohttp", "click", "pyroute2", "rich", "uvloop", "watchfiles",
+    "aiohttp", "asyncinotify", "click", "pyroute2", "rich", "uvloop",
 }  # fmt: skip
 
 

@@ -24,3 +24,10 @@ def test_a_set_is_never_taken_for_a_chain(name, element):
 def test_a_chain_comes_before_its_rules(keys):
     placed = sorted(set(keys))
     assert placed == sorted(placed, key=lambda key: (key.table, key.chain, key.rule))
+
+
+def test_keys_are_told_as_people_would():
+    assert str(RuleKey("nat", "KUBE-DST")) == "nat KUBE-DST"
+    assert str(RuleKey("nat", "KUBE-DST", "-j X")) == "nat KUBE-DST: -j X"
+    assert str(SetKey("POINTSMAN-HAIRPIN")) == "set POINTSMAN-HAIRPIN"
+    assert str(SetKey("POINTSMAN-CLUSTER-IP", "10.96.0.1")) == "set POINTSMAN-CLUSTER-IP: 10.96.0.1"

@@ -1,13 +1,15 @@
 """Everything that is wrong is told at once, with what to do, and nothing is written (pains 40, 41; PROC-09)."""
 
 import fcntl
+import subprocess
+import sys
 
 import pytest
 from fakes.scratch import shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables import preflight as module
 from pointsman.iptables import variant as variants
-from pointsman.iptables.preflight import PROBES, Probe, family_error, has_net_admin, preflight
+from pointsman.iptables.preflight import PROBES, Probe, family_error, is_network_ours, missing_capabilities, preflight
 from pointsman.iptables.run import find_program
 from pointsman.iptables.variant import legacy_tables
 from pointsman.routing.route import Family
@@ -87,7 +89,34 @@ async def test_proc_09_a_kernel_without_one_family_is_told_apart(monkeypatch, tm
 
 
 @pytest.mark.parametrize(("text", "expected"), [
-    ("CapEff:\t0000000000001000\n", True), ("CapEff:\t000001ffffffffff\n", True), ("CapEff:\t0000000000000000\n", False), ("", False),
+    ("CapEff:\t0000000000003000\n", ()), ("CapEff:\t000001ffffffffff\n", ()),
+    ("CapEff:\t0000000000001000\n", ("CAP_NET_RAW",)), ("CapEff:\t0000000000002000\n", ("CAP_NET_ADMIN",)),
+    ("CapEff:\t0000000000000000\n", ("CAP_NET_ADMIN", "CAP_NET_RAW")), ("", ("CAP_NET_ADMIN", "CAP_NET_RAW")),
 ])  # fmt: skip
-def test_cap_net_admin(text, expected):
-    assert has_net_admin(text) is expected
+def test_missing_capabilities_are_named(text, expected):
+    assert missing_capabilities(text) == expected
+
+
+def test_the_network_of_the_host_is_not_ours_in_a_user_namespace():
+    """All capabilities are there, and count for nothing: the kernel would deny each write."""
+    program = (
+        "from pointsman.iptables.preflight import is_network_ours, missing_capabilities, _own_status\n"
+        "print(is_network_ours(), missing_capabilities(_own_status()))"
+    )
+
+    def said(*namespaces: str) -> str:
+        command = ["unshare", "--user", "--map-root-user", *namespaces, sys.executable, "-c", program]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    assert said() == "False ()"
+    assert said("--net") == "True ()"
+    assert is_network_ours()
+
+
+async def test_a_process_that_may_not_write_is_told_why(monkeypatch):
+    monkeypatch.setattr(module, "_own_status", lambda: "CapEff:\t0000000000001000\n")
+    monkeypatch.setattr(module, "is_network_ours", lambda: False)
+    first, second = await preflight(Family.IPV4, variants.Variant.NFT)
+    assert (first.kind, second.kind) == (ErrorKind.DENIED, ErrorKind.DENIED)
+    assert str(first).startswith("capabilities: missing in this process: CAP_NET_RAW; run as root")
+    assert str(second).startswith("network namespace: belongs to the host")

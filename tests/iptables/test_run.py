@@ -110,6 +110,18 @@ async def test_lines_come_whole_and_in_order():
     assert found == ["a", "b"]
 
 
+async def test_a_tool_waits_while_its_reader_is_full():
+    found, asked = [], []
+
+    def full():
+        asked.append(len(found))
+        return len(asked) % 3 != 0
+
+    await lines(["seq", "1", "50000"], found.extend, full=full)
+    assert found == [str(number) for number in range(1, 50001)]
+    assert asked[0] == asked[2] < asked[-1], "nothing was read while it was full"
+
+
 async def test_lines_of_a_failed_tool_are_an_error():
     with pytest.raises(KernelError, match="you must be root") as caught:
         await lines(["sh", "-c", "echo half; echo 'Permission denied (you must be root)' >&2; exit 4"], lambda _: None)

@@ -1,11 +1,16 @@
 """The watched folder, with real files and real inotify."""
 
 import asyncio
+import errno
 import os
+import resource
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
+from pointsman.kube import manifests
 from pointsman.kube.events import Batch, Problem, Replace
 from pointsman.kube.manifests import ManifestSource
 from pointsman.kube.objects import Kind
@@ -16,6 +21,16 @@ PATIENCE = 5.0  # seconds until a test gives up; everything happens within milli
 
 def manifest(name: str, port: object = 80) -> str:
     return f"apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\nspec:\n  ports:\n  - port: {port}\n"
+
+
+def descriptors() -> Counter[str]:
+    """Return how many descriptors of each kind this process has open."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return Counter(str(link.readlink()).split(":")[0] for link in links)
+
+
+def queue_limit() -> int:
+    return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
 
 def move_away(folder: Path) -> None:
@@ -128,13 +143,47 @@ async def test_a_broken_file_keeps_its_objects_until_it_is_mended(folder: Path, 
     assert watched.problems == ()
 
 
-async def test_a_truncated_file_takes_nothing_down(folder: Path, watched: Watched) -> None:
-    with (folder / "a.yaml").open("w") as file:
-        await watched.until_problem("half written")
-        assert watched.ports() == {"a": 80, "b": 80}
-        file.write(manifest("b", 83))
-    await watched.until_ports({"b": 83})
-    assert watched.problems == ()
+async def test_a_truncated_file_takes_nothing_down(folder: Path) -> None:
+    """Its writer keeps it open: only the comparison of all files finds it."""
+    async for watched in follow(folder, rescan=0.05):
+        with (folder / "a.yaml").open("w") as file:
+            await watched.until_problem("half written")
+            assert watched.ports() == {"a": 80, "b": 80}
+            file.write(manifest("b", 83))
+        await watched.until_ports({"b": 83})
+        assert watched.problems == ()
+
+
+async def test_a_file_is_read_when_its_writer_closes_it(folder: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "_CLOSE_SECONDS", 60.0)
+    with (folder / "a.yaml").open("w") as old, (folder / "n.yaml").open("w") as new:
+        for file, name in ((old, "a"), (new, "n")):
+            file.write(manifest(name, 81) + "---\n")
+            file.flush()
+        os.fchmod(new.fileno(), 0o600)
+        (folder / "z.yaml").write_text(manifest("z"))
+        await watched.until_ports({"a": 80, "b": 80, "z": 80})
+        for file, name in ((old, "b"), (new, "o")):
+            file.write(manifest(name, 81))
+    await watched.until_ports({"a": 81, "b": 81, "n": 81, "o": 81, "z": 80})
+    assert not any(batch.problems for batch in watched.batches)
+
+
+async def test_a_new_file_that_nobody_closes_is_read_all_the_same(folder: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "_CLOSE_SECONDS", 0.02)
+    with (folder / "n.yaml").open("w") as file:
+        file.write(manifest("n"))
+        file.flush()
+        await watched.until_ports({"a": 80, "b": 80, "n": 80})
+
+
+async def test_a_new_link_needs_no_writer(folder: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "_CLOSE_SECONDS", 60.0)
+    for name in ("soft", "hard"):
+        (folder.parent / name).write_text(manifest(name))
+    (folder / "soft.yaml").symlink_to(folder.parent / "soft")
+    (folder / "hard.yaml").hardlink_to(folder.parent / "hard")
+    await watched.until_ports({"a": 80, "b": 80, "soft": 80, "hard": 80})
 
 
 async def test_what_cannot_be_read_is_a_problem(folder: Path, watched: Watched) -> None:
@@ -203,6 +252,62 @@ async def test_a_change_that_nobody_reported_is_found_by_comparison(tmp_path: Pa
     async for watched in follow(folder, rescan=0.05):
         target.write_text(manifest("t", 8081))
         await watched.until_ports({"a": 80, "b": 80, "t": 8081})
+
+
+async def test_events_that_the_kernel_dropped_are_made_good_by_comparison(folder: Path, watched: Watched) -> None:
+    noise = (folder / ".x", folder / ".y")
+    for path in noise:
+        path.touch()
+    for turn in range(queue_limit() + 2):  # the event loop stands still meanwhile
+        os.utime(noise[turn % 2])
+    (folder / "a.yaml").write_text(manifest("a", 81))
+    await watched.until_ports({"a": 81})
+
+
+async def test_much_at_once_is_heard_to_the_end(folder: Path, watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "_AT_ONCE", 1)
+    names = [f"n{number}" for number in range(20)]
+    for name in names:  # the event loop stands still meanwhile
+        (folder / f"{name}.yaml").write_text(manifest(name))
+    await watched.until_ports(dict.fromkeys(("a", "b", *names), 80))
+
+
+@pytest.mark.parametrize(("step", "number"), [("__init__", errno.EMFILE), ("add_watch", errno.ENOSPC)])
+async def test_exhausted_inotify_is_an_error_that_names_the_setting(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, step: str, number: int
+) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(manifests.Inotify, step, exhausted)
+    with pytest.raises(OSError, match=r"manifest folder: .*fs\.inotify\.max_user_instances or max_user_watches exhausted.*shop") as caught:
+        await ManifestSource(folder).run(lambda _: None)
+    assert caught.value.errno == number
+
+
+async def test_nothing_runs_while_nothing_changes(watched: Watched) -> None:
+    await asyncio.sleep(0.05)  # what the start left to do
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+    await asyncio.sleep(0.5)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before < 10
+
+
+def test_the_event_loop_of_the_agent_hears_of_changes_and_of_nothing_afterwards(folder: Path) -> None:
+    async def follow_changes() -> None:
+        async for watched in follow(folder):
+            for port in range(8000, 8020):
+                (folder / "a.tmp").write_text(manifest("a", port))
+                (folder / "a.tmp").rename(folder / "a.yaml")
+                await watched.until_ports({"a": port})
+            move_away(folder)
+            await watched.until_problem("cannot be read")
+            make_again(folder)
+            await watched.until_ports({"a": 85})
+
+    uvloop.run(asyncio.sleep(0))  # what uvloop keeps open for good
+    before = descriptors()
+    uvloop.run(follow_changes())
+    assert descriptors() == before
 
 
 async def test_at_start_the_folder_must_be_there(tmp_path: Path) -> None:

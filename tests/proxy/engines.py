@@ -15,13 +15,19 @@ from pointsman.routing.route import Family
 
 
 class FakeLoop:
-    """Remembers what it was offered."""
+    """Remembers what it was offered, and whether the input was complete then."""
 
     def __init__(self) -> None:
         self.offers: list[tuple[RoutingChange, NodeFacts]] = []
+        self.complete: bool | None = None
+        self.complete_at_offer: list[bool | None] = []
 
     def offer(self, change: RoutingChange, node: NodeFacts) -> None:
         self.offers.append((change, node))
+        self.complete_at_offer.append(self.complete)
+
+    def trust(self, *, complete: bool) -> None:
+        self.complete = complete
 
     def trust(self, *, complete: bool) -> None:
         self.complete = complete

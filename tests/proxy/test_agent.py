@@ -33,6 +33,14 @@ def test_in_07_nothing_is_offered_before_services_and_slices_have_both_been_read
     assert len(offer[0].changed) == 1
 
 
+def test_a_loop_knows_that_the_input_is_incomplete_before_it_is_offered_anything() -> None:
+    one, loop = agent()
+    one.receive(Batch((SERVICES, SLICES), blind=True))
+    assert loop.complete_at_offer == [False]
+    one.receive(Batch(()))
+    assert loop.complete is True
+
+
 def test_a_change_that_changes_nothing_is_not_offered() -> None:
     one, loop = agent()
     one.receive(Batch((SERVICES, SLICES)))

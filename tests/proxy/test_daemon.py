@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.kube.events import Batch
 from pointsman.proxy import daemon, socket
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
 from pointsman.proxy.config import Config
@@ -50,6 +51,16 @@ async def test_proc_09_a_kernel_without_ipv6_serves_ipv4(monkeypatch: pytest.Mon
     parts = await prepare(Config(manifests="m", oom_score_adj=0))
     assert list(parts.loops) == [Family.IPV4]
     assert "one IP family only" in caplog.text
+
+
+def test_what_arrives_before_the_agent_stands_is_kept_in_order() -> None:
+    inbox, taken = daemon.Inbox(), list[Batch]()
+    first, second, third = Batch(blind=True), Batch(problems=()), Batch()
+    inbox.deliver(first)
+    inbox.deliver(second)
+    inbox.open(taken.append)
+    inbox.deliver(third)
+    assert taken == [first, second, third]
 
 
 async def test_in_50_a_host_without_a_name_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:

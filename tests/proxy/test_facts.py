@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pointsman.kube.objects import Labels, Node, NodeAddress, NodeSpec, NodeStatus, ObjectMeta
 from pointsman.proxy.config import Config
-from pointsman.proxy.facts import Host, addresses_of, external_ip_policy, gather, node_name, primary_family, readable
+from pointsman.proxy.facts import Host, addresses_of, external_ip_policy, gather, node_name, readable
 from pointsman.routing.node import DetectLocal, ExternalIPPolicy, LocalDetector, NodePortAddresses
 from pointsman.routing.route import Family
 
@@ -47,13 +47,6 @@ def test_in_52_loopback_stands_in_when_nothing_is_known() -> None:
 
 def test_in_52_the_bind_address_overrides() -> None:
     assert gather(Config(bind_address="10.9.9.9"), HOST, {"n1": INTERNAL}).node.node_ips == {V4: "10.9.9.9", V6: "fd00::1"}
-    assert primary_family(Config(bind_address="fd00::9"), INTERNAL) is V6
-
-
-def test_in_52_the_primary_family_is_that_of_the_first_address() -> None:
-    assert primary_family(Config(), None) is V4
-    assert primary_family(Config(), INTERNAL) is V4
-    assert primary_family(Config(), node(addresses=(("InternalIP", "fd00::1"), ("InternalIP", "10.0.0.1")))) is V6
 
 
 def test_in_18_leading_zeros_are_decimal_and_nonsense_is_left_out() -> None:

@@ -1,6 +1,9 @@
 import io
 import json
 import logging
+import os
+import re
+import threading
 import warnings
 from collections.abc import Iterator
 
@@ -88,3 +91,65 @@ def test_configuring_again_replaces_the_earlier_setting() -> None:
     log.info("event")
     assert not first.getvalue()
     assert second.getvalue()
+
+
+def record(number: int) -> logging.LogRecord:
+    return logging.makeLogRecord({"name": "pointsman.test", "levelname": "INFO", "msg": f"event {number}", "text": "x" * 1000})
+
+
+def relay(waiting: int, form: str = "text") -> tuple[logs.Relay, int, int]:
+    reading, writing = os.pipe()
+    made = logs.Relay(writing, waiting)
+    made.setFormatter(logs.json_formatter() if form == "json" else logs.TextFormatter())
+    return made, reading, writing
+
+
+def read_all(handler: logs.Relay, reading: int, writing: int) -> list[str]:
+    """Return the lines that were written and still wait, and end the relay."""
+    pieces: list[bytes] = []
+    reader = threading.Thread(target=lambda: pieces.extend(iter(lambda: os.read(reading, 65536), b"")))
+    reader.start()
+    handler.flush()
+    os.close(writing)
+    reader.join()
+    os.close(reading)
+    return b"".join(pieces).decode().splitlines()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nobody_waits_for_a_reader_that_is_stuck_and_what_is_lost_is_told(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FAREWELL", 30.0)
+    handler, reading, writing = relay(50, form)
+    for number in range(400):  # a pipe holds 64 KiB, so about 60 lines
+        handler.handle(record(number))
+    written = read_all(handler, reading, writing)
+    numbers = [int(found[1]) for line in written if (found := re.search(r"event (\d+)", line))]
+    told = [line for line in written if "log lines were lost, because nobody read them" in line]
+    lost = sum(int(found[1]) for line in told if (found := re.search(r"lines\D{1,4}(\d+)", line)))
+    assert numbers == sorted(numbers)
+    assert lost == 400 - len(numbers) > 0
+
+
+def test_a_reader_that_is_gone_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    handler, reading, writing = relay(10)
+    os.close(reading)
+    handler.handle(record(1))
+    handler.flush()
+    os.close(writing)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_end_of_the_program_waits_for_a_reader_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FAREWELL", 0.05)
+    handler, reading, writing = relay(200)
+    for number in range(150):
+        handler.handle(record(number))
+    handler.flush()  # nobody reads, and yet it returns
+    monkeypatch.setattr(logs, "FAREWELL", 30.0)
+    assert len(read_all(handler, reading, writing)) == 150
+
+
+def test_standard_error_is_written_by_a_relay() -> None:
+    logs.configure("text", 0)
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logs.Relay)

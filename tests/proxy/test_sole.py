@@ -18,6 +18,13 @@ async def test_a_second_agent_is_told_which_one_there_is() -> None:
         pass
 
 
+async def test_the_holder_is_named_however_often_it_is_asked_for() -> None:
+    async with reserved(name=NAME):
+        for _ in range(300):
+            assert sole._holder(NAME) == f" (process {os.getpid()})"
+            await asyncio.sleep(0)
+
+
 async def test_an_agent_that_ends_soon_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", logger=sole.__name__)
     async with reserved(name=NAME):

@@ -96,6 +96,15 @@ def test_in_sync_since_is_the_time_since_when_nothing_has_been_pending():
     assert report(progress, 300.0).in_sync_since is None
 
 
+def test_what_others_changed_was_not_in_sync_until_it_is_repaired():
+    progress = FamilyProgress(Family.IPV4)
+    progress.compared(100.0, pending=False)
+    progress.drifted(3, 200.0)
+    assert report(progress, 201.0).in_sync_since is None
+    progress.compared(202.0, pending=False)
+    assert report(progress, 300.0).in_sync_since == WALL - timedelta(seconds=98)
+
+
 def test_writes_are_counted_with_the_last_ones_duration_and_error():
     progress = FamilyProgress(Family.IPV4)
     progress.wrote(100.0, 100.5, "xtables lock: held by kubelet")

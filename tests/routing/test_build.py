@@ -211,7 +211,22 @@ def test_sem_29_one_address_may_be_shared_by_ports_and_protocols():
     udp = {"name": "dns", "port": 80, "protocol": "UDP"}
     routing = build(snapshot(service("a"), service("b", ports=[{"name": "http", "port": 81}, udp])), N1)
     assert {one.cluster_ip for one in routing.routes.values()} == {"10.96.0.1"}
-    assert routing.notices == ()
+    assert {notice.severity for notice in routing.notices} == {Severity.SUSPICIOUS}
+
+
+def test_services_that_share_a_cluster_ip_are_told_even_if_their_ports_differ():
+    web = service("web")
+    other = service("other", ports=[{"name": "dns", "port": 53}])
+    state = snapshot(web, other)
+    builder = Builder()
+    shared = [notice for notice in builder.update(state, Dirty(frozenset(state.services)), N1).routing.notices if "too" in notice.text]
+    assert [(notice.subject, notice.field, notice.severity) for notice in shared] == [
+        ("Service shop/other", "spec.clusterIP", Severity.SUSPICIOUS),
+        ("Service shop/web", "spec.clusterIP", Severity.SUSPICIOUS),
+    ]
+    assert "10.96.0.1 is the cluster IP of Service shop/web too" in shared[0].text
+    state, dirty = advance(state, Batch((Remove(ref_of(other)),)))
+    assert not [notice for notice in builder.update(state, dirty, N1).routing.notices if "too" in notice.text]
 
 
 def test_sem_29_the_next_in_line_follows_in_the_same_update():

@@ -6,7 +6,7 @@ import pytest
 from fakes.objects import service
 from hypothesis import given
 from hypothesis import strategies as st
-from pointsman.routing.conflicts import Claims, note_loss, seniority
+from pointsman.routing.conflicts import Claims, first_in_line, note_loss, seniority
 from pointsman.routing.frontends import HEALTH_CHECK, Claim, Wish
 from pointsman.routing.notices import Notes
 from pointsman.routing.route import Family, FrontendKind, Protocol
@@ -59,6 +59,20 @@ def test_sem_29_equally_old_services_are_ordered_by_namespace_and_name():
 def test_age_is_compared_as_time_and_the_unknown_is_youngest(older, younger):
     services = world(b=older, a=younger)
     assert seniority(B, services) < seniority(A, services)
+
+
+def test_cve_2020_8554_a_cluster_ip_goes_before_other_uses_of_its_address_whatever_their_age():
+    older = service("a", created="2023-01-01T00:00:00Z", clusterIP="10.96.0.9", externalIPs=[ONE.place])
+    services = {A: older, B: service("b", created="2024-01-01T00:00:00Z", clusterIP=ONE.place)}
+    claims = Claims()
+    claims.put(A, (ONE,))
+    claims.settle(services)
+    claims.put(B, (ONE,))
+    assert claims.settle(services) == {A, B}
+    assert claims.owner(ONE) == B
+    claims.put(B, ())
+    assert claims.settle(services) == {A}
+    assert claims.owner(ONE) == A
 
 
 def test_a_single_claimant_owns_at_once_and_nobody_is_affected():
@@ -136,7 +150,7 @@ def check(claims, services, held, seen, spoke):
     affected = claims.settle(services)
     for number in (1, 2, 3):
         claimants = [one for one, numbers in held.items() if number in numbers]
-        owner = min(claimants, key=lambda one: seniority(one, services), default=None)
+        owner = first_in_line(claim(number), claimants, services) if claimants else None
         assert claims.owner(claim(number)) == owner
         if seen.get(number) != owner:
             assert set(claimants) <= affected | spoke

@@ -55,3 +55,16 @@ def test_a_tally_keeps_the_set_of_a_family_that_did_not_change():
     tally.replace((), ("10.0.0.2",))
     assert tally.value()[Family.IPV6] is before[Family.IPV6]
     assert tally.value()[Family.IPV4] == {"10.0.0.1", "10.0.0.2"}
+
+
+def test_a_tally_names_addresses_whose_owners_changed_beside_another():
+    tally = Tally()
+    tally.replace((), ("10.0.0.1", "10.0.0.2"))
+    assert not tally.take_shared()
+    tally.replace((), ("10.0.0.1",))
+    assert tally.take_shared() == {"10.0.0.1"}
+    assert not tally.take_shared()
+    tally.replace(("10.0.0.1",), ())
+    assert tally.take_shared() == {"10.0.0.1"}
+    tally.replace(("10.0.0.1", "10.0.0.2"), ())
+    assert not tally.take_shared()

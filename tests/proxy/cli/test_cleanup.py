@@ -1,7 +1,16 @@
+import asyncio
+import os
+from functools import partial
+
+import click
 import pytest
 from click.testing import CliRunner, Result
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.proxy import sole
 from pointsman.proxy.cli import cleanup
+
+RESERVED = partial(sole.reserved, name=f"\0pointsman/test/cleanup/{os.getpid()}", patience=0.0)
+"""The reservation of this test, whatever runs on this machine."""
 
 
 class FakeMode:
@@ -24,6 +33,7 @@ def invoke(monkeypatch: pytest.MonkeyPatch, modes: dict[str, FakeMode], *argumen
     monkeypatch.setattr(cleanup, "MODES", modes)
     monkeypatch.setattr(cleanup.os, "geteuid", lambda: 0)
     monkeypatch.setattr(cleanup.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(cleanup.sole, "reserved", RESERVED)
     return CliRunner().invoke(cleanup.command, list(arguments), standalone_mode=False)
 
 
@@ -39,6 +49,17 @@ def test_a_dry_run_removes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     modes = {"iptables": FakeMode()}
     result = invoke(monkeypatch, modes, "--dry-run")
     assert result.output == "would remove chain A\nwould remove set B\n"
+    assert modes["iptables"].left == ["chain A", "set B"]
+
+
+async def test_nothing_is_removed_under_a_running_agent_which_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    modes = {"iptables": FakeMode()}
+    async with RESERVED():
+        result = await asyncio.to_thread(invoke, monkeypatch, modes)
+        looked = await asyncio.to_thread(invoke, monkeypatch, modes, "--dry-run")
+    assert isinstance(result.exception, click.ClickException)
+    assert f"nothing was removed: another pointsman (process {os.getpid()})" in str(result.exception)
+    assert looked.output == "would remove chain A\nwould remove set B\n"
     assert modes["iptables"].left == ["chain A", "set B"]
 
 

@@ -1,6 +1,7 @@
 """Namespaces: made, entered by one thread only, removed; the host stays as it was."""
 
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -30,6 +31,20 @@ def test_work_is_done_inside_and_the_caller_stays_where_it_is(spaces):
     inside = {name: spaces.inside(name, own) for name in ("a", "b")}
     assert len({before, *inside.values()}) == 3
     assert own() == before
+
+
+def test_ctrl_c_reaches_none_of_the_tools(spaces, monkeypatch, tmp_path):
+    """A terminal sends it to all processes of our group; a tool that died of it would look like a failure, or leave something behind."""
+    real, seen = shutil.which("ip"), tmp_path / "groups"
+    (tmp_path / "ip").write_text(f'#!/bin/sh\nps -o pgid= -p $$ >> {seen}\nexec {real} "$@"\n')
+    (tmp_path / "ip").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    spaces.create(["c"])
+    spaces.batch("c", "link set lo up")
+    assert spaces.remove() == ()
+    groups = seen.read_text().split()
+    assert len(groups) == 5
+    assert str(os.getpgrp()) not in groups
 
 
 def test_the_thread_comes_back_after_an_error(spaces):
