@@ -16,7 +16,10 @@ from pointsman.dataplane.contract import ABSENT, Fragment, K, Mark, V
 
 
 class OwnersDisagreeError(Exception):
-    """Two owners want the same key with different values: a programming error of the compiler, never caused by input."""
+    """Two owners want the same key with different values, the second one is part of the change that is refused.
+
+    `routing` settles what Services contest, so this means that two frontends which differ there are one object in the kernel.
+    """
 
     def __init__(self, key: object, first: tuple[Hashable, object], second: tuple[Hashable, object]) -> None:
         super().__init__(key, first, second)

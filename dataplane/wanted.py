@@ -3,7 +3,8 @@
 Offers only note what must be compiled anew, so they are cheap and coalesce: a route that changed ten times since the last run is compiled
 once. The work of one change is the work of that route alone. The static part is compiled anew only if what it may depend on has changed;
 the routes all together only if facts of this node have changed that a compiler can see. Compiling is lazy (`compiled` is an iterator), so
-the loop may pause between any two routes, and all of it enters the desired state in one step (`enter`).
+the loop may pause between any two routes, and all of it enters the desired state in one step (`enter`), but for routes that contradict
+others.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Generic
 
 from msgspec import Struct, structs
 from pointsman.dataplane.contract import Compiler, Fragment, K, Mark, V
-from pointsman.dataplane.fragment import Desired
+from pointsman.dataplane.fragment import Desired, OwnersDisagreeError
 from pointsman.dataplane.plan import STATIC
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
@@ -38,6 +39,12 @@ class Wanted(Generic[K, V]):
         self._ground: _Ground | None = None
         self._routing: Routing | None = None
         self._stale = False
+        self._refused: dict[Hashable, tuple[Fragment[K, V], OwnersDisagreeError]] = {}
+
+    @property
+    def refused(self) -> Mapping[Hashable, OwnersDisagreeError]:
+        """Return the owners that are left out because they disagree with others, each with what it is about."""
+        return {owner: error for owner, (_, error) in self._refused.items()}
 
     @property
     def offered(self) -> bool:
@@ -72,8 +79,25 @@ class Wanted(Generic[K, V]):
         return iter(())
 
     def enter(self, fragments: Mapping[Hashable, Fragment[K, V] | None]) -> Mapping[K, V | Mark]:
-        """Take compiled fragments into the desired state in one step; return the changed keys as `Desired.update` does."""
-        return self.desired.update(fragments)
+        """Take compiled fragments into the desired state in one step; return the changed keys as `Desired.update` does.
+
+        A route that wants an object of the kernel otherwise than another owner is left out and tried again with the next step: it may
+        never stop the others. The static part is nobody's rival, so a disagreement about it is raised.
+        """
+        batch: dict[Hashable, Fragment[K, V] | None] = dict(fragments)
+        for owner, (fragment, _) in self._refused.items():
+            batch.setdefault(owner, fragment)
+        self._refused = {}
+        while True:
+            try:
+                return self.desired.update(batch)
+            except OwnersDisagreeError as error:
+                loser = error.second[0]
+                refused = batch[loser]
+                if loser == STATIC or not refused:
+                    raise
+                self._refused[loser] = (refused, error)
+                batch[loser] = None
 
     def _fragments(
         self, dirty: Mapping[RouteKey, ServiceRoute | None], node: NodeFacts, static: Routing | None

@@ -163,7 +163,11 @@ class FamilyLoop(Generic[K, V]):
             fragments[owner] = fragment
             if len(fragments) % SLICE == 0:
                 await asyncio.sleep(0)
+        known = self._wanted.refused
         changed = self._wanted.enter(fragments)
+        for owner, error in self._wanted.refused.items():
+            if owner not in known:
+                log.warning("left out: another one wants the same object in the kernel otherwise", extra=self._facts(error=str(error)))
         self._delta.want(changed)
         self._retry.forget(changed)
 

@@ -1,8 +1,11 @@
 """What is wanted: compiled lazily, each change once, and the same as from scratch whatever the way there."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pointsman.dataplane.contract import ABSENT
+from pointsman.dataplane.fragment import OwnersDisagreeError
+from pointsman.dataplane.plan import STATIC
 from pointsman.dataplane.wanted import Wanted, visible
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
@@ -168,3 +171,32 @@ def test_any_way_there_ends_where_starting_there_would(states, data):
     scratch.offer(change(routing(*before.values())), NODE)
     enter(scratch)
     assert wanted.desired.values == scratch.desired.values
+
+
+def test_a_route_that_contradicts_another_is_left_out_until_it_can_come_in():
+    wanted = Wanted(V4, Compiler())
+    assert wanted.enter({"a": {"k": 1, "a": 1}, "b": {"k": 2, "b": 1}, "c": {"c": 1}}) == {"k": ABSENT, "a": ABSENT, "c": ABSENT}
+    assert list(wanted.refused) == ["b"]
+    assert "'k'" in str(wanted.refused["b"])
+    assert wanted.enter({"a": {"k": 3, "a": 1}}) == {"k": 1}
+    assert list(wanted.refused) == ["b"]
+    assert wanted.enter({"a": None}) == {"k": 3, "a": 1, "b": ABSENT}
+    assert wanted.desired.values == {"k": 2, "b": 1, "c": 1}
+    assert not wanted.refused
+
+
+def test_what_is_left_out_and_then_gone_does_not_come_back():
+    wanted = Wanted(V4, Compiler())
+    wanted.enter({"a": {"k": 1}})
+    wanted.enter({"b": {"k": 2}})
+    wanted.enter({"b": None})
+    assert not wanted.refused
+    assert wanted.enter({"a": None}) == {"k": 1}
+    assert not wanted.desired.values
+
+
+def test_the_static_part_is_nobodys_rival():
+    wanted = Wanted(V4, Compiler())
+    wanted.enter({"a": {"k": 1}})
+    with pytest.raises(OwnersDisagreeError):
+        wanted.enter({STATIC: {"k": 2}})

@@ -29,9 +29,6 @@ class FakeLoop:
     def trust(self, *, complete: bool) -> None:
         self.complete = complete
 
-    def trust(self, *, complete: bool) -> None:
-        self.complete = complete
-
     def status(self, wall: datetime) -> FamilyStatus:
         return FamilyStatus("IPv4", 1, 1, wall, 0, None, 7.0, wall, ApplyStatus(), 0, (), ForeignStatus())
 
