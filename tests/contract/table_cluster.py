@@ -33,10 +33,14 @@ class Cluster:
 
     @asynccontextmanager
     async def _start(self, arguments):
-        async with agent(self.lab, self.world.entry, self.mode, self.folder, (*self.world.arguments, *arguments), self.scratch) as running:
+        async with self.start_unready(*arguments) as running:
             self.agent = running
             await running.in_sync()
             yield running
+
+    def start_unready(self, *arguments):
+        """Return the context of a daemon that nobody waits for."""
+        return agent(self.lab, self.world.entry, self.mode, self.folder, (*self.world.arguments, *arguments), self.scratch)
 
     def write(self, *configurations):
         """Write Services for the daemon to read."""
