@@ -1,9 +1,9 @@
 """When to read the kernel again.
 
 Three reasons: it was never read; somebody else changed something that may be ours; or it was last read so long ago that drift should be
-looked for. The first foreign change is looked into at once. After that at most about once a second, and less often, up to every 30 s,
-while foreign changes turn out to touch nothing of ours, so that a busy neighbour cannot keep us reading. Reading itself takes time in a
-large cluster, so the pause is not shorter than the reading was, up to the same 30 s.
+looked for. The first foreign change is looked into at once, also right after the start. After that at most about once a second, and less
+often, up to every 30 s, while foreign changes turn out to touch nothing of ours, so that a busy neighbour cannot keep us reading. Reading
+itself takes time in a large cluster, so the pause is not shorter than the reading was, up to the same 30 s.
 
 Pure: time is an argument, in seconds of a monotonic clock; `next_time` says when the loop must observe.
 """
@@ -54,11 +54,12 @@ class Lookout:
             self._pause = SHORTEST
         elif self._noticed:
             self._pause = min(LONGEST, 2 * self._pause)
+        answered = touched or self._noticed  # any other reading says nothing about how busy others are
         self._ended = now
         self._failures = 0
         self.looks += 1
         self._noticed = self._due < inf
-        self._free = now + min(LONGEST, max(self._pause, now - self._began))
+        self._free = now + min(LONGEST, max(self._pause, now - self._began)) if answered else now
         self._due = self._free if self._noticed else now + self._every
 
     def fail(self, now: float) -> None:

@@ -30,6 +30,16 @@ def test_the_first_foreign_change_is_looked_into_at_once():
     assert lookout.next_time() == 50.0
 
 
+def test_pain_42_a_foreign_change_right_after_the_start_is_looked_into_at_once():
+    lookout = Lookout(300.0)
+    read(lookout, 0.0, seconds=2.0)
+    lookout.notice(2.1)
+    assert lookout.next_time() == 2.1
+    read(lookout, 2.1, touched=True)
+    lookout.notice(2.2)
+    assert lookout.next_time() == 3.1
+
+
 def test_a_foreign_writer_that_breaks_our_rules_is_answered_once_a_second():
     lookout = looked()
     for second in range(50, 60):
