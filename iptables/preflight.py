@@ -59,11 +59,12 @@ PROBES: Final = (
 )
 
 
-async def preflight(family: Family, variant: Variant, probes: Sequence[Probe] = PROBES) -> tuple[KernelError, ...]:
+async def preflight(family: Family, variant: Variant, probes: Sequence[Probe] | None = None) -> tuple[KernelError, ...]:
     """Return everything that keeps the mode from working here for one family; empty if it can work. Writes nothing.
 
     Another mode that needs these tools says by `probes` which extensions it needs.
     """
+    probes = PROBES if probes is None else probes
     errors = _permissions()
     try:
         tools = await find_tools(family, variant)
