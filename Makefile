@@ -19,7 +19,7 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo demo-ipvs test develop check bench clean
+.PHONY: help demo demo-ipvs test test-ipvs develop check bench clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
@@ -51,7 +51,11 @@ test: ## the whole test suite, with real packets through a real kernel (root)
 	$(call need_root,test)
 	tools/setup kernel
 	python -m pytest $(T)
-	if [ "$$(tools/uml --where-needed --tell)" = uml ]; then tools/ipvs-tests $(T); fi
+
+test-ipvs: ## the tests of the ipvs mode, under User-Mode Linux where this kernel has no IPVS (root, about 20 minutes)
+	$(call need_root,test-ipvs)
+	tools/setup kernel
+	tools/ipvs-tests $(T)
 
 check: ## lint, types, import contracts, house rules (no root)
 	tools/setup python

@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left to the other kernel."""
     if count := config.stash.get(ELSEWHERE, 0):
-        terminalreporter.line(f"{count} tests need a kernel with IPVS; this one has none: tools/ipvs-tests runs them under another one")
+        terminalreporter.line(f"{count} tests need a kernel with IPVS; this one has none: make test-ipvs runs them under another one")
 
 
 @pytest.hookimpl(tryfirst=True)
