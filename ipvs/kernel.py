@@ -248,9 +248,16 @@ def _told(settings: Mapping[str, int]) -> dict[str, int]:
 
 
 async def saved_sets(family: Family) -> list[str]:
-    """Return our sets of one family as `ipset save` prints them."""
+    """Return our sets of one family as `ipset save` prints them.
+
+    Sets of others may be huge, so they are not read; where there are none, one call reads all.
+    """
     found: list[str] = []
-    for name in (await output_of([ipset.program(), "list", "-name"])).split():
-        if names.is_our_set(name, family):
-            await lines([ipset.program(), "save", name], found.extend, seconds=LONG)
+    there = (await output_of([ipset.program(), "list", "-name"])).split()
+    ours = [name for name in there if names.is_our_set(name, family)]
+    if ours and all(any(names.is_our_set(name, one) for one in Family) for name in there):
+        await lines([ipset.program(), "save"], found.extend, seconds=LONG)
+        return found
+    for name in ours:
+        await lines([ipset.program(), "save", name], found.extend, seconds=LONG)
     return found

@@ -158,3 +158,12 @@ async def test_preflight_finds_nothing_wrong_and_writes_nothing(kernel):
     assert await kernel.preflight() == ()
     assert shell("ipvsadm -Sn; ipset list -name; ip -o link").count("\n") == 1
 
+
+async def test_sets_of_others_are_neither_read_nor_touched(kernel):
+    wanted = shop(kernel.family)
+    await bring(kernel, wanted)
+    shell("ipset create theirs hash:ip; ipset add theirs 192.0.2.1")
+    before = shell("ipset save theirs")
+    assert await kernel.observe() == wanted
+    await kernel.cleanup(dry_run=False)
+    assert shell("ipset save") == before
