@@ -33,7 +33,7 @@ VARIANTS = ("legacy", "nft")
 SIZES = (1_000, 10_000)
 CHANGES = {("legacy", 10_000): 150, ("nft", 10_000): 150}  # 200 otherwise
 IDLE_SECONDS = {1_000: 10.0, 10_000: 20.0}
-QUICK_CHANGES = {("legacy", 10_000): 150, ("nft", 10_000): 150}  # 200 otherwise
+QUICK_CHANGES = 60
 QUICK_IDLE = 5.0
 
 
