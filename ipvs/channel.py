@@ -26,7 +26,6 @@ from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import wire
 from pointsman.netlink import codec, generic
 from pointsman.netlink.channel import Channel, kernel_error
-from pyroute2.ipvs import IPVS  # type: ignore[import-untyped]
 
 MESSAGES: Final = 256
 """Requests in one datagram."""
@@ -67,6 +66,8 @@ class _Talk:
     """The socket and its numbers; used on the channel's thread only."""
 
     def __init__(self) -> None:
+        from pyroute2.ipvs import IPVS  # type: ignore[import-untyped]  # noqa: PLC0415  12 MB that the other modes need not carry
+
         # A loop of asyncio's own, whatever the process has chosen as its policy.
         self.socket = IPVS(use_event_loop=asyncio.SelectorEventLoop())
         self.family: int = self.socket.prid
