@@ -10,7 +10,7 @@ wanted and is put right.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pointsman.iptables import names
 from pointsman.iptables.names import Role
@@ -70,16 +70,20 @@ def _rules(table: str, chain: str, rules: list[str]) -> Iterator[tuple[Key, Valu
 
 
 def observed_sets(lines: Iterable[str], family: Family) -> Iterator[tuple[Key, Value]]:
-    """Yield our sets of one family and their elements from the output of `ipset save`.
+    """Yield our sets of one family and their elements from the output of `ipset save`."""
+    return saved_sets(lines, names.set_types(family), lambda name: names.is_our_set(name, family))
+
+
+def saved_sets(lines: Iterable[str], wanted: Mapping[str, str], ours: Callable[[str], bool]) -> Iterator[tuple[SetKey, str]]:
+    """Yield a mode's sets, with their types, and their elements, as `ipset save` prints them, with an empty value.
 
     Elements of a set whose type is not the wanted one are left out: they cannot stay when it is replaced.
     """
-    wanted = names.set_types(family)
     usable: set[str] = set()
     for raw in lines:
         verb, _, rest = raw.rstrip("\n").partition(" ")
         name, _, text = rest.partition(" ")
-        if not names.is_our_set(name, family):
+        if not ours(name):
             continue
         if verb == "create":
             kind = _set_type(text)

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from pointsman.iptables.objects import RuleKey, SetKey
+from pointsman.iptables.parse import saved_sets
 from pointsman.ipvs import names
 from pointsman.routing.route import Family
-
-_KERNEL_CHOSEN = frozenset({"hashsize", "bucketsize", "initval"})
 
 
 def observed(lines: Iterable[str]) -> Iterator[tuple[RuleKey, str]]:
@@ -42,34 +41,7 @@ def observed(lines: Iterable[str]) -> Iterator[tuple[RuleKey, str]]:
 
 
 def observed_sets(lines: Iterable[str], family: Family) -> Iterator[tuple[SetKey, str]]:
-    """Yield our sets of one family and their elements from the output of ipset save.
-
-    Elements of a set whose type is not the wanted one are left out: they cannot stay when it is replaced.
-    """
-    wanted = names.set_types(family)
-    usable: set[str] = set()
-    for raw in lines:
-        verb, _, rest = raw.rstrip("\n").partition(" ")
-        name, _, text = rest.partition(" ")
-        if not names.is_our_set(name, family):
-            continue
-        if verb == "create":
-            kind = _set_type(text)
-            yield SetKey(name), kind
-            if kind == wanted.get(name):
-                usable.add(name)
-        elif verb == "add" and name in usable:
-            element, _, value = text.partition(" ")
-            yield SetKey(name, element), value
-
-
-def _set_type(text: str) -> str:
-    """Return type and options without what the kernel chooses by itself."""
-    words = iter(text.split())
-    kept: list[str] = []
-    for word in words:
-        if word in _KERNEL_CHOSEN:
-            next(words, None)
-        else:
-            kept.append(word)
-    return " ".join(kept)
+    """Yield our sets of one family and their elements, each with its value, from the output of ipset save."""
+    for key, kind in saved_sets(lines, names.set_types(family), lambda name: names.is_our_set(name, family)):
+        element, _, value = key.element.partition(" ")
+        yield SetKey(key.name, element), value if element else kind
