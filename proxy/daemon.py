@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import MODES, Loop, usable
+from pointsman.proxy.modes import MODES, Leaving, Loop, usable
 from pointsman.routing.route import Family
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ def _tasks(agent: Agent) -> Iterable[Coroutine[Any, Any, None]]:
         *(loop.run() for loop in agent.parts.loops.values()),
         _answer(agent),
         _slim_down(agent.parts.loops.values()),
-        retire_others(agent.parts.config.mode, agent.parts.loops.values()),
+        retire_others(agent),
     )
 
 
@@ -176,23 +177,34 @@ async def _programmed(loops: Iterable[Loop]) -> None:
         await loop.applied(0)
 
 
-async def retire_others(mode: str, loops: Iterable[Loop]) -> None:
+async def retire_others(agent: Agent) -> None:
     """Remove what other modes left in this kernel, once this one is programmed and was read back: no packet is without a way meanwhile.
 
-    What cannot be removed stays and is told; `pointsman cleanup` tries again.
+    Connections that need something of another mode keep that until they end. What cannot be removed stays and is told; `pointsman cleanup`
+    tries again.
     """
-    for loop in loops:
+    config = agent.parts.config
+    for loop in agent.parts.loops.values():
         await loop.verified()
-    for name, other in MODES.items():
-        if name == mode:
-            continue
-        try:
-            removed = await other.cleanup(dry_run=False)
-        except KernelError as error:
-            log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
-            continue
-        if removed:
-            log.info("removed what another mode left", extra={"mode": name, "objects": len(removed), "named": ", ".join(removed[:5])})
+    leaving = {name: other.retire(config, agent.endpoints) for name, other in MODES.items() if name != config.mode}
+    agent.leaving = tuple(leaving.values())
+    await asyncio.gather(*(_retire(name, one, agent) for name, one in leaving.items()))
+
+
+async def _retire(mode: str, leaving: Leaving, agent: Agent) -> None:
+    try:
+        found = await leaving.begin()
+        if found:
+            log.info("removed what another mode left", extra={"mode": mode, "objects": len(found), "named": ", ".join(found[:5])})
+        draining = len(leaving.draining(datetime.now(UTC)))
+        if draining:
+            facts = {"mode": mode, "servers": draining, "seconds_at_most": agent.parts.config.ipvs_drain_cap, "see": "pointsman ipvs drain"}
+            log.info("connections through another mode go on until they end", extra=facts)
+        await leaving.finish()
+        if draining:
+            log.info("nothing of the other mode is left", extra={"mode": mode})
+    except KernelError as error:
+        log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": mode, "error": str(error)})
 
 
 async def _follow_addresses(agent: Agent) -> None:
