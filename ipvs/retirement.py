@@ -127,7 +127,8 @@ class Remnant:
             key: value for key, value in self._left.items() if not isinstance(key, RuleKey) and not isinstance(value, Mark)
         }
         await self._leave(rest | guarded)  # no rule leads to IPVS any more: from here on what is idle stays idle
-        await self.kernel.servers.delete(servers, may_drain=lambda _: True)
+        for error in (await self.kernel.servers.delete(servers, may_drain=lambda _: True)).values():
+            raise error
         await self._leave(self._needed(()))
         return tuple(word for kernel, found in seen.items() for word in describe(found, kernel.family, kernel.variant.value))
 
