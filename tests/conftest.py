@@ -5,6 +5,9 @@ POINTSMAN_KERNEL=host runs them here whatever the kernel has, =uml leaves them t
 second third of all.
 
 Namespaces made by tests carry this process's id in their name; so suites that run side by side do not see each other's.
+
+Properties are tried with the same examples each time, without limits in time: what is red is so for a reason that is there the next time.
+`--hypothesis-profile=explore` tries others.
 """
 
 import logging
@@ -15,7 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None, print_blob=True)
+settings.load_profile("same")
 NAMESPACES = Path("/run/netns")
 ELSEWHERE = pytest.StashKey[int]()
 
