@@ -66,11 +66,19 @@ class Retirement:
             except KernelError as error:
                 errors.append(error)
         if errors:
+            await self._close()
             raise KernelError(errors[0].kind, "; ".join(dict.fromkeys(map(str, errors))), "the end of mode ipvs")
         return tuple(dict.fromkeys(words))
 
     async def finish(self) -> None:
         """Wait until no connection needs anything any more, and remove what is left. Raises KernelError if the device cannot be removed."""
+        try:
+            await self._drained()
+        finally:
+            await self._close()
+        await cleanup.remove_device(dry_run=False)
+
+    async def _drained(self) -> None:
         told = ""
         while self._remnants:
             began = time.monotonic()
@@ -87,7 +95,11 @@ class Retirement:
                     await remnant.close()
             if self._remnants:
                 await asyncio.sleep(min(max(TICK, LOOK_SHARE * (time.monotonic() - began)), LONGEST_TICK))
-        await cleanup.remove_device(dry_run=False)
+
+    async def _close(self) -> None:
+        for remnant in self._remnants:
+            await remnant.close()
+        self._remnants.clear()
 
     def draining(self) -> Iterator[Draining]:
         """Yield what drains."""

@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class Traffic:
         self.streams = []
         self.failures = []
         self.opened = 0
+        self.began = time.time()
 
     async def establish(self, count):
         for number in range(count):
@@ -76,7 +78,7 @@ class Traffic:
             result = await self.made.ask(*way, TCP)
             self.opened += 1
             if result.ending is not Ending.ANSWERED:
-                self.failures.append((result.ending.value, way))
+                self.failures.append((result.ending.value, way, round(time.time() - self.began, 1)))
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _keep_exchanging(self):
@@ -129,11 +131,11 @@ async def test_from_ipvs_to_iptables_nothing_fails_and_nothing_stays(tmp_path):
                 await until(made, lambda: "connections through another mode go on" in log.read_text(), seconds=REMAINS_SECONDS)
                 await asyncio.sleep(5.0)
                 assert [await udp.ask() for _ in range(3)] == [first] * 3, "a UDP flow that goes on keeps its endpoint"
-                rows = draining(made)
+                rows = await asyncio.to_thread(draining, made)  # nothing may hold up the loop that answers
                 assert {row["service"].partition(":")[0] for row in rows} >= {"table/anywhere", "table/local"}
-                assert all(line.endswith("-w 0") for line in servers(made) if line.startswith("-a"))
-                assert chains(made) == {"KUBE-IPVS-SOURCES", "KUBE-IPVS-INPUT", "KUBE-IPVS-OUTPUT", "KUBE-IPVS-FILTER"}
-            assert bound(made)
+                assert all(line.endswith("-w 0") for line in await asyncio.to_thread(servers, made) if line.startswith("-a"))
+                assert await asyncio.to_thread(chains, made) == {"KUBE-IPVS-SOURCES", "KUBE-IPVS-INPUT", "KUBE-IPVS-OUTPUT", "KUBE-IPVS-FILTER"}
+            assert await asyncio.to_thread(bound, made)
             async with made.start():  # a restart on the way goes on where the first one was
                 await until(made, lambda: "connections through another mode go on" in log.read_text(), seconds=REMAINS_SECONDS)
                 await asyncio.sleep(2.0)

@@ -84,11 +84,11 @@ def bound():
 
 
 async def test_without_connections_everything_goes_at_once(programmed):
-    words = await retiring().begin()
-    assert "virtual server TCP 10.96.0.1:80 (1)" in words
-    ending = retiring()
-    assert await ending.begin() == ()
-    await ending.finish()
+    first, second = retiring(), retiring()
+    assert "virtual server TCP 10.96.0.1:80 (1)" in await first.begin()
+    assert await second.begin() == ()
+    await first.finish()
+    await second.finish()
     assert shell("ipvsadm -Sn") == ""
     assert shell("ipset list -name") == ""
     assert rules() == []
