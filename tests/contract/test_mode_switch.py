@@ -21,7 +21,7 @@ from table_cluster import cluster
 from table_modes import IPVS, MODES
 from table_services import BY_NAME, Port, ready
 from test_ipvs_pains import bound, everything, on_node, servers, until
-from test_pains import NODE_IP, Sender
+from test_pains import Sender
 
 V4, V6 = Family.IPV4, Family.IPV6
 TCP, UDP = Protocol.TCP, Protocol.UDP
@@ -35,6 +35,7 @@ ASKERS = 8
 PAUSE_SECONDS = float(os.environ.get("POINTSMAN_PAUSE", "0.25"))  # one processor serves both ends, the kernel and the daemon
 EXCHANGE_SECONDS = 20.0  # the machine may be busy; what is tested is that it comes back at all
 REMAINS_SECONDS = 150.0
+GUARDS = {f"KUBE-IPVS-{name}" for name in ("SOURCES", "INPUT", "OUTPUT", "FILTER")}
 
 
 def ways(made):
@@ -57,8 +58,13 @@ class Traffic:
         self.failures = []
         self.opened = 0
         self.began = time.time()
+        self.udp = None
+        self.udp_server = ""
 
     async def establish(self, count):
+        """Open streams every way, and one UDP flow."""
+        self.udp = Sender(self.made.lab, sources(self.made.world, V4)["pod"], V4, STATSD.cluster_ip(V4), 8125)
+        self.udp_server = await self.udp.ask(EXCHANGE_SECONDS)
         for number in range(count):
             source, family, destination, port = self.ways[number % len(self.ways)]
             one = sources(self.made.world, family)[source]
@@ -81,6 +87,14 @@ class Traffic:
                 self.failures.append((result.ending.value, way, round(time.time() - self.began, 1)))
             await asyncio.sleep(PAUSE_SECONDS)
 
+    async def _keep_sending(self):
+        """Use the UDP flow, as its client does all the time: it keeps its endpoint."""
+        while True:
+            answered = await self.udp.ask(EXCHANGE_SECONDS)
+            if answered != self.udp_server:
+                self.failures.append((answered, self.udp_server, round(time.time() - self.began, 1)))
+            await asyncio.sleep(1.0)
+
     async def _keep_exchanging(self):
         while True:
             await self.check_streams()
@@ -89,7 +103,7 @@ class Traffic:
     @contextlib.asynccontextmanager
     async def flowing(self):
         tasks = [asyncio.create_task(self._keep_asking(number)) for number in range(ASKERS)]
-        tasks.append(asyncio.create_task(self._keep_exchanging()))
+        tasks += [asyncio.create_task(self._keep_exchanging()), asyncio.create_task(self._keep_sending())]
         try:
             yield
         finally:
@@ -100,7 +114,8 @@ class Traffic:
                     raise ended
 
     def reset(self):
-        """End every stream at once, as a program does that is killed."""
+        """End everything at once, as a program does that is killed."""
+        self.udp.socket.close()
         for stream in self.streams:
             stream._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             stream.close()
@@ -122,32 +137,28 @@ async def test_from_ipvs_to_iptables_nothing_fails_and_nothing_stays(tmp_path):
         traffic = Traffic(made)
         async with made.start():
             await traffic.establish(STREAMS)
-            udp = Sender(made.lab, sources(made.world, V4)["pod"], V4, STATSD.cluster_ip(V4), 8125)
-            first = await udp.ask()
         made.mode = LEGACY
         async with traffic.flowing():
             async with made.start():
                 log = made.scratch / "n1.log"
                 await until(made, lambda: "connections through another mode go on" in log.read_text(), seconds=REMAINS_SECONDS)
                 await asyncio.sleep(5.0)
-                assert [await udp.ask() for _ in range(3)] == [first] * 3, "a UDP flow that goes on keeps its endpoint"
                 rows = await asyncio.to_thread(draining, made)  # nothing may hold up the loop that answers
                 assert {row["service"].partition(":")[0] for row in rows} >= {"table/anywhere", "table/local"}
                 assert all(line.endswith("-w 0") for line in await asyncio.to_thread(servers, made) if line.startswith("-a"))
-                assert await asyncio.to_thread(chains, made) == {"KUBE-IPVS-SOURCES", "KUBE-IPVS-INPUT", "KUBE-IPVS-OUTPUT", "KUBE-IPVS-FILTER"}
+                assert await asyncio.to_thread(chains, made) == GUARDS
             assert await asyncio.to_thread(bound, made)
             async with made.start():  # a restart on the way goes on where the first one was
                 await until(made, lambda: "connections through another mode go on" in log.read_text(), seconds=REMAINS_SECONDS)
                 await asyncio.sleep(2.0)
         async with made.start():
             await traffic.check_streams()
-            print(f"{len(traffic.streams)} streams, {traffic.opened} new connections, failures: {traffic.failures[:20]}")
+            print(f"{STREAMS} streams, {traffic.opened} new connections, failures: {traffic.failures[:20]}")
             assert not traffic.failures
             assert traffic.opened > 100
             made.lab.servers.serve("n1", TCP, 2222)
             assert (await made.ask("pod", V4, ANYWHERE.cluster_ip(V4), 2222, TCP)).ending is Ending.REFUSED, "pain 24"
             traffic.reset()
-            udp.socket.close()
             made.write(ANYWHERE, LOCAL, replace(STATSD, ends=ready("n2p2")))  # whom the UDP flow used is gone
             await until(made, lambda: not servers(made), seconds=REMAINS_SECONDS)
             await until(made, lambda: not bound(made) and not chains(made), seconds=REMAINS_SECONDS)
@@ -163,16 +174,14 @@ async def test_from_iptables_to_ipvs_nothing_fails_and_nothing_stays(tmp_path):
         traffic = Traffic(made)
         async with made.start():
             await traffic.establish(STREAMS)
-            udp = Sender(made.lab, sources(made.world, V4)["pod"], V4, STATSD.cluster_ip(V4), 8125)
-            first = await udp.ask()
         made.mode = IPVS
-        with contextlib.closing(udp.socket):
-            async with traffic.flowing(), made.start():
-                await until(made, lambda: "removed what another mode left" in (made.scratch / "n1.log").read_text(), seconds=REMAINS_SECONDS)
-                await asyncio.sleep(5.0)
-                assert [await udp.ask() for _ in range(3)] == [first] * 3
-            await traffic.check_streams()
-        print(f"{len(traffic.streams)} streams, {traffic.opened} new connections, failures: {traffic.failures[:20]}")
+        log = made.scratch / "n1.log"
+        async with traffic.flowing(), made.start():
+            await until(made, lambda: "removed what another mode left" in log.read_text(), seconds=REMAINS_SECONDS)
+            await asyncio.sleep(5.0)
+        await traffic.check_streams()
+        traffic.reset()
+        print(f"{STREAMS} streams, {traffic.opened} new connections, failures: {traffic.failures[:20]}")
         assert not traffic.failures
         assert traffic.opened > 100
         assert not any("KUBE-SVC-" in line for line in everything(made)[2])
