@@ -10,12 +10,14 @@ returns. Nothing is offered before Services and EndpointSlices have been read co
 import logging
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pointsman.kube.events import Batch
 from pointsman.kube.objects import Kind
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import health
 from pointsman.proxy.config import Config, warnings
+from pointsman.proxy.departed import Departed
+from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flags import NAMES
 from pointsman.proxy.journal import Journal, config_notices
@@ -23,7 +25,7 @@ from pointsman.proxy.modes import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
 from pointsman.routing.build import Builder
 from pointsman.routing.route import Family, Routing
-from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, Snapshot, advance
+from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, advance
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Agent:
         self.facts: Facts = facts_of.gather(parts.config, parts.host, {})
         self.routing: Routing | None = None
         self.leaving: tuple[Leaving, ...] = ()
-        self._endpoints: tuple[Routing | None, frozenset[tuple[str, int]]] = (None, frozenset())
+        self._departed = Departed()
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
         self._warnings = config_notices(warnings(parts.config), NAMES)
 
@@ -58,11 +60,12 @@ class Agent:
             self.journal.set_problems(batch.problems)
         for loop in self.parts.loops.values():
             loop.trust(complete=not batch.blind)
+        nodes = self.snapshot.nodes.keys()
         self.snapshot, dirty = advance(self.snapshot, batch)
         if Kind.NODE in dirty.kinds:
             self._gather()
-            for one in self._drains():
-                one.bury(orphaned(self.snapshot))
+            self._departed.lose(nodes, self.snapshot)
+            self._bury()
         if dirty != CLEAN:
             self._route(dirty)
 
@@ -87,7 +90,7 @@ class Agent:
             families=tuple(loop.status(wall) for loop in self.parts.loops.values()),
             notices=self.journal.notices,
             problems=self.journal.problems,
-            draining=tuple(drained for one in self._drains() for drained in one.draining(wall)),
+            draining=self._draining(wall),
         )
 
     def health(self) -> health.Health:
@@ -103,14 +106,21 @@ class Agent:
 
     def endpoints(self) -> frozenset[tuple[str, int]]:
         """Return address and port of every endpoint that a Service uses here."""
-        routing = self.routing
-        if routing is not self._endpoints[0]:
-            routes = routing.routes.values() if routing is not None else ()
-            self._endpoints = (routing, frozenset((one.address, one.port) for route in routes for one in route.reachable))
-        return self._endpoints[1]
+        routes = self.routing.routes.values() if self.routing is not None else ()
+        return frozenset((one.address, one.port) for route in routes for one in route.reachable)
 
     def _drains(self) -> tuple[Drains, ...]:
         return (self.parts.engine, *self.leaving)
+
+    def _draining(self, wall: datetime) -> tuple[Drained, ...]:
+        found = [drained for one in self._drains() for drained in one.draining(wall)]
+        self._departed.forget_others((one.real, one.real_port) for one in found)
+        return tuple(structs.replace(one, pod=self._departed.pod((one.real, one.real_port))) for one in found)
+
+    def _bury(self) -> None:
+        buried = self._departed.buried()
+        for one in self._drains():
+            one.bury(buried)
 
     def _gather(self) -> None:
         self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)
@@ -120,18 +130,13 @@ class Agent:
         if self.snapshot.in_sync:
             if self.routing is None:
                 log.info("routing", extra=dict(facts_of.readable(self.facts.node)))
+            before = self.routing.routes if self.routing is not None else {}
             change = self._builder.update(self.snapshot, dirty, self.facts.node)
             self.routing = change.routing
+            if self._departed.follow(before, change):
+                self._bury()
             notices += change.routing.notices
             for loop in self.parts.loops.values():
                 loop.offer(change, self.facts.node)
         self.journal.set_notices(notices)
 
-
-def orphaned(snapshot: Snapshot) -> frozenset[str]:
-    """Return the endpoints that slices place on a node that exists no more; none while no Node is known at all."""
-    if not snapshot.nodes:
-        return frozenset()
-    endpoints = (one for slices in snapshot.slices.values() for value in slices.values() for one in value.endpoints or ())
-    lost = (one.addresses for one in endpoints if one.node_name and one.node_name not in snapshot.nodes)
-    return frozenset(addresses[0] for addresses in lost if addresses)

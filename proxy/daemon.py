@@ -28,7 +28,7 @@ from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import MODES, Leaving, Loop, usable
+from pointsman.proxy.modes import MODES, Loop, usable
 from pointsman.routing.route import Family
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def _tasks(agent: Agent) -> Iterable[Coroutine[Any, Any, None]]:
         *(loop.run() for loop in agent.parts.loops.values()),
         _answer(agent),
         _slim_down(agent.parts.loops.values()),
-        retire_others(agent),
+        _retire(agent),
     )
 
 
@@ -180,31 +180,45 @@ async def _programmed(loops: Iterable[Loop]) -> None:
 async def retire_others(agent: Agent) -> None:
     """Remove what other modes left in this kernel, once this one is programmed and was read back: no packet is without a way meanwhile.
 
-    Connections that need something of another mode keep that until they end. What cannot be removed stays and is told; `pointsman cleanup`
-    tries again.
+    Connections that need something of another mode keep that until they end (`let_end`). What cannot be removed stays and is told;
+    `pointsman cleanup` tries again.
     """
     config = agent.parts.config
     for loop in agent.parts.loops.values():
         await loop.verified()
-    leaving = {name: other.retire(config, agent.endpoints) for name, other in MODES.items() if name != config.mode}
-    agent.leaving = tuple(leaving.values())
-    await asyncio.gather(*(_retire(name, one, agent) for name, one in leaving.items()))
-
-
-async def _retire(mode: str, leaving: Leaving, agent: Agent) -> None:
-    try:
-        found = await leaving.begin()
+    for name, other in MODES.items():
+        if name == config.mode:
+            continue
+        leaving = other.retire(config, agent.endpoints)
+        try:
+            found = await leaving.begin()
+        except KernelError as error:
+            log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
+            continue
         if found:
-            log.info("removed what another mode left", extra={"mode": mode, "objects": len(found), "named": ", ".join(found[:5])})
-        draining = len(leaving.draining(datetime.now(UTC)))
-        if draining:
-            facts = {"mode": mode, "servers": draining, "seconds_at_most": agent.parts.config.ipvs_drain_cap, "see": "pointsman ipvs drain"}
-            log.info("connections through another mode go on until they end", extra=facts)
-        await leaving.finish()
-        if draining:
-            log.info("nothing of the other mode is left", extra={"mode": mode})
-    except KernelError as error:
-        log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": mode, "error": str(error)})
+            log.info("removed what another mode left", extra={"mode": name, "objects": len(found), "named": ", ".join(found[:5])})
+        agent.leaving = (*agent.leaving, leaving)
+
+
+async def let_end(agent: Agent) -> None:
+    """Wait for the connections that other modes still have, and remove what they needed."""
+    draining = len([row for one in agent.leaving for row in one.draining(datetime.now(UTC))])
+    if draining:
+        facts = {"servers": draining, "seconds_at_most": agent.parts.config.ipvs_drain_cap, "see": "pointsman ipvs drain"}
+        log.info("connections through another mode go on until they end", extra=facts)
+    for leaving in agent.leaving:
+        try:
+            await leaving.finish()
+        except KernelError as error:
+            log.warning("something that another mode left stays; try `pointsman cleanup`", extra={"error": str(error)})
+    agent.leaving = ()
+    if draining:
+        log.info("nothing of the other mode is left")
+
+
+async def _retire(agent: Agent) -> None:
+    await retire_others(agent)
+    await let_end(agent)
 
 
 async def _follow_addresses(agent: Agent) -> None:

@@ -28,7 +28,7 @@ from pointsman.ipvs.drain import Draining
 from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.ipvs.names import mark_node_port, mark_protocol
-from pointsman.ipvs.objects import Timeouts, endpoint
+from pointsman.ipvs.objects import Timeouts
 from pointsman.ipvs.retirement import Endpoints, Retirement
 from pointsman.proxy.config import Config
 from pointsman.proxy.drained import Drained
@@ -292,7 +292,8 @@ def _drained(one: Draining, wall: datetime, now: float) -> Drained:
     key = one.key.virtual
     return Drained(
         family=key.family,
-        server=endpoint(one.key.address, one.key.port),
+        real=one.key.address,
+        real_port=one.key.port,
         virtual=str(key),
         protocol=key.protocol or mark_protocol(key.mark),
         address=key.address,

@@ -332,10 +332,10 @@ async def test_what_other_modes_left_goes_only_when_ours_is_programmed_and_was_r
 async def test_what_another_mode_lets_end_is_shown_until_it_has_ended(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mode that does not end does not keep the others from being taken away."""
+    """A mode whose connections go on does not keep the others from being taken away."""
     caplog.set_level("INFO")
     moment = datetime(2026, 1, 2, tzinfo=UTC)
-    row = Drained(Family.IPV4, "10.244.1.1:80", "TCP 10.96.0.1:80", Protocol.TCP, "10.96.0.1", 80, 3, 0, moment, moment)
+    row = Drained(Family.IPV4, "10.244.1.1", 80, "TCP 10.96.0.1:80", Protocol.TCP, "10.96.0.1", 80, 3, 0, moment, moment)
     slow, quick = Leftover(drains=(row,)), Leftover()
     monkeypatch.setattr(daemon, "MODES", {"iptables": Leftover(), "slow": slow, "quick": quick})
 
@@ -344,13 +344,13 @@ async def test_what_another_mode_lets_end_is_shown_until_it_has_ended(
             return
 
     agent = routing_agent({Family.IPV4: Done()}, mode="iptables")
-    retiring = asyncio.create_task(daemon.retire_others(agent))
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await daemon.retire_others(agent)
+    ending = asyncio.create_task(daemon.let_end(agent))
+    await asyncio.sleep(0)
     assert quick.cleaned == 1
     assert agent.view().draining == (row,)
     assert "go on until they end" in caplog.text
     slow.drained.set()
-    await retiring
+    await ending
     assert agent.view().draining == ()
     assert "nothing of the other mode is left" in caplog.text
