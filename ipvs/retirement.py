@@ -30,14 +30,14 @@ from pointsman.ipvs.kernel import LONGEST_TICK, LOOK_SHARE, TICK, IpvsKernel, Se
 from pointsman.ipvs.keys import AddressKey, Key, Value
 from pointsman.ipvs.objects import RealKey, VirtualKey
 from pointsman.ipvs.removal import describe, reduction, remainder
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
 
 log = logging.getLogger(__name__)
 
 LINGER: Final = 30.0
 """Seconds that an address outlives the last virtual server at it: longer than a connection in use is silent."""
 
-Endpoints = Callable[[], Collection[tuple[str, int]]]
+Endpoints = Callable[[], Collection[tuple[Protocol, str, int]]]
 
 
 class Retirement:
@@ -149,7 +149,7 @@ class Remnant:
         servers = self.kernel.servers
         flows = [key for key in servers.drain.keys if not waits(key.virtual)]
         present = endpoints() if flows else ()
-        await servers.tick([key for key in flows if (key.address, key.port) not in present])
+        await servers.tick([key for key in flows if (Protocol.UDP, key.address, key.port) not in present])
         needed = self._needed(())
         for key in self._left:
             if isinstance(key, AddressKey) and key not in needed:

@@ -24,7 +24,7 @@ from pointsman.proxy.journal import Journal, config_notices
 from pointsman.proxy.modes import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
 from pointsman.routing.build import Builder
-from pointsman.routing.route import Family, Routing
+from pointsman.routing.route import Family, Protocol, Routing
 from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, advance
 
 log = logging.getLogger(__name__)
@@ -104,10 +104,10 @@ class Agent:
             timeout=2 * self.parts.config.retry_period,
         )
 
-    def endpoints(self) -> frozenset[tuple[str, int]]:
-        """Return address and port of every endpoint that a Service uses here."""
+    def endpoints(self) -> frozenset[tuple[Protocol, str, int]]:
+        """Return protocol, address and port of every endpoint that a Service uses here."""
         routes = self.routing.routes.values() if self.routing is not None else ()
-        return frozenset((one.address, one.port) for route in routes for one in route.reachable)
+        return frozenset((route.protocol, one.address, one.port) for route in routes for one in route.reachable)
 
     def _drains(self) -> tuple[Drains, ...]:
         return (self.parts.engine, *self.leaving)

@@ -5,7 +5,7 @@ from pointsman.kube.objects import Kind, Node, NodeAddress, NodeStatus, ObjectMe
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
 
 from .engines import FakeEngine, FakeLoop
 from .views import endpoint, endpoint_slice, service
@@ -137,6 +137,6 @@ def test_endpoints_are_those_that_services_use_now() -> None:
     one, _ = agent()
     assert one.endpoints() == frozenset()
     one.receive(Batch((SERVICES, SLICES)))
-    assert one.endpoints() == {("10.244.1.1", 8080)}
+    assert one.endpoints() == {(Protocol.TCP, "10.244.1.1", 8080)}
     one.receive(Batch((Remove(ref_of(WEB_SLICE)),)))
     assert one.endpoints() == frozenset()
