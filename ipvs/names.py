@@ -150,6 +150,44 @@ def is_hook(rule: str) -> bool:
     return jump_target(rule).startswith(PREFIX)
 
 
+# --- kube-proxy's ----------------------------------------------------------------------------------------------------
+
+_INHERITED_CHAINS: Final = frozenset({
+    ("nat", "KUBE-NODE-PORT"), ("nat", "KUBE-LOAD-BALANCER"), ("filter", "KUBE-NODE-PORT"), ("filter", "KUBE-SOURCE-RANGES-FIREWALL"),
+})  # fmt: skip
+_INHERITED: Final = (
+    "EXTERNAL-IP-LOCAL", "LOAD-BALANCER-LOCAL", "NODE-PORT-TCP", "NODE-PORT-LOCAL-TCP", "NODE-PORT-UDP", "NODE-PORT-LOCAL-UDP",
+    "NODE-PORT-SCTP-HASH", "NODE-PORT-LOCAL-SCTP-HASH",
+)  # fmt: skip
+_PREFIXES: Final = {Family.IPV4: "KUBE-", Family.IPV6: "KUBE-6-"}
+_INHERITED_SETS: Final = {family: frozenset(f"{prefix}{name}"[:31] for name in _INHERITED) for family, prefix in _PREFIXES.items()}
+
+
+def is_inherited_chain(table: str, chain: str) -> bool:
+    """Return whether a chain is of kube-proxy's ipvs mode and of neither mode of ours (IPVS-21): who takes over removes it."""
+    return (table, chain) in _INHERITED_CHAINS
+
+
+def is_inherited_hook(rule: str) -> bool:
+    """Return whether a rule of a built-in chain jumps to such a chain."""
+    return ("filter", jump_target(rule)) in _INHERITED_CHAINS
+
+
+def is_inherited_set(name: str, family: Family) -> bool:
+    """Return whether a set is of kube-proxy's ipvs mode only (IPVS-20)."""
+    return name in _INHERITED_SETS[family]
+
+
+def inherited_node_ports(name: str) -> Protocol | None:
+    """Return the protocol whose node ports a set of kube-proxy's holds; None if it holds something else."""
+    words = name.split("-")
+    known = Protocol.__members__.keys() & set(words) if "PORT" in words else ()
+    return Protocol(next(iter(known))) if known else None
+
+
+# --- marks -----------------------------------------------------------------------------------------------------------
+
+
 def mark(route: ServiceRoute) -> int:
     """Return the mark of the virtual server by which pods and this node reach a route's external addresses."""
     return mark_of(route.port_name, route.node_port)

@@ -195,9 +195,17 @@ async def retire_others(agent: Agent) -> None:
         except KernelError as error:
             log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
             continue
-        if found:
-            log.info("removed what another mode left", extra={"mode": name, "objects": len(found), "named": ", ".join(found[:5])})
+        _tell_removed(name, found)
         agent.leaving = (*agent.leaving, leaving)
+    try:
+        _tell_removed(config.mode, await MODES[config.mode].succeed())
+    except KernelError as error:
+        log.warning("what kube-proxy left stays; try `pointsman cleanup`", extra={"mode": config.mode, "error": str(error)})
+
+
+def _tell_removed(mode: str, found: tuple[str, ...]) -> None:
+    if found:
+        log.info("removed what an earlier proxy left", extra={"mode": mode, "objects": len(found), "named": ", ".join(found[:5])})
 
 
 async def let_end(agent: Agent) -> None:

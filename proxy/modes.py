@@ -130,6 +130,10 @@ class Mode(Protocol):
         """Remove everything of ours, however it came there; return what was (or would be) removed. Raises KernelError."""
         ...
 
+    async def succeed(self) -> tuple[str, ...]:
+        """Remove what kube-proxy's mode of this name left and this one has no use for; return it in words. Raises KernelError."""
+        ...
+
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
         """Return what takes this mode away from under another one; `endpoints` returns where all present endpoints are."""
         ...
@@ -179,6 +183,10 @@ class IptablesMode:
         """See `Mode`."""
         return await iptables_cleanup.cleanup(dry_run=dry_run)
 
+    async def succeed(self) -> tuple[str, ...]:
+        """See `Mode`: all chains have the same names, so they are ours already."""
+        return ()
+
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:  # noqa: ARG002
         """See `Mode`: connection tracking keeps translating what it once has, so everything can go at once."""
         return _AtOnce(self)
@@ -204,6 +212,10 @@ class IpvsMode:
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
         """See `Mode`."""
         return await ipvs_cleanup.cleanup(dry_run=dry_run)
+
+    async def succeed(self) -> tuple[str, ...]:
+        """See `Mode`."""
+        return await ipvs_cleanup.remove_inherited()
 
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
         """See `Mode`."""

@@ -54,3 +54,12 @@ def test_marks_of_others_are_not_ours():
         assert not names.is_our_mark(mark)
         assert names.mark_protocol(mark) is None
         assert names.mark_node_port(mark) == 0
+
+
+@pytest.mark.parametrize("family", Family)
+def test_ipvs_20_what_kube_proxy_alone_has_is_no_name_of_ours(family):
+    inherited = names._INHERITED_SETS[family]
+    assert len(inherited) == 8
+    assert all(len(name) <= LONGEST_SET for name in inherited)
+    assert not any(names.is_our_set(name, family) for name in inherited)
+    assert not any(names.is_our_chain(*one) or iptables.role(*one) for one in names._INHERITED_CHAINS)
