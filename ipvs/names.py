@@ -52,6 +52,7 @@ MARK_MASK: Final = 0xF0000000
 _HASHED: Final = 1 << 27
 _PROTOCOL_SHIFT: Final = 25
 _HASH_MASK: Final = (1 << _PROTOCOL_SHIFT) - 1
+_IDENTITY_MASK: Final = (1 << 22) - 1
 _PROTOCOLS: Final = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 _MAX_ELEMENTS: Final = 1 << 20
@@ -199,6 +200,14 @@ def mark_of(name: ServicePortName, node_port: int) -> int:
     if node_port:
         return place | node_port
     return place | _HASHED | int.from_bytes(sha256(str(name).encode()).digest()[:4], "big") & _HASH_MASK
+
+
+def identity(route: ServiceRoute) -> int:
+    """Return a number that differs, but for one in four million, for two Service ports whose marks are the same.
+
+    As many bits as the kernel can take for a number of seconds, whatever its clock.
+    """
+    return int.from_bytes(sha256(str(route.port_name).encode()).digest()[4:7], "big") & _IDENTITY_MASK
 
 
 def mark_protocol(value: int) -> Protocol | None:

@@ -63,3 +63,16 @@ def test_ipvs_20_what_kube_proxy_alone_has_is_no_name_of_ours(family):
     assert all(len(name) <= LONGEST_SET for name in inherited)
     assert not any(names.is_our_set(name, family) for name in inherited)
     assert not any(names.is_our_chain(*one) or iptables.role(*one) for one in names._INHERITED_CHAINS)
+
+
+def test_service_ports_of_one_mark_are_told_apart():
+    """Marks of names have 25 bits: among 20,000 Service ports some must meet. Their identity differs, and fits the kernel's clock."""
+    routes = [make.route(name=f"s{number}") for number in range(20_000)]
+    marks, pairs = {}, []
+    for route in routes:
+        other = marks.setdefault(names.mark(route), route)
+        if other is not route:
+            pairs.append((other, route))
+    assert pairs
+    assert all(names.identity(one) != names.identity(other) for one, other in pairs)
+    assert all(names.identity(route) * 1000 < 1 << 32 for route in routes)
