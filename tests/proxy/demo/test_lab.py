@@ -99,10 +99,13 @@ def test_an_interrupt_leaves_no_trace():
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-c", INTERRUPTED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as child:
-        scope = child.stdout.readline().strip()
-        assert traces(scope)
-        child.send_signal(signal.SIGINT)
-        child.wait(60)
+        try:
+            scope = child.stdout.readline().strip()
+            assert traces(scope)
+            child.send_signal(signal.SIGINT)
+            child.wait(60)
+        finally:
+            child.kill()
     assert traces(scope) == []
 
 
