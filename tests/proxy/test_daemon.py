@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fakes.scratch import namespace, shell
 from msgspec import structs
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.ipvs import wire
 from pointsman.kube.events import Batch
 from pointsman.proxy import daemon, socket
 from pointsman.proxy.agent import Agent, Parts
@@ -357,3 +359,18 @@ async def test_what_another_mode_lets_end_is_shown_until_it_has_ended(
     await ending
     assert agent.view().draining == ()
     assert "nothing of the other mode is left" in caplog.text
+
+
+@pytest.mark.kernel
+def test_a_kernel_without_ipvs_is_told_by_the_modules_name_with_both_ways_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The whole way from the configuration to the exit status; the kernel is one without, whatever this one has."""
+    monkeypatch.setattr(wire, "FAMILY_NAME", "NO-SUCH-FAMILY")
+    with namespace():
+        assert daemon.main(Config(mode="ipvs", manifests=str(tmp_path))) == 1
+        assert "kube-ipvs0" not in shell("ip -o link")
+    said = capsys.readouterr().err
+    assert said.count("ip_vs is not loaded") == 1
+    assert "`modprobe ip_vs`" in said
+    assert "--proxy-mode iptables" in said

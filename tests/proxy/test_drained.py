@@ -12,7 +12,8 @@ ROUTING = build(snapshot([service("web", "10.96.0.10")], [endpoint_slice("web", 
 
 
 def one(address: str, since: datetime, real: str = "10.244.1.9") -> Drained:
-    return Drained(Family.IPV4, real, 8080, f"TCP {address}:80", Protocol.TCP, address, 80, 2, 1, since, since + timedelta(seconds=900), "web-1")
+    end = since + timedelta(seconds=900)
+    return Drained(Family.IPV4, real, 8080, f"TCP {address}:80", Protocol.TCP, address, 80, 2, 1, since, end, "web-1")
 
 
 def test_pain_23_what_drains_is_told_with_its_service_the_longest_first() -> None:

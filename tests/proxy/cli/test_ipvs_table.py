@@ -60,10 +60,11 @@ def test_connections_and_what_persistence_remembers() -> None:
 
 def test_pain_23_what_drains_has_its_pod_its_service_and_its_end() -> None:
     begin = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    row = DrainedReport("IPv4", "10.244.1.1:8080", "web-1", "TCP 10.96.0.10:80", "shop/web:http", 3, 1, begin, begin + timedelta(minutes=15))
+    end = begin + timedelta(minutes=15)
+    row = DrainedReport("IPv4", "10.244.1.1:8080", "web-1", "TCP 10.96.0.10:80", "shop/web:http", 3, 1, begin, end)
     heading, line = drawn(ipvs_table.show_drain, DrainReport("pointsman/v1", (row,))).splitlines()
     assert heading.split() == ["SERVER", "POD", "VIRTUAL", "SERVER", "SERVICE", "SINCE", "REMOVED", "BY", "ACTIVE", "INACTIVE"]
-    assert line.split() == "10.244.1.1:8080 web-1 TCP 10.96.0.10:80 shop/web:http 03:04:05 03:19:05 3 1".split()
+    assert line.split() == ["10.244.1.1:8080", "web-1", "TCP", "10.96.0.10:80", "shop/web:http", "03:04:05", "03:19:05", "3", "1"]
 
 
 def test_nothing_is_said_too() -> None:
