@@ -109,6 +109,15 @@ def test_an_interrupt_leaves_no_trace():
     assert traces(scope) == []
 
 
+async def test_a_slow_neighbour_costs_no_packet():
+    async with Laboratory(TWO) as lab:
+        for place in ("n1", "n1p1", "outside", "elsewhere"):
+            for version in ("ipv4", "ipv6"):
+                command = lab.command(place, "cat", f"/proc/sys/net/{version}/neigh/eth0/unres_qlen_bytes")
+                done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+                assert int(done.stdout) == 8 << 20
+
+
 def settings_of_the_host():
     paths = [Path("/proc/sys", key) for key in (*laboratory._EVERYWHERE, *laboratory._ON_NODES, *laboratory._ELSEWHERE)]
     return {path: path.read_text() for path in paths if path.exists()}
