@@ -10,10 +10,11 @@ server that still has connections is not removed but drained (`drain`); a caller
 import errno
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 from pointsman.dataplane.contract import ABSENT, Change
 from pointsman.dataplane.errors import KernelError
-from pointsman.ipvs import answers, wire
+from pointsman.ipvs import answers, listing, wire
 from pointsman.ipvs.channel import IpvsChannel
 from pointsman.ipvs.datagrams import Request
 from pointsman.ipvs.drain import Drain, busy, waits
@@ -30,6 +31,9 @@ _ADD = {wire.SET_VIRTUAL: wire.NEW_VIRTUAL, wire.SET_REAL: wire.NEW_REAL}
 _EDIT = {new: edit for edit, new in _ADD.items()}
 _GONE = (errno.ESRCH, errno.ENOENT)
 _EMPTY = RealServer(weight=0)
+
+MANY: Final = 256
+"""Virtual servers above which one reading of everything costs less than to ask for each; limits that others set are not seen then."""
 
 
 class Servers:
@@ -59,8 +63,8 @@ class Servers:
         ipvsadm = Ipvsadm(await self.channel())
         virtuals = [one for one in await ipvsadm.list_services() if one.key.family is self.family and is_ours(one.key)]
         found: dict[Key, Value] = {one.key: one.server for one in virtuals if one.key not in self.drain.held}
-        for reals in await self._reals(one.key for one in virtuals):
-            found.update((one.key, one.server) for one in reals if one.key not in self.drain)
+        for reals in await self._reals([one.key for one in virtuals]):
+            found.update((key, server) for key, (server, _) in reals.items() if key not in self.drain)
         return found
 
     async def total(self) -> int:
@@ -151,13 +155,19 @@ class Servers:
     async def _remove(self, keys: Sequence[Server]) -> Failed:
         return _told(keys, await (await self.channel()).apply(map(_removal, keys)))
 
-    async def _reals(self, keys: Iterable[VirtualKey]) -> list[list[answers.Real]]:
-        virtuals = tuple(keys)
-        bodies = await (await self.channel()).dumps([wire.dump_reals(key) for key in virtuals], "real servers")
-        return [[answers.quick_real(body, key) for body in some] for key, some in zip(virtuals, bodies, strict=True)]
+    async def _reals(self, keys: Collection[VirtualKey]) -> list[Mapping[RealKey, tuple[RealServer, Load]]]:
+        """Return the real servers of virtual servers with what connections they have, those of many in one reading."""
+        channel = await self.channel()
+        listed = await channel.run(listing.read) if len(keys) > MANY else {}
+        found = [listed[key] for key in keys if key in listed]
+        rest = [key for key in keys if key not in listed]
+        for key, bodies in zip(rest, await channel.dumps([wire.dump_reals(key) for key in rest], "real servers"), strict=True):
+            reals = (answers.quick_real(body, key) for body in bodies)
+            found.append({one.key: (one.server, one.load) for one in reals})
+        return found
 
     async def _loads(self, keys: Collection[VirtualKey]) -> dict[RealKey, Load]:
-        return {one.key: one.load for some in await self._reals(keys) for one in some}
+        return {key: load for reals in await self._reals(keys) for key, (_, load) in reals.items()}
 
 
 def _otherwise(request: Request) -> Request:
