@@ -34,7 +34,7 @@ PORTION: Final = 16 * MESSAGES
 ABSENT: Final = "this kernel has no IPVS (the module ip_vs is not loaded): run `modprobe ip_vs`, or use --proxy-mode iptables"
 
 _BUFFER: Final = 64 * 1024
-_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 60.0
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
 _SOL_SOCKET: Final = 1
