@@ -8,28 +8,30 @@ caller asks netlink for whatever it does not find here, and for everything where
 The parser is pure. Source: net/netfilter/ipvs/ip_vs_ctl.c.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address
 from typing import Final
 
-from pointsman.ipvs.objects import Load, RealKey, RealServer, VirtualKey
+from pointsman.ipvs.answers import Real
+from pointsman.ipvs.objects import Load, RealKey, RealServer, Statistics, VirtualKey
 from pointsman.routing.route import Family, Protocol
 
 PATH: Final = "/proc/thread-self/net/ip_vs"
 
-Found = Mapping[VirtualKey, Mapping[RealKey, tuple[RealServer, Load]]]
+Found = Mapping[VirtualKey, Sequence[Real]]
 
 _PROTOCOLS: Final = {protocol.value: protocol for protocol in Protocol}
 _HEADING: Final = 3
 _MASQUERADE: Final = "Masq"
+_NO_STATISTICS: Final = Statistics()
 
 
 def parse(lines: Iterable[str]) -> Found:
-    """Read the lines of the file, heading included; weights, and the connections that a real server has."""
-    found: dict[VirtualKey, dict[RealKey, tuple[RealServer, Load]]] = {}
+    """Read the lines of the file, heading included."""
+    found: dict[VirtualKey, list[Real]] = {}
     key: VirtualKey | None = None
-    reals: dict[RealKey, tuple[RealServer, Load]] = {}
+    reals: list[Real] = []
     for number, line in enumerate(lines):
         if number < _HEADING:
             continue
@@ -39,11 +41,11 @@ def parse(lines: Iterable[str]) -> Found:
                 key = None
                 key = _virtual(words[0], words[1])
                 if key is not None:
-                    reals = found[key] = {}
+                    reals = found[key] = []
             elif key is not None:
                 _, place, method, weight, active, idle = words
-                server = _server(int(weight), method)
-                reals[RealKey(key, _address(place[:-5]), int(place[-4:], 16))] = server, _load(int(active), int(idle))
+                real = RealKey(key, _address(place[:-5]), int(place[-4:], 16))
+                reals.append(Real(real, _server(int(weight), method), _load(int(active), int(idle)), _NO_STATISTICS))
         except (ValueError, IndexError):
             if key is not None:
                 del found[key]

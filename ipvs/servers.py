@@ -64,7 +64,7 @@ class Servers:
         virtuals = [one for one in await ipvsadm.list_services() if one.key.family is self.family and is_ours(one.key)]
         found: dict[Key, Value] = {one.key: one.server for one in virtuals if one.key not in self.drain.held}
         for reals in await self._reals([one.key for one in virtuals]):
-            found.update((key, server) for key, (server, _) in reals.items() if key not in self.drain)
+            found.update((one.key, one.server) for one in reals if one.key not in self.drain)
         return found
 
     async def total(self) -> int:
@@ -155,19 +155,17 @@ class Servers:
     async def _remove(self, keys: Sequence[Server]) -> Failed:
         return _told(keys, await (await self.channel()).apply(map(_removal, keys)))
 
-    async def _reals(self, keys: Collection[VirtualKey]) -> list[Mapping[RealKey, tuple[RealServer, Load]]]:
-        """Return the real servers of virtual servers with what connections they have, those of many in one reading."""
+    async def _reals(self, keys: Collection[VirtualKey]) -> list[Sequence[answers.Real]]:
+        """Return the real servers of virtual servers, without counters; those of many in one reading."""
         channel = await self.channel()
         listed = await channel.run(listing.read) if len(keys) > MANY else {}
-        found = [listed[key] for key in keys if key in listed]
         rest = [key for key in keys if key not in listed]
-        for key, bodies in zip(rest, await channel.dumps([wire.dump_reals(key) for key in rest], "real servers"), strict=True):
-            reals = (answers.quick_real(body, key) for body in bodies)
-            found.append({one.key: (one.server, one.load) for one in reals})
-        return found
+        bodies = await channel.dumps([wire.dump_reals(key) for key in rest], "real servers")
+        told = [[answers.quick_real(body, key) for body in some] for key, some in zip(rest, bodies, strict=True)]
+        return [*(listed[key] for key in keys if key in listed), *told]
 
     async def _loads(self, keys: Collection[VirtualKey]) -> dict[RealKey, Load]:
-        return {key: load for reals in await self._reals(keys) for key, (_, load) in reals.items()}
+        return {one.key: one.load for some in await self._reals(keys) for one in some}
 
 
 def _otherwise(request: Request) -> Request:

@@ -5,8 +5,9 @@ from fakes.scratch import namespace, shell
 from hypothesis import given
 from hypothesis import strategies as st
 from pointsman.ipvs import listing, servers
+from pointsman.ipvs.answers import Real
 from pointsman.ipvs.drain import Drain
-from pointsman.ipvs.objects import Load, RealKey, RealServer, VirtualKey
+from pointsman.ipvs.objects import Load, RealKey, RealServer, Statistics, VirtualKey
 from pointsman.ipvs.servers import Servers
 from pointsman.routing.route import Family, Protocol
 
@@ -32,9 +33,9 @@ def test_servers_of_both_families_are_read():
         "SCTP  0A600002:0007 wlc ",
     )  # fmt: skip
     assert found == {
-        WEB: {RealKey(WEB, "10.244.1.7", 8080): (RealServer(3), Load(2, 1))},
-        DNS: {RealKey(DNS, "fd00:244::7", 53): (RealServer(0), Load())},
-        VirtualKey(Family.IPV4, Protocol.SCTP, "10.96.0.2", 7): {},
+        WEB: [Real(RealKey(WEB, "10.244.1.7", 8080), RealServer(3), Load(2, 1), Statistics())],
+        DNS: [Real(RealKey(DNS, "fd00:244::7", 53), RealServer(0), Load(), Statistics())],
+        VirtualKey(Family.IPV4, Protocol.SCTP, "10.96.0.2", 7): [],
     }
 
 
