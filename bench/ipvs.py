@@ -31,6 +31,7 @@ from pointsman.ipvs.keys import Key, Value
 from pointsman.ipvs.objects import RealKey, RealServer, VirtualKey, VirtualServer
 from pointsman.ipvs.servers import Servers
 from pointsman.netlink import codec
+from pointsman.proxy import memory
 from pointsman.routing.route import Family, Protocol
 from pyroute2.ipvs import IPVS, IPVSDest, IPVSService
 
@@ -199,6 +200,7 @@ def main() -> int:
     except KernelError as error:
         print(f"bench/ipvs.py: {error}; or tools/uml .venv/bin/python bench/ipvs.py", file=sys.stderr)
         return 1
+    memory.collect_rarely()  # as the agent does while it starts
     many = cluster(ENCODED)
     encoding = min(timed(lambda: deque(encoded(many, family), maxlen=1)) for _ in range(ROUNDS))
     requests = cluster(services)
