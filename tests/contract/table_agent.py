@@ -8,7 +8,7 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-IN_SYNC_SECONDS = 120.0
+IN_SYNC_SECONDS = 240.0
 STOP_SECONDS = 60.0
 POLL_SECONDS = (0.02, 0.3)  # at first, and at most: a question costs the daemon time, and both may share one processor
 FAMILIES = 2

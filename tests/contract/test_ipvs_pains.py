@@ -33,7 +33,7 @@ OTHER = replace(PLAIN, name="other", number=200)
 STATSD = replace(PLAIN, name="statsd", ports=(Port(8125, UDP),))
 FOREIGN = "198.51.100.7:99"
 DEVICE = "kube-ipvs0"
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
 
 
 def on_node(made, *words, node="n1", check=True):
