@@ -12,8 +12,8 @@ from msgspec import Struct
 from pointsman.routing.node import DetectLocal
 from pointsman.routing.route import Family
 
-MODES = ("iptables", "ipvs")
-"""Modes that this version can program."""
+MODES = ("iptables", "ipvs", "nftables")
+"""kube-proxy's modes. What this version can program is in `modes.MODES`; the others are refused at the start (PROC-02)."""
 
 VARIANTS = ("auto", "legacy", "nft")
 """Which iptables to use; auto picks what the host uses."""
@@ -69,25 +69,57 @@ class Config(Struct, frozen=True, kw_only=True):
     ipvs_tcp_timeout: float = 0.0
     ipvs_tcpfin_timeout: float = 0.0
     ipvs_udp_timeout: float = 0.0
+    nftables_masquerade_bit: int = 14
+    nftables_masquerade_all: bool = False
+    nftables_sync_period: float = 30.0
+    nftables_min_sync_period: float = 1.0
+    kubeconfig: str = ""
+    master: str = ""
+    kube_api_content_type: str = "application/vnd.kubernetes.protobuf"
+    kube_api_qps: float = 5.0
+    kube_api_burst: int = 10
+    config_sync_period: float = 900.0
+    metrics_bind_address: str = "127.0.0.1:10249"
+    bind_address_hard_fail: bool = False
+    enable_profiling: bool = False
+    show_hidden_metrics_for_version: str = ""
+    conntrack_max_per_core: int = 32768
+    conntrack_min: int = 131072
+    conntrack_tcp_established_timeout: float = 86400.0
+    conntrack_tcp_close_wait_timeout: float = 3600.0
+    conntrack_tcp_be_liberal: bool = False
+    conntrack_udp_timeout: float = 0.0
+    conntrack_udp_stream_timeout: float = 0.0
+    feature_gates: tuple[tuple[str, bool], ...] = ()
     # ours
-    ipvs_drain_cap: float = 900.0
     manifests: str = ""
+    takeover: bool = True
+    ipvs_drain_cap: float = 900.0
     iptables_variant: str = "auto"
     external_ips: str = "allow"
     external_ip_ranges: tuple[str, ...] = ()
     socket: str = "/run/pointsman/pointsman.sock"
     drift_check_period: float = 300.0
 
-
     @property
     def retry_period(self) -> float:
-        """Return the longest wait before a failed change is tried again, of the mode in force (CFG-40)."""
-        return self.ipvs_sync_period if self.mode == "ipvs" else self.sync_period
+        """Return the longest wait before a failed change is tried again, of the mode in force (CFG-20)."""
+        return {"ipvs": self.ipvs_sync_period, "nftables": self.nftables_sync_period}.get(self.mode, self.sync_period)
 
     @property
     def write_period(self) -> float:
-        """Return the shortest time between two rounds of writing, of the mode in force (CFG-40)."""
-        return self.ipvs_min_sync_period if self.mode == "ipvs" else self.min_sync_period
+        """Return the shortest time between two rounds of writing, of the mode in force (CFG-20)."""
+        return {"ipvs": self.ipvs_min_sync_period, "nftables": self.nftables_min_sync_period}.get(self.mode, self.min_sync_period)
+
+    @property
+    def mark_bit(self) -> int:
+        """Return the bit of the masquerade mark, of the mode in force; ipvs takes that of iptables (CFG-20)."""
+        return self.nftables_masquerade_bit if self.mode == "nftables" else self.masquerade_bit
+
+    @property
+    def masquerade_every(self) -> bool:
+        """Return whether all traffic to cluster IPs is masqueraded, of the mode in force; ipvs takes that of iptables (CFG-20)."""
+        return self.nftables_masquerade_all if self.mode == "nftables" else self.masquerade_all
 
 
 class ConfigProblem(Struct, frozen=True, order=True):
@@ -230,8 +262,6 @@ def _detector(config: Config) -> Iterator[ConfigProblem]:
 
 def _paths(config: Config) -> Iterator[ConfigProblem]:
     """Check paths, without looking at the disk."""
-    if not config.manifests:
-        yield ConfigProblem("manifests", "is needed: the folder with the manifests of Services and EndpointSlices")
     if not config.socket.startswith("/"):
         yield ConfigProblem("socket", f"{config.socket!r} is no absolute path")
     elif len(config.socket.encode()) > UNIX_PATH_LENGTH:

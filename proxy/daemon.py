@@ -65,6 +65,8 @@ async def run(config: Config) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    if not config.manifests:
+        raise StartError("there is no source of objects; name a folder of manifests with --manifests")
     async with sole.reserved():
         inbox = Inbox()
         async with _running(ManifestSource(Path(config.manifests)).run(inbox.deliver)) as reading:

@@ -57,8 +57,8 @@ def gather(config: Config, host: Host, nodes: Mapping[str, Node]) -> Facts:
         local_addresses={family: tuple(host.addresses.get(family, ())) for family in Family},
         detectors=_detectors(config, node, notices),
         node_ports={family: _node_ports(config, family, node_ips[family], host, notices) for family in Family},
-        masquerade_all=config.masquerade_all,
-        masquerade_bit=config.masquerade_bit,
+        masquerade_all=config.masquerade_every,
+        masquerade_bit=config.mark_bit,
         tcp_be_liberal=host.tcp_be_liberal,
         all_node_addresses=frozenset(address for each in nodes.values() for address in addresses_of(each)),
     )

@@ -24,7 +24,10 @@ Values = Mapping[str, tuple[str, ...]]
 
 
 class Flag(Struct, frozen=True):
-    """One flag: its names, the field it sets, how its text is read, and its help. A `switch` may stand without a value."""
+    """One flag: its names, the field it sets, how its text is read, and its help. A `switch` may stand without a value.
+
+    `also` names further fields that it sets: kube-proxy has one flag for what its file has per mode (CFG-40).
+    """
 
     name: str
     field: str
@@ -34,6 +37,7 @@ class Flag(Struct, frozen=True):
     switch: bool = False
     many: bool = False
     short: str = ""
+    also: tuple[str, ...] = ()
 
 
 # --- reading values --------------------------------------------------------------------------------------------------
@@ -69,6 +73,24 @@ def integer(text: str) -> int:
     return int(text)
 
 
+def decimal(text: str) -> float:
+    """Read a number; raises ValueError."""
+    if not re.fullmatch(r"[+-]?([0-9]{1,9}(\.[0-9]*)?|\.[0-9]+)", text):
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
+
+
+def gates(text: str) -> tuple[tuple[str, bool], ...]:
+    """Read feature gates: `Name=true,Other=false`; raises ValueError."""
+    found = []
+    for entry in listed(text):
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise ValueError(f"{entry!r} is no feature gate; write it as Name=true or Name=false")
+        found.append((name.strip(), boolean(value.strip())))
+    return tuple(found)
+
+
 def word(text: str) -> str:
     """Read a text: blanks around it mean nothing."""
     return text.strip()
@@ -93,7 +115,10 @@ def external_ips(text: str) -> str:
 
 ROUTING_FLAGS = (
     Flag("proxy-mode", "mode", word, "MODE", "How the kernel is programmed: iptables or ipvs."),
-    Flag("manifests", "manifests", word, "DIR", "Folder with manifests (YAML or JSON): Services, EndpointSlices, Nodes ... Required."),
+    Flag(
+        "manifests", "manifests", word, "DIR",
+        "Folder with manifests (YAML or JSON): Services, EndpointSlices, Nodes ... Default: they come from the Kubernetes API.",
+    ),
     Flag("hostname-override", "hostname_override", word, "NODE", "Name of this node, as its Node object has it. Default: the host's name."),
     Flag("bind-address", "bind_address", word, "IP", "This node's IP; 0.0.0.0 or :: take the Node object's."),
     Flag("cluster-cidr", "cluster_cidr", listed, "CIDR[,CIDR]", "Range of all pods, one per family; other sources are masqueraded."),
@@ -110,7 +135,10 @@ ROUTING_FLAGS = (
         "nodeport-addresses", "node_port_addresses", listed, "CIDR[,...]",
         "Where node ports are accepted: CIDRs, or 'primary' for the Node object's IPs. Default: every local address.", many=True,
     ),
-    Flag("masquerade-all", "masquerade_all", boolean, "BOOL", "Masquerade all traffic to cluster IPs.", switch=True),
+    Flag(
+        "masquerade-all", "masquerade_all", boolean, "BOOL", "Masquerade all traffic to cluster IPs.", switch=True,
+        also=("nftables_masquerade_all",),
+    ),
     Flag(
         "iptables-localhost-nodeports", "localhost_node_ports", boolean, "BOOL",
         "Accept IPv4 node ports on loopback addresses too.", switch=True,
@@ -133,9 +161,12 @@ AGENT_FLAGS = (
     Flag("iptables-variant", "iptables_variant", word, "VARIANT", "Which iptables: legacy, nft, or auto (what the host uses)."),
     Flag(
         "iptables-sync-period", "sync_period", duration, "DURATION",
-        "Longest wait before a failed change is tried again; twice that without success is unhealthy.",
+        "Longest wait before a failed change is tried again; twice that without success is unhealthy.", also=("nftables_sync_period",),
     ),
-    Flag("iptables-min-sync-period", "min_sync_period", duration, "DURATION", "Shortest time between two rounds of writing."),
+    Flag(
+        "iptables-min-sync-period", "min_sync_period", duration, "DURATION", "Shortest time between two rounds of writing.",
+        also=("nftables_min_sync_period",),
+    ),
     Flag("ipvs-sync-period", "ipvs_sync_period", duration, "DURATION", "--iptables-sync-period of the ipvs mode."),
     Flag("ipvs-min-sync-period", "ipvs_min_sync_period", duration, "DURATION", "--iptables-min-sync-period of the ipvs mode."),
     Flag(
@@ -152,6 +183,46 @@ AGENT_FLAGS = (
     Flag("drift-check-period", "drift_check_period", duration, "DURATION", "How often the kernel is read again in full, whatever happens."),
     Flag("healthz-bind-address", "healthz_bind_address", word, "IP:PORT", "Where /healthz and /livez are served; empty: nowhere."),
     Flag("socket", "socket", word, "PATH", "Unix socket that answers `pointsman services`."),
+    Flag("metrics-bind-address", "metrics_bind_address", word, "IP:PORT", "Where /metrics is served; empty: nowhere."),
+    Flag(
+        "bind-address-hard-fail", "bind_address_hard_fail", boolean, "BOOL",
+        "End if an address for health or metrics is taken, instead of trying again.", switch=True,
+    ),
+    Flag("profiling", "enable_profiling", boolean, "BOOL", "Serve /debug/pprof beside /metrics.", switch=True),
+    Flag(
+        "show-hidden-metrics-for-version", "show_hidden_metrics_for_version", word, "VERSION",
+        "Show metrics that were hidden in this version, which must be the one before.",
+    ),
+    Flag("kubeconfig", "kubeconfig", word, "FILE", "How to reach the Kubernetes API. Default: as a pod does."),
+    Flag("master", "master", word, "URL", "Address of the Kubernetes API; wins over the one in --kubeconfig."),
+    Flag("kube-api-content-type", "kube_api_content_type", word, "TYPE", "Taken for kube-proxy's sake: pointsman always asks for JSON."),
+    Flag("kube-api-qps", "kube_api_qps", decimal, "NUMBER", "Requests per second to the Kubernetes API, on average."),
+    Flag("kube-api-burst", "kube_api_burst", integer, "NUMBER", "Requests to the Kubernetes API at once."),
+    Flag("config-sync-period", "config_sync_period", duration, "DURATION", "How often objects are compared with the Kubernetes API's."),
+    Flag("conntrack-max-per-core", "conntrack_max_per_core", integer, "NUMBER", "Connections tracked per CPU; 0 leaves the limit."),
+    Flag("conntrack-min", "conntrack_min", integer, "NUMBER", "Connections tracked at least, whatever the number of CPUs."),
+    Flag(
+        "conntrack-tcp-timeout-established", "conntrack_tcp_established_timeout", duration, "DURATION",
+        "Idle time of established TCP connections; 0 leaves the kernel's.",
+    ),
+    Flag(
+        "conntrack-tcp-timeout-close-wait", "conntrack_tcp_close_wait_timeout", duration, "DURATION",
+        "Time of TCP connections in CLOSE_WAIT; 0 leaves the kernel's.",
+    ),
+    Flag(
+        "conntrack-tcp-be-liberal", "conntrack_tcp_be_liberal", boolean, "BOOL",
+        "Let TCP packets outside the window pass as part of their connection.", switch=True,
+    ),
+    Flag("conntrack-udp-timeout", "conntrack_udp_timeout", duration, "DURATION", "Idle time of UDP flows; 0 leaves the kernel's."),
+    Flag(
+        "conntrack-udp-timeout-stream", "conntrack_udp_stream_timeout", duration, "DURATION",
+        "Idle time of UDP flows with packets both ways; 0 leaves the kernel's.",
+    ),
+    Flag("feature-gates", "feature_gates", gates, "NAME=BOOL[,...]", "kube-proxy's feature gates.", many=True),
+    Flag(
+        "takeover", "takeover", boolean, "BOOL",
+        "Remove what kube-proxy left in this kernel, once everything is programmed.", switch=True,
+    ),
     Flag("oom-score-adj", "oom_score_adj", integer, "NUMBER", "Written to /proc/self/oom_score_adj, if the kernel allows it."),
     Flag("v", "verbosity", integer, "LEVEL", "How much is logged: 0 events, 4 each step, 8 libraries too.", short="-v"),
     Flag("logging-format", "logging_format", word, "FORMAT", "text or json."),
@@ -210,7 +281,8 @@ def read(flags: Iterable[Flag], given: Values) -> tuple[Config, tuple[ConfigProb
                 problems.append(ConfigProblem(flag.field, str(error)))
                 continue
             before = settings.get(flag.field, ())
-            settings[flag.field] = (*before, *value) if flag.many and isinstance(value, tuple) and isinstance(before, tuple) else value
+            value = (*before, *value) if flag.many and isinstance(value, tuple) and isinstance(before, tuple) else value
+            settings.update(dict.fromkeys((flag.field, *flag.also), value))
     return structs.replace(Config(), **settings), tuple(problems)
 
 
@@ -234,7 +306,8 @@ def _default(flag: Flag) -> str:
     value = getattr(Config(), flag.field)
     if value in ("", ()):
         return ""
-    text = f"{value:g}s" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+    seconds = "s" if flag.read is duration else ""
+    text = f"{value:g}{seconds}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
     return f"  [default: {text}]"
 
 

@@ -16,8 +16,8 @@ from pointsman.kube.events import Batch
 from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import flags
-from pointsman.proxy.cli.run import check
-from pointsman.proxy.config import Config, family_of
+from pointsman.proxy.cli import run
+from pointsman.proxy.config import Config, ConfigProblem, family_of
 from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flags import ROUTING_FLAGS, FlagCommand
 from pointsman.proxy.modes import MODES
@@ -66,6 +66,12 @@ def command(ctx: click.Context, /, output: str, **values: object) -> int:
         for family in Family:
             click.echo(f"## {family.value}\n{mode.text(family, routing, facts.node, config)}", nl=False)
     return report(batch, facts, routing)
+
+
+def check(config: Config) -> tuple[ConfigProblem, ...]:
+    """Return what is wrong with the configuration for somebody who has no API to ask."""
+    needed = ConfigProblem("manifests", "is needed: the folder with the manifests of Services and EndpointSlices")
+    return run.check(config) if config.manifests else (*run.check(config), needed)
 
 
 async def read(folder: Path) -> Batch:

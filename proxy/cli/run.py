@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 from pointsman.proxy import flags, logs
-from pointsman.proxy.config import Config, ConfigProblem, problems
+from pointsman.proxy.config import MODES, Config, ConfigProblem, problems
 from pointsman.proxy.flags import RUN_FLAGS, FlagCommand
 
 EPILOG = """\b
@@ -45,7 +45,12 @@ def command(ctx: click.Context, /, **values: object) -> int:
 
 def check(config: Config) -> tuple[ConfigProblem, ...]:
     """Return what is wrong with the configuration, and with what it names on this machine."""
+    from pointsman.proxy.modes import MODES as PROGRAMMED  # noqa: PLC0415 - loads the modes, which --help need not wait for
+
     found = problems(config)
+    if config.mode in MODES and config.mode not in PROGRAMMED:
+        text = f"this version cannot program {config.mode}; it can program: {', '.join(PROGRAMMED)}"
+        found += (ConfigProblem("mode", text),)
     if config.manifests and not Path(config.manifests).is_dir():
         found += (ConfigProblem("manifests", "no such folder; make it first, it may be empty"),)
     return found

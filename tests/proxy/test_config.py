@@ -18,7 +18,6 @@ def test_a_good_configuration_has_neither_problems_nor_warnings() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("mode", "nftables"),
         ("mode", ""),
         ("masquerade_bit", 32),
         ("masquerade_bit", -1),
@@ -46,7 +45,6 @@ def test_a_good_configuration_has_neither_problems_nor_warnings() -> None:
         ("iptables_variant", "ebtables"),
         ("external_ips", "some"),
         ("external_ip_ranges", ("10.0.0.0/8",)),
-        ("manifests", ""),
         ("socket", "relative.sock"),
         ("socket", "/" + "x" * 107),
     ],
@@ -64,8 +62,8 @@ def test_cfg_23_a_detector_needs_its_parameter(mode: str, field: str) -> None:
 
 
 def test_cfg_23_everything_wrong_is_told_at_once() -> None:
-    found = broken(mode="magic", masquerade_bit=40, sync_period=-1.0, cluster_cidr=("x",), manifests="")
-    assert set(found) == {"mode", "masquerade_bit", "sync_period", "cluster_cidr", "manifests"}
+    found = broken(mode="magic", masquerade_bit=40, sync_period=-1.0, cluster_cidr=("x",), socket="")
+    assert set(found) == {"mode", "masquerade_bit", "sync_period", "cluster_cidr", "socket"}
     assert "'magic'" in found["mode"]
     assert "iptables" in found["mode"]
 
@@ -99,6 +97,16 @@ def test_cfg_24_what_is_probably_not_meant_is_a_warning(changes: dict[str, objec
     (found,) = warnings(config)
     assert found.field == field
     assert text in found.text
+
+
+def test_cfg_20_each_mode_has_its_periods_and_its_mark() -> None:
+    config = Config(
+        sync_period=11, min_sync_period=1, masquerade_bit=1, ipvs_sync_period=22, ipvs_min_sync_period=2,
+        nftables_sync_period=33, nftables_min_sync_period=3, nftables_masquerade_bit=3, nftables_masquerade_all=True,
+    )
+    modes = [structs.replace(config, mode=mode) for mode in ("iptables", "ipvs", "nftables")]
+    assert [(one.retry_period, one.write_period) for one in modes] == [(11, 1), (22, 2), (33, 3)]
+    assert [(one.mark_bit, one.masquerade_every) for one in modes] == [(1, False), (1, False), (3, True)]
 
 
 def test_masquerade_all_needs_no_cluster_cidr() -> None:

@@ -66,7 +66,8 @@ def test_defaults_are_those_of_the_configuration() -> None:
 
 
 def test_every_field_has_exactly_one_flag() -> None:
-    assert sorted(flag.field for flag in RUN_FLAGS) == sorted(Config.__struct_fields__)
+    fields = [field for flag in RUN_FLAGS for field in (flag.field, *flag.also)]
+    assert sorted([*fields, "nftables_masquerade_bit"]) == sorted(Config.__struct_fields__)  # kube-proxy has no flag for that one
     assert len({flag.name for flag in RUN_FLAGS}) == len(RUN_FLAGS)
 
 
@@ -107,8 +108,7 @@ def test_cfg_41_everything_wrong_is_told_at_once_with_status_2() -> None:
         "'stray': unexpected argument",
         "-x: unknown flag",
         "--cluster-cidr: needs a value",
-        "--manifests: is needed",
-        "8 problems",
+        "7 problems",
     ):
         assert line in result.output
 

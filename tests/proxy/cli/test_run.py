@@ -30,4 +30,4 @@ def test_the_daemon_gets_the_configuration(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(daemon, "main", lambda config: seen.append(config) or 7)
     result = CliRunner().invoke(run.command, ["--manifests", str(tmp_path), "--masquerade-all"], standalone_mode=False)
     assert result.return_value == 7
-    assert seen == [Config(manifests=str(tmp_path), masquerade_all=True)]
+    assert seen == [Config(manifests=str(tmp_path), masquerade_all=True, nftables_masquerade_all=True)]
