@@ -15,7 +15,8 @@ from pointsman.kube.events import Batch
 from pointsman.kube.objects import Kind
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import health
-from pointsman.proxy.config import Config, warnings
+from pointsman.proxy.config import Config
+from pointsman.proxy.config_check import warnings
 from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flags import NAMES
 from pointsman.proxy.journal import Journal, config_notices

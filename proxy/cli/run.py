@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 from pointsman.proxy import flags, logs
-from pointsman.proxy.config import MODES, Config, ConfigProblem, problems
+from pointsman.proxy.config import MODES, Config, ConfigProblem
+from pointsman.proxy.config_check import problems
 from pointsman.proxy.flags import RUN_FLAGS, FlagCommand
 
 EPILOG = """\b

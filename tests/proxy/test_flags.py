@@ -3,7 +3,8 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
-from pointsman.proxy.config import Config, ConfigProblem, problems
+from pointsman.proxy.config import Config, ConfigProblem
+from pointsman.proxy.config_check import problems
 from pointsman.proxy.flags import RUN_FLAGS, FlagCommand, boolean, duration, integer, load, read, told
 
 
