@@ -22,6 +22,7 @@ from pointsman.iptables.removal import describe, removal
 from pointsman.iptables.run import lines
 from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
 from pointsman.iptables.watch import LegacyWatch, NftWatch, make_watch
+from pointsman.iptables.whose import without_kube_proxys
 from pointsman.iptables.writer import Writer
 from pointsman.routing.route import Family
 
@@ -98,9 +99,16 @@ class IptablesKernel:
         rules = await self.remove(RuleKey, dry_run=dry_run)
         return (*rules, *await self.remove(SetKey, dry_run=dry_run))
 
-    async def remove(self, part: type[RuleKey] | type[SetKey], *, dry_run: bool) -> tuple[str, ...]:
-        """Remove either all rules and chains of ours, or all sets; return what was (or would be) removed, in words."""
-        seen = {key: value for key, value in (await self._read()).items() if isinstance(key, part)}
+    async def remove(self, part: type[RuleKey] | type[SetKey], *, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
+        """Remove either all rules and chains of ours, or all sets; return what was (or would be) removed, in words.
+
+        Rules of kube-proxy stay, unless `spare` is false.
+        """
+        everything = await self._read()
+        ours = without_kube_proxys(everything) if spare else everything
+        if part is RuleKey and len(ours) < len(everything):
+            log.info("rules of kube-proxy stay", extra={"family": self.family.value, "variant": self.variant.value})
+        seen = {key: value for key, value in ours.items() if isinstance(key, part)}
         going = [key for key in seen if not names.is_kept(key)]
         if going and not dry_run:
             outcome = await self.apply(removal(seen))

@@ -80,6 +80,11 @@ def role(table: str, chain: str) -> Role | None:
     return Role.GUEST if (table, chain) == ("filter", KUBELET_FIREWALL) else None
 
 
+def is_bucket(chain: str) -> bool:
+    """Return whether a chain is a bucket or the root of buckets: names that kube-proxy does not have."""
+    return _BUCKET.fullmatch(chain) is not None
+
+
 class Hook(Struct, frozen=True):
     """A jump from a built-in chain to one of ours (IPT-05)."""
 

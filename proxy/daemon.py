@@ -22,7 +22,7 @@ from pointsman.dataplane.errors import KernelError
 from pointsman.kube.events import Batch, Sink
 from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import health, memory, node, socket, sole
+from pointsman.proxy import health, memory, node, socket, sole, takeover
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
@@ -139,7 +139,7 @@ def _tasks(agent: Agent) -> Iterable[Coroutine[Any, Any, None]]:
         *(loop.run() for loop in agent.parts.loops.values()),
         _answer(agent),
         _slim_down(agent.parts.loops.values()),
-        retire_others(agent.parts.config.mode, agent.parts.loops.values()),
+        _retire(agent.parts),
     )
 
 
@@ -176,6 +176,17 @@ async def _slim_down(loops: Iterable[Loop]) -> None:
 async def _programmed(loops: Iterable[Loop]) -> None:
     for loop in loops:
         await loop.applied(0)
+
+
+async def _retire(parts: Parts) -> None:
+    """Remove what other modes, the other variant and kube-proxy left, once ours carries the traffic and nobody writes it again."""
+    mode, variant, allowed = parts.config.mode, parts.engine.variant, parts.config.takeover
+    await takeover.announce(mode, variant, allowed=allowed)
+    await _programmed(parts.loops.values())
+    if allowed:
+        await takeover.ended()
+    await retire_others(mode, parts.loops.values())
+    await takeover.run(mode, variant, allowed=allowed)
 
 
 async def retire_others(mode: str, loops: Iterable[Loop]) -> None:
