@@ -12,7 +12,7 @@ back-off and what it tried is in doubt until then. Any other exception is a defe
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import datetime
 from typing import Generic
 
@@ -88,12 +88,22 @@ class FamilyLoop(Generic[K, V]):
 
     def status(self, wall: datetime) -> FamilyStatus:
         """Return the picture of this moment; `wall` is the present time with its time zone."""
-        return self.progress.report(self._clock(), wall, len(self._delta.pending) - len(self._spared()), self._retry.failing)
+        pending, due = len(self._delta.pending) - len(self._spared()), self._pace.next_time()
+        return self.progress.report(self._clock(), wall, pending, self._retry.failing, due)
+
+    def census(self) -> Callable[[], Mapping[str, int]]:
+        """Return a function that counts what is wanted in the kernel, by kind; it takes its time, and may do so in a thread."""
+        wanted = dict(self._wanted.desired.values)
+        return lambda: self._compiler.census(wanted.items())
 
     async def applied(self, revision: int) -> None:
         """Wait until a revision, or a later one, is applied."""
         while (done := self.progress.revision_applied) is None or done < revision:
             await self._advanced.wait()
+
+    async def settled(self) -> None:
+        """Wait until the next run that leaves nothing to do."""
+        await self._advanced.wait()
 
     async def verified(self) -> None:
         """Wait until all that is wanted was written, and until the kernel was then read again and held just that."""
@@ -120,9 +130,12 @@ class FamilyLoop(Generic[K, V]):
     async def _cycle(self) -> None:
         while True:
             await self._until_due()
-            self._pace.start(self._clock())
+            began = self._clock()
+            self._pace.start(began)
+            self.progress.meters.began(began)
             failed = not await self._reconcile()
             now = self._clock()
+            self.progress.meters.ended(now, well=not failed)
             self._pace.finish(now, failed=failed)
             self._pace.request(min(self._retry.next_time(), self._lookout.next_time()))
             if not failed and self._ready(now):
@@ -174,6 +187,7 @@ class FamilyLoop(Generic[K, V]):
     async def _observe(self) -> None:
         first, began = not self._delta.known, self._clock()
         self._lookout.start(began)
+        self.progress.meters.looking(began)
         try:
             seen = await self._kernel.observe()
         except KernelError as error:
@@ -183,6 +197,7 @@ class FamilyLoop(Generic[K, V]):
         drifted, suspects = self._delta.observe(seen), self.progress.suspects()
         now = self._clock()
         self._lookout.finish(now, touched=bool(drifted))
+        self.progress.meters.looked(now)
         if drifted:
             self.progress.drifted(len(drifted), now)
             facts = self._facts(keys=len(drifted), named=_named(drifted), **_blame(suspects))
@@ -205,6 +220,7 @@ class FamilyLoop(Generic[K, V]):
             now = self._clock()
             self._delta.doubt(plan)
             self.progress.wrote(began, now, str(error))
+            self.progress.meters.failed()
             log.warning("cannot write to the kernel", extra=self._facts(changes=len(plan.changes), kind=error.kind.value, error=str(error)))
             return False
         now = self._clock()
@@ -212,6 +228,7 @@ class FamilyLoop(Generic[K, V]):
         self._report_failures(plan, outcome, now)
         first = self.progress.revision_applied is None
         self.progress.wrote(began, now)
+        self.progress.meters.written = self._compiler.census(planning.contents(plan, self._compiler.group))
         log.log(logging.INFO if first else logging.DEBUG, "applied", extra=self._facts(**_counts(plan), seconds=round(now - began, 4)))
         return True
 
@@ -226,6 +243,8 @@ class FamilyLoop(Generic[K, V]):
             self._retry.failed(key, error, now)
         if mended:
             log.info("succeeded after failures", extra=self._facts(keys=len(mended), named=_named(mended)))
+        if outcome.failed:
+            self.progress.meters.failed()
         if fresh:
             error = next(iter(fresh.values()))
             facts = self._facts(keys=len(fresh), named=_named(fresh), kind=error.kind.value, error=str(error))

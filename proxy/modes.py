@@ -8,7 +8,7 @@ and then makes one loop per family. A further mode is a further class and a furt
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -64,6 +64,19 @@ class Loop(Protocol):
 
     async def verified(self) -> None:
         """See `FamilyLoop.verified`."""
+        ...
+
+    async def settled(self) -> None:
+        """See `FamilyLoop.settled`."""
+        ...
+
+    def census(self) -> Callable[[], Mapping[str, int]]:
+        """See `FamilyLoop.census`."""
+        ...
+
+    @property
+    def progress(self) -> FamilyProgress:
+        """Return how far it is."""
         ...
 
     async def run(self) -> None:

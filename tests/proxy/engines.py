@@ -1,14 +1,14 @@
 """An engine and a loop without a kernel: they remember, or say what the test wants."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.modes import Loop
-from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
+from pointsman.proxy.status import ApplyStatus, FamilyProgress, FamilyStatus, ForeignStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family
@@ -21,6 +21,7 @@ class FakeLoop:
         self.offers: list[tuple[RoutingChange, NodeFacts]] = []
         self.complete: bool | None = None
         self.complete_at_offer: list[bool | None] = []
+        self.progress = FamilyProgress(Family.IPV4)
 
     def offer(self, change: RoutingChange, node: NodeFacts) -> None:
         self.offers.append((change, node))
@@ -37,6 +38,12 @@ class FakeLoop:
 
     async def verified(self) -> None:
         await asyncio.Event().wait()
+
+    async def settled(self) -> None:
+        await asyncio.Event().wait()
+
+    def census(self) -> Callable[[], Mapping[str, int]]:
+        return lambda: {"nat": 7, "filter": 3, "set elements": 2}
 
     async def run(self) -> None:
         await asyncio.Event().wait()
