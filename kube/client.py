@@ -51,12 +51,12 @@ RequestObserver = Callable[[str, str, str, float], None]
 Query = Mapping[str, str]
 
 
-def _nobody(_method: str, _code: str, _host: str, _seconds: float) -> None:
+def observe_nothing(_method: str, _code: str, _host: str, _seconds: float) -> None:
     """Observe nothing."""
 
 
 async def connect(
-    kubeconfig: str, master: str, *, qps: float = 5.0, burst: int = 10, on_request: RequestObserver = _nobody,
+    kubeconfig: str, master: str, *, qps: float = 5.0, burst: int = 10, on_request: RequestObserver = observe_nothing,
 ) -> "ApiClient":
     """Return a client for the API server. Nothing is sent yet. Raises ApiConfigError if it is not known whom to ask, or as whom."""
     library = await asyncio.to_thread(load)
@@ -101,7 +101,7 @@ class _Session(Struct, eq=False):
 class ApiClient:
     """Speaks to one API server."""
 
-    def __init__(self, access: Access, library: Library, throttle: Throttle, on_request: RequestObserver = _nobody) -> None:
+    def __init__(self, access: Access, library: Library, throttle: Throttle, on_request: RequestObserver = observe_nothing) -> None:
         self._access = access
         self._library = library
         self._throttle = throttle
