@@ -12,15 +12,14 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import uvloop
 from pointsman.dataplane.errors import KernelError
+from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Sink
-from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import health, memory, node, socket, sole, takeover
 from pointsman.proxy.agent import Agent, Parts
@@ -28,6 +27,7 @@ from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
 from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.modes import MODES, Loop, usable
+from pointsman.proxy.source import Opened, open_source
 from pointsman.routing.route import Family
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def main(config: Config) -> int:
     memory.collect_rarely()
     try:
         return uvloop.run(run(config))
-    except (StartError, sole.OccupiedError, KernelError) as error:
+    except (StartError, ApiConfigError, sole.OccupiedError, KernelError) as error:
         print(f"pointsman run: cannot start: {error}", file=sys.stderr)
     except Exception:
         log.exception("unexpected error; all rules stay in place")
@@ -65,12 +65,11 @@ async def run(config: Config) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if not config.manifests:
-        raise StartError("there is no source of objects; name a folder of manifests with --manifests")
     async with sole.reserved():
-        inbox = Inbox()
-        async with _running(ManifestSource(Path(config.manifests)).run(inbox.deliver)) as reading:
+        inbox, opening = Inbox(), asyncio.create_task(open_source(config))
+        async with _running(_read(opening, inbox)) as reading:
             agent = Agent(await prepare(config))
+            await opening
             inbox.open(agent.receive)
             await _until(stop, (_ended(reading), *_tasks(agent)))
     log.info("stopped; all rules stay in place")
@@ -105,6 +104,12 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Tas
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def _read(opening: asyncio.Task[Opened], inbox: Inbox) -> None:
+    """Read the source, from when it is open."""
+    async with aclosing(await opening) as opened:
+        await opened.source.run(inbox.deliver)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -24,7 +24,7 @@ class Opened(Struct, frozen=True):
     described: str
     client: ApiClient | None = None
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """End the client's connections."""
         if self.client is not None:
             await self.client.close()
