@@ -19,7 +19,7 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo demo-ipvs test test-ipvs develop check bench clean
+.PHONY: help demo demo-ipvs test test-ipvs e2e develop check bench clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
@@ -56,6 +56,12 @@ test-ipvs: ## the tests of the ipvs mode, under User-Mode Linux where this kerne
 	$(call need_root,test-ipvs)
 	tools/setup kernel
 	tools/ipvs-tests $(T)
+
+e2e: ## beside a real control plane, built once: clients, faults and the API's every whim (root; minutes, longer the first time)
+	$(call need_root,e2e)
+	tools/setup e2e
+	tools/e2e-build >/dev/null
+	python -m pytest -m e2e $(or $(T),tests/e2e)
 
 check: ## lint, types, import contracts, house rules (no root)
 	tools/setup python
