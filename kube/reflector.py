@@ -64,6 +64,9 @@ BRIEF: Final = 5.0
 LISTING: Final = 60.0
 """So long nothing may come while a list is streamed, seconds."""
 
+UNABLE: Final = 500
+"""The status by which a server tells within a stream that its store is too old to stream lists."""
+
 BROKE: Final = 3
 """So often the stream of a list may break before it is fetched page by page."""
 
@@ -267,9 +270,10 @@ class Reflector:
             self._path += 1
             return True
         listing.broke += streamed
-        if (error.refused or listing.broke >= BROKE) and listing.form + 1 < len(self.resource.forms):
+        unable = error.refused or (streamed and error.status == UNABLE)
+        if (unable or listing.broke >= BROKE) and listing.form + 1 < len(self.resource.forms):
             self._listing = _Listing(listing.form + 1)
-            return error.refused
+            return unable
         if error.gone or error.refused:
             self._page = min(LARGEST_PAGE, 2 * self._page)
             self._listing = _Listing()

@@ -51,11 +51,11 @@ class Page(Struct, frozen=True):
     outcomes: tuple[KubeObject | DecodeError, ...]
 
 
-class _Annotations(Struct):
+class _Annotations(Struct, frozen=True):
     initial_events_end: str | None = field(default=None, name="k8s.io/initial-events-end")
 
 
-class _Meta(Struct, rename="camel"):
+class _Meta(Struct, frozen=True, rename="camel"):
     name: str = ""
     namespace: str = ""
     resource_version: str = ""
