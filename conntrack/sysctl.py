@@ -89,6 +89,8 @@ def count_cpus(online: Path = ONLINE) -> int:
 def _grow_hash(entries: int, path: Path = HASH_SIZE) -> Iterator[str]:
     """Make the hash table large enough for so many entries; raises KernelError (CT-21)."""
     size = entries // ENTRIES_PER_BUCKET
+    if not size:
+        return
     try:
         text = path.read_text(encoding="ascii").strip()
         if not re.fullmatch("[0-9]+", text) or int(text) >= size:

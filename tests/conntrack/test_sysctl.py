@@ -65,11 +65,19 @@ def test_ct_21_a_hash_table_that_is_large_enough_stays(host):
 
 
 def test_what_cannot_be_set_is_named_and_the_rest_is_set(host):
-    (host / "net/netfilter/nf_conntrack_max").unlink()
-    os.remove(host / "hashsize")  # noqa: PTH107
+    refused = host / "net/netfilter/nf_conntrack_max"
+    refused.unlink()
+    refused.mkdir()
     written, errors = sysctl.ensure(USUAL)
     assert written == ("net.netfilter.nf_conntrack_tcp_timeout_established = 86400",)
-    assert [error.subject for error in errors] == ["sysctl net.netfilter.nf_conntrack_max", str(host / "hashsize")]
+    assert [error.subject for error in errors] == ["sysctl net.netfilter.nf_conntrack_max"]
+
+
+def test_ct_21_a_hash_table_that_cannot_be_grown_is_named(host):
+    (host / "hashsize").unlink()
+    _, (error,) = sysctl.ensure(USUAL)
+    assert error.subject == str(host / "hashsize")
+    assert "cannot be set to 32768" in error.text
 
 
 @pytest.mark.parametrize(("text", "expected"), [("0\n", 1), ("0-3\n", 4), ("0-1,4,6-7\n", 5)])
