@@ -3,6 +3,7 @@
     door.fault = Fault(status=429, headers={"Retry-After": "2"})       # every request, until it is None again
     door.fault = Fault(watch=True, lines=(b'{"type": "BOOK',))         # only watches: these lines, then the end
     door.worthless.add(token)                                          # 401 to whoever shows it
+    door.missing.add("servicecidrs")                                   # 404, as servers answer that do not know a kind
 
 Requests pass on as they came, bearer tokens included; what was asked is written down, so that tests see which permissions are used.
 """
@@ -75,6 +76,7 @@ class Door:
         self.asked = Counter()
         self.tokens = []
         self.worthless = set()
+        self.missing = set()
         self._plane = plane
         self._certificate = plane.authority.issue("door", "/CN=door", (ADDRESS,))
         self._upstream = plane.client(certificate=None, token="")
@@ -118,6 +120,8 @@ class Door:
             if token in self.worthless:
                 self.met["worthless"] += 1
                 return web.Response(status=401, body=UNAUTHORIZED, content_type="application/json")
+            if resource in self.missing:
+                return web.Response(status=404, text="404 page not found\n")
             fault = self.fault
             if fault is None or not fault.meets(request) or (fault.times and self.met[id(fault)] >= fault.times):
                 return await self._pass_on(request, 0)
