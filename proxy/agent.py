@@ -8,13 +8,14 @@ returns. Nothing is offered before Services and EndpointSlices have been read co
 """
 
 import logging
+import time
 from datetime import UTC, datetime
 
 from msgspec import Struct
 from pointsman.kube.events import Batch
 from pointsman.kube.objects import Kind
+from pointsman.proxy import changes, health
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import health
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import warnings
 from pointsman.proxy.facts import Facts, Host
@@ -48,6 +49,9 @@ class Agent:
         self.host = parts.host
         self.facts: Facts = facts_of.gather(parts.config, parts.host, {})
         self.routing: Routing | None = None
+        self.backlog = changes.Backlog()
+        self.checks = health.Checks(self.health, time.time)
+        self._started = time.time()
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
         self._warnings = config_notices(warnings(parts.config), NAMES)
 
@@ -57,7 +61,9 @@ class Agent:
             self.journal.set_problems(batch.problems)
         for loop in self.parts.loops.values():
             loop.trust(complete=not batch.blind)
-        self.snapshot, dirty = advance(self.snapshot, batch)
+        before = self.snapshot
+        self.snapshot, dirty = advance(before, batch)
+        self._measure(changes.between(before, self.snapshot, dirty, self._started))
         if Kind.NODE in dirty.kinds:
             self._gather()
             self.parts.engine.bury(orphaned(self.snapshot))
@@ -92,12 +98,25 @@ class Agent:
         """Return what the health endpoints answer from."""
         wall = datetime.now(UTC)
         found = ((family, loop.status(wall)) for family, loop in self.parts.loops.items())
-        reported = ((family, one.last_updated, one.pending_seconds) for family, one in found if one.last_updated)
+        reported = ((family, one.last_updated, one.late_seconds) for family, one in found if one.last_updated)
         return health.Health(
             families={family: health.FamilyHealth(last.timestamp(), pending) for family, last, pending in reported},
             eligible=health.eligible(self.snapshot.nodes, self.facts.node.name),
             timeout=2 * self.parts.config.retry_period,
         )
+
+    def applied(self) -> int | None:
+        """Return the revision that all families have applied; None if one has applied none."""
+        done = [loop.progress.revision_applied for loop in self.parts.loops.values()]
+        return None if None in done else min((one for one in done if one is not None), default=None)
+
+    def _measure(self, found: changes.Changes) -> None:
+        self.backlog.applied(self.applied())
+        self.backlog.add(self.snapshot.revision, found)
+        elapsed = time.monotonic() - time.time()
+        for family, triggers in found.triggers.items():
+            if loop := self.parts.loops.get(family):
+                loop.progress.meters.triggered([moment + elapsed for moment in triggers])
 
     def _gather(self) -> None:
         self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)

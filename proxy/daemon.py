@@ -10,7 +10,6 @@ import logging
 import random
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 from importlib import import_module
@@ -21,7 +20,7 @@ from pointsman.dataplane.errors import KernelError
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Sink
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import health, memory, node, socket, sole, takeover
+from pointsman.proxy import memory, node, servers, socket, sole, takeover
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
@@ -163,9 +162,10 @@ async def _answer(agent: Agent) -> None:
         async with asyncio.timeout(RULES_FIRST):
             await _programmed(agent.parts.loops.values())
     await asyncio.to_thread(import_module, "aiohttp.web")
+    config = agent.parts.config
     await asyncio.gather(
-        health.serve(agent.parts.config.healthz_bind_address, agent.health, time.time),
-        socket.serve(agent.parts.config.socket, agent.view),
+        servers.serve(agent.checks.server(config.healthz_bind_address), hard_fail=config.bind_address_hard_fail),
+        socket.serve(config.socket, agent.view),
     )
 
 

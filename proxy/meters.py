@@ -1,8 +1,8 @@
 """What one family's reconcile loop measures: how long its runs take, what fails, and how long a change needs to reach the kernel.
 
-Plain counts, written by the loop on monotonic time and read by `metrics` when somebody scrapes. A run is *full* if it read the kernel and so
-compared everything, else *partial*: it wrote what had changed (MET-02). Latency (MET-04) begins with the time at which the cluster decided
-on a change (the annotation of an EndpointSlice, IN-42) and ends when a run that took the change has nothing left to do.
+Plain counts, written by the loop on monotonic time and read by `metrics` when somebody scrapes. A run is *full* if it read the kernel and
+so compared everything, else *partial*: it wrote what had changed (MET-02). Latency (MET-04) begins with the time at which the cluster
+decided on a change (the annotation of an EndpointSlice, IN-42) and ends when a run that took the change has nothing left to do.
 
 `heartbeat` tells whether the loop makes progress at all (pains 31, 71): a run that does not end, or a kernel that cannot be read though it
 should be, makes a family ill even while no change waits. A loop that only sleeps until its next run is well.
