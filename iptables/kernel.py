@@ -13,7 +13,7 @@ from typing import Final
 
 from pointsman.dataplane.contract import ForeignChange, Mark, Outcome, Plan
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.iptables import ipset, names, preflight, render, sysctl
+from pointsman.iptables import counters, ipset, names, preflight, render, sysctl
 from pointsman.iptables.application import Application
 from pointsman.iptables.names import TABLES, Role
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
@@ -48,6 +48,7 @@ class IptablesKernel:
         self._writer = writer
         self._tools: Tools | None = None
         self._watch: LegacyWatch | NftWatch | None = None
+        self._tally = counters.Tally()
         self._told = ""  # why loopback is not routed, said once
 
     async def preflight(self) -> tuple[KernelError, ...]:
@@ -93,6 +94,15 @@ class IptablesKernel:
         """Yield foreign changes to what may be ours; ends only by cancellation."""
         async for change in self._watching().changes():
             yield change
+
+    async def counted(self) -> Mapping[str, int]:
+        """Return what the kernel counted since the start (MET-12); raises KernelError if it cannot be read."""
+        if self.variant is Variant.LEGACY and not legacy_tables(self.family):
+            return {}  # looking would make the table
+        tools = await self.tools()
+        listing: list[str] = []
+        await lines([tools.save, "-c", "-t", "filter"], lambda some: listing.extend(line for line in some if " -A KUBE-" in line))
+        return self._tally.read(counters.counted(listing))
 
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
         """Remove everything of ours in this family and variant, and this family's sets; raise KernelError if something stayed."""

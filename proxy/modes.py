@@ -8,6 +8,7 @@ and then makes one loop per family. A further mode is a further class and a furt
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,15 +21,18 @@ from pointsman.iptables import cleanup as iptables_cleanup
 from pointsman.iptables.compile import IptablesCompiler
 from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.preflight import family_error
+from pointsman.iptables.sysctl import allow_loopback_node_ports
 from pointsman.iptables.variant import Choice, Variant, choose
 from pointsman.iptables.writer import Writer
 from pointsman.ipvs import cleanup as ipvs_cleanup
+from pointsman.ipvs import sysctl as ipvs_sysctl
 from pointsman.ipvs.compile import IpvsCompiler
 from pointsman.ipvs.drain import Draining
 from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.ipvs.names import mark_node_port, mark_protocol
 from pointsman.ipvs.objects import Timeouts, endpoint
+from pointsman.proxy import facts
 from pointsman.proxy.config import Config
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import FamilyLoop, LoopSettings
@@ -102,6 +106,10 @@ class Engine(Protocol):
         """Return the endpoints that are gone and still have connections; `wall` is the present time."""
         ...
 
+    async def counted(self) -> Mapping[str, int]:
+        """Return what the kernel counted at our rules, by name (`iptables.counters`); raises KernelError if it cannot be read."""
+        ...
+
     def bury(self, addresses: frozenset[str]) -> None:
         """Say which endpoints are on nodes that exist no more: nobody need wait for their connections."""
         ...
@@ -116,6 +124,10 @@ class Mode(Protocol):
 
     def fragments(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> dict[str, list[object]]:
         """Return what each owner wants, as plain values: by Service port (`namespace/name:port protocol`), and `static`."""
+        ...
+
+    def privileged(self, config: Config) -> None:
+        """Make the kernel settings that programming may need and may lack the rights for (PROC-05); raises KernelError."""
         ...
 
     async def open(self, config: Config) -> Engine:
@@ -162,6 +174,11 @@ class IptablesMode:
         """See `Mode`."""
         return _fragments(IptablesCompiler(family), family, routing, node)
 
+    def privileged(self, config: Config) -> None:
+        """See `Mode`: node ports on loopback addresses need a setting (SEM-45)."""
+        if facts.loopback_node_ports(config):
+            allow_loopback_node_ports()
+
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
         choice = await _choose(config)
@@ -183,6 +200,10 @@ class IpvsMode:
     def fragments(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> dict[str, list[object]]:
         """See `Mode`."""
         return _fragments(IpvsCompiler(family, ipvs_options(config)), family, routing, node)
+
+    def privileged(self, config: Config) -> None:
+        """See `Mode` (IPVS-02)."""
+        ipvs_sysctl.ensure(arp=config.ipvs_strict_arp)
 
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
@@ -224,6 +245,10 @@ class IpvsEngine:
         """See `Engine`."""
         now = time.monotonic()
         return tuple(_drained(one, wall, now) for kernel in self._kernels.values() for one in kernel.servers.drain.listed())
+
+    async def counted(self) -> Mapping[str, int]:
+        """See `Engine`: the companion rules are not asked, as kube-proxy's are not in this mode (MET-16)."""
+        return {}
 
     def bury(self, addresses: frozenset[str]) -> None:
         """See `Engine`."""
@@ -268,6 +293,13 @@ class IptablesEngine:
     def draining(self, wall: datetime) -> tuple[Drained, ...]:  # noqa: ARG002
         """See `Engine`: connections of removed endpoints end by themselves here."""
         return ()
+
+    async def counted(self) -> Mapping[str, int]:
+        """See `Engine`."""
+        found: Counter[str] = Counter()
+        for reading in await asyncio.gather(*(kernel.counted() for kernel in self._kernels.values())):
+            found.update(reading)
+        return found
 
     def bury(self, addresses: frozenset[str]) -> None:
         """See `Engine`."""

@@ -7,11 +7,11 @@ PURE = (
     "routing", "routing.*",
     "dataplane", "dataplane.*",
     "netlink.codec", "netlink.generic", "netlink.nftables",
-    "iptables.objects", "iptables.names", "iptables.rule", "iptables.dispatch", "iptables.static", "iptables.service", "iptables.firewall",
+    "iptables.objects", "iptables.counters", "iptables.names", "iptables.rule", "iptables.dispatch", "iptables.static", "iptables.service", "iptables.firewall",
     "iptables.compile", "iptables.render", "iptables.parse", "iptables.isolate", "iptables.removal", "iptables.failure",
     "ipvs.objects", "ipvs.schedulers", "ipvs.wire", "ipvs.answers", "ipvs.keys", "ipvs.names", "ipvs.filter", "ipvs.frontends",
     "ipvs.compile", "ipvs.render", "ipvs.parse", "ipvs.drain", "ipvs.ownership", "ipvs.removal",
-    "proxy.drained",
+    "proxy.changes", "proxy.drained", "proxy.histogram", "proxy.meters", "proxy.metrics_list",
     "proxy.config", "proxy.facts", "proxy.report", "proxy.status", "proxy.demo.scene", "proxy.demo.lab_topology", "proxy.demo.lab_sctp",
 )  # fmt: skip
 IMPURE = {

@@ -67,5 +67,8 @@ class FakeEngine:
     def draining(self, wall: datetime) -> tuple[Drained, ...]:
         return ()
 
+    async def counted(self) -> Mapping[str, int]:
+        return {"invalid packets dropped": 5, "loopback connections accepted": 6}
+
     def bury(self, addresses: frozenset[str]) -> None:
         self.buried = addresses
