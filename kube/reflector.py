@@ -203,6 +203,7 @@ class Reflector:
     def opened(self, now: float) -> None:
         """Take note that the server has agreed to stream."""
         self._connection = _Connection(Lines(), now, now + self._agreed)
+        self._troubles.last = None
         if self._listing is not None:
             self._listing = _Listing(self._listing.form, self._listing.broke)
 
@@ -234,11 +235,15 @@ class Reflector:
             self.failed(ApiError(0, "the server ended the list before it was complete"), now, dice)
         elif now - self._connection.since < BRIEF:
             self.failed(ApiError(0, "the server ends watches as soon as they have begun"), now, dice)
-        self._connection = None
+        else:
+            self._connection, self._troubles = None, _Troubles()
 
     def failed(self, error: ApiError, now: float, dice: float) -> None:
         """Take note that a request or a stream has failed."""
-        streamed, self._connection = self._connection is not None, None
+        connection, self._connection = self._connection, None
+        streamed = connection is not None
+        if connection is not None and self._listing is None and now - connection.since >= BRIEF:
+            self._troubles = _Troubles()
         if self._otherwise(error, streamed=streamed):
             return
         troubles = self._troubles

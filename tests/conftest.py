@@ -15,6 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: how long one example takes says nothing about the property.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 NAMESPACES = Path("/run/netns")
 ELSEWHERE = pytest.StashKey[int]()
