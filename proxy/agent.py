@@ -19,7 +19,7 @@ from pointsman.proxy import facts as facts_of
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import warnings
 from pointsman.proxy.facts import Facts, Host
-from pointsman.proxy.flags import NAMES
+from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.journal import Journal, config_notices
 from pointsman.proxy.modes import Engine, Loop
 from pointsman.proxy.report import View

@@ -20,10 +20,13 @@ from pointsman.dataplane.errors import KernelError
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Sink
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import memory, node, servers, socket, sole, takeover
+from pointsman.proxy import memory, node, privileges, servers, socket, sole, takeover
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
+from pointsman.proxy.config_check import family_problems
+from pointsman.proxy.config_watch import ConfigFile, Stop, end_on_change
 from pointsman.proxy.facts import Host
+from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.modes import MODES, Loop, usable
 from pointsman.proxy.source import Opened, open_source
@@ -46,12 +49,12 @@ class StartError(Exception):
     """The agent cannot work here; the text says everything that is wrong, and what to do."""
 
 
-def main(config: Config) -> int:
-    """Run the agent until it is told to stop; return the exit status."""
+def main(config: Config, file: ConfigFile | None = None) -> int:
+    """Run the agent until it is told to stop, or its configuration file changes; return the exit status."""
     memory.use_one_arena()
     memory.collect_rarely()
     try:
-        return uvloop.run(run(config))
+        return uvloop.run(run(config, file))
     except (StartError, ApiConfigError, sole.OccupiedError, KernelError) as error:
         print(f"pointsman run: cannot start: {error}", file=sys.stderr)
     except Exception:
@@ -59,20 +62,31 @@ def main(config: Config) -> int:
     return 1
 
 
-async def run(config: Config) -> int:
+def prepare_only(config: Config) -> int:
+    """Do what needs full privileges, and nothing else (PROC-05); return the exit status."""
+    errors = privileges.prepare_only(config)
+    for error in errors:
+        print(f"pointsman run --init-only: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+async def run(config: Config, file: ConfigFile | None = None) -> int:
     """Look at the machine, then route until SIGTERM or SIGINT; raises StartError before anything is written."""
-    stop = asyncio.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with sole.reserved():
+        untuned = privileges.tune(config)  # before the host is looked at: liberal TCP is one of its facts
         inbox, opening = Inbox(), asyncio.create_task(open_source(config))
         async with _running(_read(opening, inbox)) as reading:
             agent = Agent(await prepare(config))
             await opening
             inbox.open(agent.receive)
-            await _until(stop, (_ended(reading), *_tasks(agent)))
+            watching = (end_on_change(file, stop),) if file else ()
+            tuning = privileges.tune_later(config, untuned, _programmed(agent.parts.loops.values()))
+            await _until(stop, (_ended(reading), *_tasks(agent), tuning, *watching))
     log.info("stopped; all rules stay in place")
-    return 0
+    return stop.status
 
 
 class Inbox:
@@ -125,6 +139,8 @@ async def prepare(config: Config) -> Parts:
     families, errors = usable(await engine.preflight())
     if errors:
         raise StartError("".join(f"\n  {error}" for error in errors))
+    if unusable := family_problems(config, families):
+        raise StartError("".join(f"\n  {NAMES[one.field]}: {one.text}" for one in unusable))
     log.info("starting", extra={"mode": config.mode, "variant": engine.variant, "reason": engine.reason, "manifests": config.manifests})
     if len(families) < len(Family):
         log.warning("this kernel serves one IP family only", extra={"family": families[0].value})

@@ -19,7 +19,8 @@ from pointsman.proxy import flags
 from pointsman.proxy.cli import run
 from pointsman.proxy.config import Config, ConfigProblem, family_of
 from pointsman.proxy.facts import Facts, Host
-from pointsman.proxy.flags import ROUTING_FLAGS, FlagCommand
+from pointsman.proxy.flag_table import PLAN_FLAGS
+from pointsman.proxy.flags import FlagCommand
 from pointsman.proxy.modes import MODES
 from pointsman.routing.build import build
 from pointsman.routing.route import Family, Routing
@@ -42,12 +43,12 @@ Exit status:
 """
 
 
-@click.command("plan", cls=FlagCommand, flags=ROUTING_FLAGS, epilog=EPILOG)
+@click.command("plan", cls=FlagCommand, flags=PLAN_FLAGS, epilog=EPILOG)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
 @click.pass_context
 def command(ctx: click.Context, /, output: str, **values: object) -> int:
     """Print what would be programmed into the kernel for a folder of manifests; changes nothing and needs no root."""
-    config = flags.load(ctx, values, check)
+    config = flags.load(ctx, values, check).config
     batch = asyncio.run(read(Path(config.manifests)))
     snapshot, _ = advance(EMPTY, batch)
     facts = facts_of.gather(config, host_of(config, snapshot), snapshot.nodes)
@@ -71,7 +72,8 @@ def command(ctx: click.Context, /, output: str, **values: object) -> int:
 def check(config: Config) -> tuple[ConfigProblem, ...]:
     """Return what is wrong with the configuration for somebody who has no API to ask."""
     needed = ConfigProblem("manifests", "is needed: the folder with the manifests of Services and EndpointSlices")
-    return run.check(config) if config.manifests else (*run.check(config), needed)
+    late = run.unprogrammed(config)
+    return (*run.check(config), *((late,) if late else ()), *(() if config.manifests else (needed,)))
 
 
 async def read(folder: Path) -> Batch:

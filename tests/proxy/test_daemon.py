@@ -75,7 +75,7 @@ async def test_in_50_a_host_without_a_name_cannot_start(monkeypatch: pytest.Monk
 def test_an_unexpected_error_is_logged_with_its_traceback_and_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(_: Config) -> int:
+    async def broken(*_: object) -> int:
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr(daemon, "run", broken)

@@ -1,18 +1,17 @@
 import click
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
-from hypothesis import strategies as st
-from pointsman.proxy.config import Config, ConfigProblem
+from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import problems
-from pointsman.proxy.flags import RUN_FLAGS, FlagCommand, boolean, duration, integer, load, read, told
+from pointsman.proxy.flag_table import RUN_FLAGS
+from pointsman.proxy.flags import FlagCommand, load
 
 
 def command() -> click.Command:
     @click.command("run", cls=FlagCommand, flags=RUN_FLAGS)
     @click.pass_context
     def run(ctx: click.Context, **values: object) -> None:
-        click.echo(repr(load(ctx, values, problems)))
+        click.echo(repr(load(ctx, values, problems).config))
 
     return run
 
@@ -29,47 +28,8 @@ def config(*arguments: str) -> Config:
     return value
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("30s", 30), ("1m30s", 90), ("100ms", 0.1), ("0", 0), ("1h", 3600), ("1.5s", 1.5), (".5m", 30), ("2us", 2e-6), ("2µs", 2e-6)],
-)
-def test_durations_are_read_as_go_writes_them(text: str, seconds: float) -> None:
-    assert duration(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", ["", "30", "s", "1 s", "1d", "1m 3s", "1s1", "--1s", "1e3s", "٣s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="duration"):
-        duration(text)
-
-
-@given(hours=st.integers(0, 99), minutes=st.integers(0, 59), millis=st.integers(0, 59999))
-def test_a_duration_is_the_sum_of_its_parts(hours: int, minutes: int, millis: int) -> None:
-    assert duration(f"{hours}h{minutes}m{millis}ms") == pytest.approx(hours * 3600 + minutes * 60 + millis / 1000)
-
-
-def test_booleans_are_read_as_go_does() -> None:
-    assert [boolean(text) for text in ("true", "1", "T", "True")] == [True] * 4
-    assert [boolean(text) for text in ("false", "0", "F", "FALSE")] == [False] * 4
-    with pytest.raises(ValueError, match="neither"):
-        boolean("yes")
-
-
-def test_integers_are_decimal() -> None:
-    assert integer("-7") == -7
-    for text in ("", "0x1", "1.0", "1_0", "9" * 10):
-        with pytest.raises(ValueError, match="whole number"):
-            integer(text)
-
-
 def test_defaults_are_those_of_the_configuration() -> None:
     assert config() == Config(manifests="m")
-
-
-def test_every_field_has_exactly_one_flag() -> None:
-    fields = [field for flag in RUN_FLAGS for field in (flag.field, *flag.also)]
-    assert sorted([*fields, "nftables_masquerade_bit"]) == sorted(Config.__struct_fields__)  # kube-proxy has no flag for that one
-    assert len({flag.name for flag in RUN_FLAGS}) == len(RUN_FLAGS)
 
 
 @pytest.mark.parametrize(
@@ -143,14 +103,3 @@ def test_help_lists_every_flag() -> None:
     assert result.exit_code == 0
     for flag in RUN_FLAGS:
         assert f"--{flag.name}" in result.output or flag.short
-
-
-def test_read_keeps_defaults_of_what_cannot_be_read() -> None:
-    value, found = read(RUN_FLAGS, {"masquerade_bit": ("x",), "manifests": ("m",)})
-    assert value == Config(manifests="m")
-    assert [problem.field for problem in found] == ["masquerade_bit"]
-
-
-def test_problems_are_told_in_the_words_of_the_command_line() -> None:
-    lines = told({"mode": ("x",)}, [ConfigProblem("mode", "bad"), ConfigProblem("verbosity", "bad")])
-    assert lines == ["--proxy-mode=x: bad", "-v: bad"]

@@ -1,7 +1,7 @@
 import pytest
 from pointsman.kube.events import Problem
 from pointsman.proxy.config import ConfigProblem
-from pointsman.proxy.flags import NAMES
+from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.journal import Journal, config_notices
 from pointsman.routing.route import Notice, Severity
 
