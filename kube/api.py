@@ -113,6 +113,7 @@ class ApiSource:
         """Read a stream to its end. Raises ApiError."""
         async with self._client.stream(step.path, step.query) as stream:
             reflector.opened(self._now())
+            self._note(reflector)
             while reflector.streaming:
                 part = await stream.read(reflector.patience(self._now()))
                 if not part:

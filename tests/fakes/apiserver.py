@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from weakref import WeakSet
 
 from pointsman.kube.errors import ApiError
 
@@ -48,6 +49,7 @@ class FakeApi:
         self.asked = []
         self.refusals: dict[str, Callable[[dict], ApiError | None]] = {}
         self.changed = asyncio.Event()
+        self._watches = WeakSet()
 
     def put(self, kind, name, **fields):
         """Create or replace an object."""
@@ -71,7 +73,9 @@ class FakeApi:
             self._note("DELETED", value | {"metadata": value["metadata"] | {"resourceVersion": str(self.version)}})
 
     def compact(self):
-        """Forget the history: whoever resumes from before now gets 410."""
+        """Forget the history: whoever resumes from before now gets 410; who watches has it already."""
+        for watch in self._watches:
+            watch.pull_changes()
         self.compacted = self.version
         self.history.clear()
 
@@ -93,7 +97,9 @@ class FakeApi:
     def watch(self, path, query):
         """Return an open watch. Raises ApiError."""
         self._enter(path, query)
-        return FakeWatch(self, kind_of(path), query)
+        watch = FakeWatch(self, kind_of(path), query)
+        self._watches.add(watch)
+        return watch
 
     def _enter(self, path, query):
         self.asked.append((path, dict(query)))

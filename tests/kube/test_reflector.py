@@ -55,7 +55,7 @@ class Follower:
             self.fail(error)
 
     def feed(self, text):
-        size = self.chunk or len(text)
+        size = self.chunk or len(text) or 1
         for start in range(0, len(text), size):
             self.take(self.reflector.part(text[start:start + size], self.now, DICE))
         if not self.reflector.streaming:
