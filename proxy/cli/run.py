@@ -56,7 +56,7 @@ def command(ctx: click.Context, /, **values: object) -> int:
     if actions.get("cleanup"):
         from pointsman.proxy.cli import cleanup  # noqa: PLC0415 - as below
 
-        return int(ctx.invoke(cleanup.command, dry_run=False, only=None))
+        return cleanup.everything()
     if found := unprogrammed(config):
         raise click.ClickException(f"cannot start: {NAMES[found.field]}: {found.text}")
     logs.configure(config.logging_format, config.verbosity)
