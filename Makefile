@@ -36,7 +36,7 @@ demo: ## two nodes, a small shop, real traffic: with both iptables variants (roo
 	    pointsman demo --proxy-mode iptables --iptables-variant $$variant $(A)
 	done
 
-demo-ipvs: ## the same in ipvs mode; under User-Mode Linux if this kernel has no IPVS (root; about 30 s there)
+demo-ipvs: ## the same in ipvs mode; under User-Mode Linux if this kernel has no IPVS (root)
 	$(call need_root,demo-ipvs)
 	tools/setup kernel
 	where=$$(tools/uml --where-needed --tell)
@@ -47,12 +47,12 @@ demo-ipvs: ## the same in ipvs mode; under User-Mode Linux if this kernel has no
 	*) exec tools/uml pointsman demo --proxy-mode ipvs --iptables-variant legacy $(A) ;;
 	esac
 
-test: ## the whole test suite, with real packets through a real kernel (root)
+test: ## the whole test suite, with real packets; under User-Mode Linux what needs IPVS, if this kernel has none (root)
 	$(call need_root,test)
 	tools/setup kernel
-	python -m pytest $(T)
+	tools/suite $(T)
 
-test-ipvs: ## the tests of the ipvs mode, under User-Mode Linux where this kernel has no IPVS (root, about 20 minutes)
+test-ipvs: ## of these only what needs IPVS, under User-Mode Linux (root)
 	$(call need_root,test-ipvs)
 	tools/setup kernel
 	tools/ipvs-tests $(T)

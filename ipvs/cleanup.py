@@ -2,16 +2,24 @@
 
 Other programs' virtual servers stay: only what `ownership` calls ours goes, and our device with it. A kernel without IPVS, or a machine
 without the tools, has nothing of ours. A second run finds nothing and writes nothing.
+
+Packets are led away first, then the rules of every variant go, and only then the sets, which all variants share.
 """
 
 from collections.abc import Sequence
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables.objects import RuleKey, SetKey
 from pointsman.iptables.variant import Variant, find_tools
 from pointsman.iptables.writer import Writer
 from pointsman.ipvs import device, names
 from pointsman.ipvs.kernel import IpvsKernel, Settings
+from pointsman.ipvs.keys import AddressKey
+from pointsman.ipvs.objects import RealKey, VirtualKey
+from pointsman.ipvs.removal import Seen, describe
 from pointsman.routing.route import Family
+
+_PARTS = ((AddressKey, VirtualKey, RealKey), RuleKey, SetKey)
 
 
 async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)) -> tuple[str, ...]:
@@ -22,24 +30,65 @@ async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)
     removed: list[str] = []
     errors: list[KernelError] = []
     writer = Writer()
-    for variant in variants:
-        for family in Family:
-            kernel = IpvsKernel(family, variant, writer, Settings())
-            try:
-                await find_tools(family, variant)
-                removed += await kernel.cleanup(dry_run=dry_run)
-            except KernelError as error:
-                if error.kind is not ErrorKind.UNSUPPORTED:
-                    errors.append(error)
-            finally:
+    for family in Family:
+        kernels = [IpvsKernel(family, variant, writer, Settings()) for variant in variants]
+        try:
+            seen = await read_all(kernels)
+            for kernel, found in seen.items():
+                removed += describe(found, family, kernel.variant.value)
+            if not dry_run:
+                errors += await _remove(seen)
+        except KernelError as error:
+            errors.append(error)
+        finally:
+            for kernel in kernels:
                 await kernel.close()
     try:
-        if await device.exists():
-            if not dry_run:
-                await device.remove()
-            removed.append(f"device {names.DEVICE}")
+        removed += await remove_device(dry_run=dry_run)
     except KernelError as error:
         errors.append(error)
     if errors:
         raise KernelError(errors[0].kind, "; ".join(dict.fromkeys(map(str, errors))), "cleanup")
     return tuple(dict.fromkeys(removed))
+
+
+async def read_all(kernels: Sequence[IpvsKernel]) -> dict[IpvsKernel, Seen]:
+    """Return what is there in one family, by the kernels of its variants: the one with the most rules is first and has what they share.
+
+    Kernels that find nothing, and those whose tools, or IPVS itself, are missing, are left out. Raises KernelError.
+    """
+    seen: dict[IpvsKernel, Seen] = {}
+    for kernel in kernels:
+        try:
+            await find_tools(kernel.family, kernel.variant)
+            found = await kernel.read()
+        except KernelError as error:
+            if error.kind is not ErrorKind.UNSUPPORTED:
+                raise
+            continue
+        if found:
+            seen[kernel] = found
+    ordered = sorted(seen, key=lambda kernel: sum(isinstance(key, RuleKey) for key in seen[kernel]), reverse=True)
+    for kernel in ordered[1:]:
+        seen[kernel] = {key: value for key, value in seen[kernel].items() if isinstance(key, RuleKey)}
+    return {kernel: seen[kernel] for kernel in ordered if seen[kernel]}
+
+
+async def _remove(seen: dict[IpvsKernel, Seen]) -> list[KernelError]:
+    errors: list[KernelError] = []
+    for part in _PARTS:
+        for kernel, found in seen.items():
+            try:
+                await kernel.remove({key: value for key, value in found.items() if isinstance(key, part)})
+            except KernelError as error:
+                errors.append(error)
+    return errors
+
+
+async def remove_device(*, dry_run: bool) -> tuple[str, ...]:
+    """Remove our device; return it in words if it is there. Raises KernelError."""
+    if not await device.exists():
+        return ()
+    if not dry_run:
+        await device.remove()
+    return (f"device {names.DEVICE}",)

@@ -7,6 +7,9 @@ whose node is gone is not waited for.
 
 `servers` holds and releases; `pointsman ipvs drain` shows the list. After a restart the list makes itself anew: servers of weight 0 that
 nobody wants are found like any other leftover.
+
+When another mode takes over (`retirement`), UDP drains as well: its Services live on, new flows go another way, and who is in the middle of
+one need not lose a packet.
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -11,6 +11,9 @@ What belongs to a Service is an element of a set, so there is no rule per Servic
     nat POSTROUTING             masquerade
 
 Forwarding packets go through FORWARD only on their way back. `names` says what the sets hold, `frontends` fills them.
+
+When another mode has taken over and connections through IPVS are let end, two things are left to decide (`retired`): nothing new may go
+to an address that is still this node's, and what this node sends from such an address needs another source.
 """
 
 from msgspec import structs
@@ -36,6 +39,7 @@ from pointsman.routing.route import Family, Routing
 _OPENS = state("NEW")
 _OURS = Match("mark", ("--mark", f"{names.MARK_PREFIX:#x}/{names.MARK_MASK:#x}"))
 _BY_IPVS = Match("ipvs", ("--ipvs",))
+_RETIRED_HOOKS = {("mangle", "OUTPUT"), ("filter", "INPUT"), ("filter", "OUTPUT")}
 
 
 def rules(family: Family, node: NodeFacts, routing: Routing) -> dict[RuleKey, str]:
@@ -52,6 +56,25 @@ def rules(family: Family, node: NodeFacts, routing: Routing) -> dict[RuleKey, st
     }
     found = {RuleKey(table, chain): "\n".join(map(str, body)) for (table, chain), body in bodies.items()}
     return found | dict.fromkeys(names.HOOKS, "")
+
+
+def retired(family: Family, masquerade_bit: int) -> dict[RuleKey, str]:
+    """Return what stays while connections end that another mode would not have: no rule of it touches a packet of theirs.
+
+    Whoever connects from this node to an address of our device sends from that very address, and only the mark in mangle comes before the
+    other mode's translation.
+    """
+    sets = SETS[family]
+    bit = f"{1 << masquerade_bit:#x}"
+    own_source = Rule(matches=(in_set(sets.addresses, "src"), _OPENS), target="MARK", target_options=("--set-xmark", f"{bit}/{bit}"))
+    bodies = {
+        ("mangle", names.SOURCES): [own_source],
+        ("filter", names.INPUT): [Rule(target=names.FILTER)],
+        ("filter", names.OUTPUT): [Rule(target=names.FILTER)],
+        ("filter", names.FILTER): [Rule(matches=(Match("conntrack", ("!", "--ctstate", "NEW")),), target="RETURN"), _unserved(family)],
+    }
+    found = {RuleKey(table, chain): "\n".join(map(str, body)) for (table, chain), body in bodies.items()}
+    return found | {hook: "" for hook in names.HOOKS if (hook.table, hook.chain) in _RETIRED_HOOKS}
 
 
 # --- mangle ----------------------------------------------------------------------------------------------------------
@@ -142,8 +165,14 @@ def _filter(family: Family) -> list[Rule]:
         to(sets.no_local_endpoints, "DROP"),
         to(sets.no_endpoints, "REJECT", rejected),
         *(to(name, "RETURN") for name in sets.forwarded),
-        Rule(matches=(in_set(sets.addresses, "dst"),), target="REJECT", target_options=rejected),
+        _unserved(family),
     ]
+
+
+def _unserved(family: Family) -> Rule:
+    """Return what keeps programs of the host from answering at addresses of Services (SEM-66)."""
+    options = ("--reject-with", unreachable(family))
+    return Rule(matches=(in_set(SETS[family].addresses, "dst"),), target="REJECT", target_options=options)
 
 
 def _forward(family: Family, node: NodeFacts, routing: Routing) -> list[Rule]:

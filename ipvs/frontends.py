@@ -22,7 +22,7 @@ from pointsman.ipvs.names import SETS, SetNames
 from pointsman.ipvs.objects import RealKey, RealServer, ServerFlag, VirtualKey, VirtualServer
 from pointsman.ipvs.schedulers import Scheduler
 from pointsman.routing.node import NodeFacts
-from pointsman.routing.route import Backend, Missing, ServiceRoute
+from pointsman.routing.route import Backend, Missing, Protocol, ServiceRoute
 
 
 class Options(Struct, frozen=True):
@@ -101,9 +101,14 @@ def by_hash(server: VirtualServer) -> VirtualServer:
     return VirtualServer(Scheduler.MH.value, schedulers.FALLBACK)
 
 
-def entry(address: str, port: int, route: ServiceRoute) -> str:
+def frontend(address: str, port: int, protocol: Protocol) -> str:
     """Return a frontend as ipset prints it."""
-    return f"{canonical(address)},{route.protocol.lower}:{port}"
+    return f"{canonical(address)},{protocol.lower}:{port}"
+
+
+def entry(address: str, port: int, route: ServiceRoute) -> str:
+    """Return a frontend of a route as ipset prints it."""
+    return frontend(address, port, route.protocol)
 
 
 def _bind(found: dict[Key, Value], route: ServiceRoute, node: NodeFacts, places: Iterable[_Place]) -> None:

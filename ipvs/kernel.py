@@ -78,6 +78,12 @@ class IpvsKernel:
         async with self._lock:
             return await self._read()
 
+    async def read(self) -> Mapping[Key, Value | Mark]:
+        """Return everything of ours as `observe` does, for somebody who will only remove: from here on nothing is noticed."""
+        self._prepared = True  # nothing needs to be set for what goes away
+        async with self._lock:
+            return await self._read()
+
     async def _read(self) -> dict[Key, Value | Mark]:
         seen: dict[Key, Value | Mark] = {}
         tools = await self._find_tools()
@@ -209,18 +215,24 @@ class IpvsKernel:
 
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
         """Remove everything of ours in this family, drained or not; return what was (or would be) removed, in words."""
-        async with self._lock:
-            seen = await self._read()
-        words = describe(seen, self.family, self.variant.value)
-        if seen and not dry_run:
-            self.servers.drain.cap = 0
-            self._prepared = True  # nothing needs to be set for what goes away
-            outcome = await self.apply(removal(seen))
-            if outcome.failed:
-                error = next(iter(outcome.failed.values()))
-                text = f"{len(outcome.failed)} objects could not be removed, the first because of: {error.text}"
-                raise KernelError(error.kind, text, f"ipvs {self.family.value}")
-        return words
+        seen = await self.read()
+        if not dry_run:
+            await self.remove(seen)
+        return describe(seen, self.family, self.variant.value)
+
+    async def remove(self, seen: Mapping[Key, Value | Mark]) -> None:
+        """Remove what was seen, drained or not; raises KernelError if something stayed."""
+        self.servers.drain.cap = 0
+        if seen:
+            await self.reduce(removal(seen))
+
+    async def reduce(self, plan: Plan[Key, Value]) -> None:
+        """Carry out a plan that removes; raises KernelError if something stayed."""
+        outcome = await self.apply(plan)
+        if outcome.failed:
+            error = next(iter(outcome.failed.values()))
+            text = f"{len(outcome.failed)} objects could not be removed, the first because of: {error.text}"
+            raise KernelError(error.kind, text, f"ipvs {self.family.value}")
 
     async def close(self) -> None:
         """Stop watching and close the sockets."""

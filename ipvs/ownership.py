@@ -7,9 +7,8 @@ else belongs to other programs and is never listed, changed or removed; neither 
 from collections.abc import Iterable, Mapping
 
 from pointsman.iptables.objects import SetKey
-from pointsman.iptables.rule import canonical
 from pointsman.ipvs import names
-from pointsman.ipvs.frontends import Options
+from pointsman.ipvs.frontends import Options, frontend
 from pointsman.ipvs.keys import AddressKey, Key
 from pointsman.ipvs.objects import VirtualKey
 from pointsman.routing.route import Family
@@ -35,7 +34,7 @@ class Ownership:
             return names.is_our_mark(key.mark)
         if self._options.excludes(key.address):
             return False
-        return key.address in self._addresses or f"{canonical(key.address)},{key.protocol.lower}:{key.port}" in self._frontends
+        return key.address in self._addresses or frontend(key.address, key.port, key.protocol) in self._frontends
 
 
 def evidence(seen: Mapping[Key, object]) -> tuple[Key, ...]:

@@ -96,12 +96,17 @@ class Servers:
         refusals = ((wanted[place][0], wanted[place][1], number) for place, number in failed.items())
         return {key: kernel_error(number, _subject(key, value, number)) for key, value, number in refusals}
 
-    async def delete(self, keys: Sequence[Server], unreachable: Collection[str] = frozenset()) -> Failed:
-        """Remove servers; those with connections drain, unless packets cannot reach them any more (`unreachable`: virtual addresses)."""
+    async def delete(
+        self,
+        keys: Sequence[Server],
+        unreachable: Collection[str] = frozenset(),
+        may_drain: Callable[[VirtualKey], bool] = waits,
+    ) -> Failed:
+        """Remove servers; those with connections drain if they may, and if packets still reach them (`unreachable`: virtual addresses)."""
         virtuals = [key for key in keys if isinstance(key, VirtualKey)]
         at_once = {key for key in virtuals if key.address in unreachable}
         reals = [key for key in keys if isinstance(key, RealKey) and key.virtual not in at_once]
-        loads = await self._loads({key.virtual for key in reals if waits(key.virtual)}) if self.drain.cap > 0 else {}
+        loads = await self._loads({key.virtual for key in reals if may_drain(key.virtual)}) if self.drain.cap > 0 else {}
         now = self._clock()
         going: list[Server] = []
         draining: list[RealKey] = []
@@ -121,12 +126,12 @@ class Servers:
         going += [key for key in virtuals if key in at_once or not self.drain.hold_virtual(key)]
         return failed | await self._remove(going)
 
-    async def tick(self) -> bool:
-        """Look at what drains and remove what need not wait any more; return whether anything drains still."""
+    async def tick(self, lost: Collection[RealKey] = ()) -> bool:
+        """Look at what drains and remove what need not wait any more, `lost` ones in any case; return whether anything drains still."""
         if not len(self.drain) and not self.drain.held:
             return False
         loads = await self._loads({key.virtual for key in self.drain.keys})
-        due = self.drain.due(loads, self.gone, self._clock())
+        due = tuple(dict.fromkeys((*self.drain.due(loads, self.gone, self._clock()), *(key for key in lost if key in self.drain))))
         failed = await self._remove(due)
         for key in due:
             if key not in failed:

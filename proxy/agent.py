@@ -21,7 +21,7 @@ from pointsman.proxy.config_check import warnings
 from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.journal import Journal, config_notices
-from pointsman.proxy.modes import Engine, Loop
+from pointsman.proxy.modes import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
 from pointsman.routing.build import Builder
 from pointsman.routing.route import Family, Routing
@@ -52,6 +52,8 @@ class Agent:
         self.backlog = changes.Backlog()
         self.checks = health.Checks(self.health, time.time)
         self._started = time.time()
+        self.leaving: tuple[Leaving, ...] = ()
+        self._endpoints: tuple[Routing | None, frozenset[tuple[str, int]]] = (None, frozenset())
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
         self._warnings = config_notices(warnings(parts.config), NAMES)
 
@@ -66,7 +68,8 @@ class Agent:
         self._measure(changes.between(before, self.snapshot, dirty, self._started))
         if Kind.NODE in dirty.kinds:
             self._gather()
-            self.parts.engine.bury(orphaned(self.snapshot))
+            for one in self._drains():
+                one.bury(orphaned(self.snapshot))
         if dirty != CLEAN:
             self._route(dirty)
 
@@ -91,7 +94,7 @@ class Agent:
             families=tuple(loop.status(wall) for loop in self.parts.loops.values()),
             notices=self.journal.notices,
             problems=self.journal.problems,
-            draining=self.parts.engine.draining(wall),
+            draining=tuple(drained for one in self._drains() for drained in one.draining(wall)),
         )
 
     def health(self) -> health.Health:
@@ -117,6 +120,16 @@ class Agent:
         for family, triggers in found.triggers.items():
             if loop := self.parts.loops.get(family):
                 loop.progress.meters.triggered([moment + elapsed for moment in triggers])
+    def endpoints(self) -> frozenset[tuple[str, int]]:
+        """Return address and port of every endpoint that a Service uses here."""
+        routing = self.routing
+        if routing is not self._endpoints[0]:
+            routes = routing.routes.values() if routing is not None else ()
+            self._endpoints = (routing, frozenset((one.address, one.port) for route in routes for one in route.reachable))
+        return self._endpoints[1]
+
+    def _drains(self) -> tuple[Drains, ...]:
+        return (self.parts.engine, *self.leaving)
 
     def _gather(self) -> None:
         self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)

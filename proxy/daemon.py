@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 
@@ -28,7 +29,7 @@ from pointsman.proxy.config_watch import ConfigFile, Stop, end_on_change
 from pointsman.proxy.facts import Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import MODES, Loop, usable
+from pointsman.proxy.modes import MODES, Leaving, Loop, usable
 from pointsman.proxy.source import Opened, open_source
 from pointsman.routing.route import Family
 
@@ -159,7 +160,7 @@ def _tasks(agent: Agent) -> Iterable[Coroutine[Any, Any, None]]:
         *(loop.run() for loop in agent.parts.loops.values()),
         _answer(agent),
         _slim_down(agent.parts.loops.values()),
-        _retire(agent.parts),
+        succeed(agent),
     )
 
 
@@ -199,34 +200,44 @@ async def _programmed(loops: Iterable[Loop]) -> None:
         await loop.applied(0)
 
 
-async def _retire(parts: Parts) -> None:
-    """Remove what other modes, the other variant and kube-proxy left, once ours carries the traffic and nobody writes it again."""
-    mode, variant, allowed = parts.config.mode, parts.engine.variant, parts.config.takeover
-    await takeover.announce(mode, variant, allowed=allowed)
-    await _programmed(parts.loops.values())
-    if allowed:
-        await takeover.ended()
-    await retire_others(mode, parts.loops.values())
-    await takeover.run(mode, variant, allowed=allowed)
+async def succeed(agent: Agent) -> None:
+    """Remove what kube-proxy, the other variant and other modes left, once this mode is programmed and was read back.
 
-
-async def retire_others(mode: str, loops: Iterable[Loop]) -> None:
-    """Remove what other modes left in this kernel, once this one is programmed and was read back: no packet is without a way meanwhile.
-
-    What cannot be removed stays and is told; `pointsman cleanup` tries again.
+    So no packet is without a way meanwhile. A kube-proxy that still runs would write its rules again, so its end is waited for.
     """
+    config, variant, loops = agent.parts.config, agent.parts.engine.variant, agent.parts.loops.values()
+    await takeover.announce(config.mode, variant, allowed=config.takeover)
+    await _programmed(loops)
+    if config.takeover:
+        await takeover.ended()
     for loop in loops:
         await loop.verified()
-    for name, other in MODES.items():
-        if name == mode:
-            continue
-        try:
-            removed = await other.cleanup(dry_run=False)
-        except KernelError as error:
-            log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
-            continue
-        if removed:
-            log.info("removed what another mode left", extra={"mode": name, "objects": len(removed), "named": ", ".join(removed[:5])})
+    await takeover.run(config.mode, variant, allowed=config.takeover)
+    await _retire_others(agent)
+
+
+async def _retire_others(agent: Agent) -> None:
+    """Let the other modes end: connections that need one keep it until they end. What cannot be removed stays and is told."""
+    config = agent.parts.config
+    leaving = {name: other.retire(config, agent.endpoints) for name, other in MODES.items() if name != config.mode}
+    agent.leaving = tuple(leaving.values())
+    await asyncio.gather(*(_retire(name, one, agent) for name, one in leaving.items()))
+
+
+async def _retire(mode: str, leaving: Leaving, agent: Agent) -> None:
+    try:
+        found = await leaving.begin()
+        if found:
+            log.info("removed what another mode left", extra={"mode": mode, "objects": len(found), "named": ", ".join(found[:5])})
+        draining = len(leaving.draining(datetime.now(UTC)))
+        if draining:
+            facts = {"mode": mode, "servers": draining, "seconds_at_most": agent.parts.config.ipvs_drain_cap, "see": "pointsman ipvs drain"}
+            log.info("connections through another mode go on until they end", extra=facts)
+        await leaving.finish()
+        if draining:
+            log.info("nothing of the other mode is left", extra={"mode": mode})
+    except KernelError as error:
+        log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": mode, "error": str(error)})
 
 
 async def _follow_addresses(agent: Agent) -> None:

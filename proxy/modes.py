@@ -32,6 +32,7 @@ from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.ipvs.names import mark_node_port, mark_protocol
 from pointsman.ipvs.objects import Timeouts, endpoint
+from pointsman.ipvs.retirement import Endpoints, Retirement
 from pointsman.proxy import facts
 from pointsman.proxy.config import Config
 from pointsman.proxy.drained import Drained
@@ -88,7 +89,19 @@ class Loop(Protocol):
         ...
 
 
-class Engine(Protocol):
+class Drains(Protocol):
+    """What lets connections end before it removes what they need."""
+
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:
+        """Return the endpoints that are gone and still have connections; `wall` is the present time."""
+        ...
+
+    def bury(self, addresses: frozenset[str]) -> None:
+        """Say which endpoints are on nodes that exist no more: nobody need wait for their connections."""
+        ...
+
+
+class Engine(Drains, Protocol):
     """A mode on this machine."""
 
     variant: str
@@ -102,16 +115,20 @@ class Engine(Protocol):
         """Return a new loop."""
         ...
 
-    def draining(self, wall: datetime) -> tuple[Drained, ...]:
-        """Return the endpoints that are gone and still have connections; `wall` is the present time."""
-        ...
-
     async def counted(self) -> Mapping[str, int]:
         """Return what the kernel counted at our rules, by name (`iptables.counters`); raises KernelError if it cannot be read."""
         ...
 
-    def bury(self, addresses: frozenset[str]) -> None:
-        """Say which endpoints are on nodes that exist no more: nobody need wait for their connections."""
+
+class Leaving(Drains, Protocol):
+    """The end of a mode that an earlier process programmed, while another mode routes; no established connection is ended by it."""
+
+    async def begin(self) -> tuple[str, ...]:
+        """Let it take no new connection, and remove what none needs; return in words what there was. Raises KernelError."""
+        ...
+
+    async def finish(self) -> None:
+        """Wait until the connections that it has have ended, or out of time, and remove the rest. Raises KernelError."""
         ...
 
 
@@ -136,6 +153,10 @@ class Mode(Protocol):
 
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
         """Remove everything of ours, however it came there; return what was (or would be) removed. Raises KernelError."""
+        ...
+
+    def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
+        """Return what takes this mode away from under another one; `endpoints` returns where all present endpoints are."""
         ...
 
 
@@ -188,6 +209,10 @@ class IptablesMode:
         """See `Mode`."""
         return await iptables_cleanup.cleanup(dry_run=dry_run)
 
+    def retire(self, config: Config, endpoints: Endpoints) -> Leaving:  # noqa: ARG002
+        """See `Mode`: connection tracking keeps translating what it once has, so everything can go at once."""
+        return _AtOnce(self)
+
 
 class IpvsMode:
     """IPVS, with companion rules in either variant of iptables."""
@@ -214,10 +239,56 @@ class IpvsMode:
         """See `Mode`."""
         return await ipvs_cleanup.cleanup(dry_run=dry_run)
 
+    def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
+        """See `Mode`."""
+        return _IpvsLeaving(Retirement(_ipvs_settings(config), config.masquerade_bit, endpoints))
+
+
+class _AtOnce:
+    """The end of a mode that no connection needs once it is established."""
+
+    def __init__(self, mode: Mode) -> None:
+        self._mode = mode
+
+    async def begin(self) -> tuple[str, ...]:
+        return await self._mode.cleanup(dry_run=False)
+
+    async def finish(self) -> None:
+        """Nothing is left."""
+
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:  # noqa: ARG002
+        return ()
+
+    def bury(self, addresses: frozenset[str]) -> None:
+        """Nothing is waited for."""
+
+
+class _IpvsLeaving:
+    """The end of the ipvs mode, which drains."""
+
+    def __init__(self, retirement: Retirement) -> None:
+        self._retirement = retirement
+        self.begin = retirement.begin
+        self.finish = retirement.finish
+        self.bury = retirement.bury
+
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:
+        now = time.monotonic()
+        return tuple(_drained(one, wall, now) for one in self._retirement.draining())
+
 
 def ipvs_options(config: Config) -> Options:
     """Return what the operator chose that decides which servers are wanted."""
     return Options(config.ipvs_scheduler, config.ipvs_exclude_cidrs)
+
+
+def _ipvs_settings(config: Config) -> Settings:
+    return Settings(
+        options=ipvs_options(config),
+        strict_arp=config.ipvs_strict_arp,
+        timeouts=Timeouts(round(config.ipvs_tcp_timeout), round(config.ipvs_tcpfin_timeout), round(config.ipvs_udp_timeout)),
+        drain_cap=config.ipvs_drain_cap,
+    )
 
 
 class IpvsEngine:
@@ -227,12 +298,7 @@ class IpvsEngine:
         self.variant = variant.value
         self.reason = reason
         self._options = ipvs_options(config)
-        settings = Settings(
-            options=self._options,
-            strict_arp=config.ipvs_strict_arp,
-            timeouts=Timeouts(round(config.ipvs_tcp_timeout), round(config.ipvs_tcpfin_timeout), round(config.ipvs_udp_timeout)),
-            drain_cap=config.ipvs_drain_cap,
-        )
+        settings = _ipvs_settings(config)
         writer = Writer()
         self._kernels = {family: IpvsKernel(family, variant, writer, settings) for family in Family}
 

@@ -1,10 +1,13 @@
 """For the whole suite: kernel tests need root and say so by failing, and nothing of ours may stay behind in the kernel.
 
 Tests marked `ipvs` are left to `tools/ipvs-tests` where this kernel has no IPVS; the last lines of the run say how many.
-POINTSMAN_KERNEL=host runs them here whatever the kernel has, =uml leaves them to the other kernel in any case. POINTSMAN_SHARE=2/3 runs the
-second third of all.
+POINTSMAN_KERNEL=host runs them here whatever the kernel has, =uml leaves them to the other kernel in any case. Under that one
+POINTSMAN_SHARE is set: =2/3 runs the second third of what it is there for. How many are left to it is written to the file POINTSMAN_LEFT.
 
 Namespaces made by tests carry this process's id in their name; so suites that run side by side do not see each other's.
+
+Properties are tried with the same examples each time, without limits in time: what is red is so for a reason that is there the next time.
+`--hypothesis-profile=explore` tries others.
 """
 
 import logging
@@ -15,14 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# A busy machine is no failure: how long one example takes says nothing about the property.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
-
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None, print_blob=True)
+settings.load_profile("same")
 NAMESPACES = Path("/run/netns")
 ELSEWHERE = pytest.StashKey[int]()
+HERE = pytest.StashKey[int]()
 
 
 def ipvs_here() -> bool:
@@ -34,21 +37,29 @@ def ipvs_here() -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what another process runs: tests for the other kernel, and other shares."""
-    away = [] if ipvs_here() else [item for item in items if item.get_closest_marker("ipvs")]
-    config.stash[ELSEWHERE] = len(away)
-    items[:] = [item for item in items if ipvs_here() or not item.get_closest_marker("ipvs")]
-    which, _, parts = os.environ.get("POINTSMAN_SHARE", "1/1").partition("/")
-    mine = items[int(which) - 1 :: int(parts)]
-    away += [item for index, item in enumerate(items) if index % int(parts) != int(which) - 1]
-    items[:] = mine
-    if away:
+    every = items[:]
+    needing = [item for item in items if item.get_closest_marker("ipvs")]
+    if share := os.environ.get("POINTSMAN_SHARE"):
+        which, _, parts = share.partition("/")
+        items[:] = [item for item in items if item.get_closest_marker("ipvs") or item.get_closest_marker("two_kernels")]
+        items[:] = items[int(which) - 1 :: int(parts)]
+    elif not ipvs_here():
+        items[:] = [item for item in items if not item.get_closest_marker("ipvs")]
+        if path := os.environ.get("POINTSMAN_LEFT"):
+            Path(path).write_text(str(len(needing)))
+    kept = {id(item) for item in items}
+    config.stash[HERE] = sum(id(item) in kept for item in needing)
+    config.stash[ELSEWHERE] = 0 if ipvs_here() else len(needing)
+    if away := [item for item in every if id(item) not in kept]:
         config.hook.pytest_deselected(items=away)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was left to the other kernel."""
+    """Say where the tests that need IPVS run."""
     if count := config.stash.get(ELSEWHERE, 0):
-        terminalreporter.line(f"{count} tests need a kernel with IPVS; this one has none: make test-ipvs runs them under another one")
+        terminalreporter.line(f"{count} tests that need IPVS are left to another kernel: `make test` and `make test-ipvs` run them")
+    elif (count := config.stash.get(HERE, 0)) and "POINTSMAN_SHARE" not in os.environ:
+        terminalreporter.line(f"IPVS kernel: this machine's own, {count} tests that need it")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -22,9 +22,9 @@ from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family
 from pointsman.routing.snapshot import Snapshot
 
-READY_SECONDS = 20.0
-STOP_SECONDS = 5.0
-_POLL_SECONDS = 0.05
+READY_SECONDS = 120.0
+STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.1
 _LOG_LINES = 12
 
 

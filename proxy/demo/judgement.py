@@ -1,8 +1,8 @@
 """Was that as the oracle said? Counts what came back from one case and compares it with the outcome.
 
 Pure. A case is in order if every connection ended as it must, only backends of the outcome were met, each about as often as its share
-says, and each saw the source address that it must see. Shares are random, so they are held to five standard deviations: a right kernel
-fails one case in a million, a wrong weight shows.
+says, and each saw the source address that it must see. Shares are random, so they are held to some standard deviations: five make a right
+kernel fail one case in a million, and `trial` then asks on before it believes it; seven are no chance.
 """
 
 import math
@@ -16,7 +16,10 @@ from pointsman.proxy.demo.scene import Case
 from pointsman.routing.packet import Outcome, Share, Verdict
 
 DEVIATIONS = 5.0
-"""How far a measured share may be from the expected one, in standard deviations."""
+"""How far a measured share may be from the expected one, in standard deviations, unless told otherwise."""
+
+NO_CHANCE = 7.0
+"""The same where a share was found odd before, and many more connections were asked for."""
 
 _ENDINGS = {Verdict.FORWARD: Ending.ANSWERED, Verdict.REJECT: Ending.REFUSED, Verdict.DROP: Ending.SILENT, Verdict.UNTOUCHED: Ending.SILENT}
 
@@ -40,7 +43,7 @@ class Finding(Struct, frozen=True):
     differences: tuple[str, ...]
 
 
-def judge(case: Case, outcome: Outcome, results: Sequence[Result], topology: Topology) -> Finding:
+def judge(case: Case, outcome: Outcome, results: Sequence[Result], topology: Topology, deviations: float = DEVIATIONS) -> Finding:
     """Return what became of a case."""
     counts = Counter(result.backend for result in results if result.ending is Ending.ANSWERED)
     met = tuple(
@@ -48,7 +51,7 @@ def judge(case: Case, outcome: Outcome, results: Sequence[Result], topology: Top
         for place, count in sorted(counts.items())
     )
     endings = dict(Counter(result.ending for result in results))
-    differences = (*_ending_differences(outcome, endings), *_backend_differences(case, outcome, met, topology))
+    differences = (*_ending_differences(outcome, endings), *_backend_differences(case, outcome, met, topology, deviations))
     return Finding(case, outcome, len(results), endings, met, differences)
 
 
@@ -80,7 +83,9 @@ def _ending_differences(outcome: Outcome, endings: dict[Ending, int]) -> Iterato
             yield f"{count} connections were {ending.value}, not {wanted.value}"
 
 
-def _backend_differences(case: Case, outcome: Outcome, met: Sequence[Met], topology: Topology) -> Iterator[str]:
+def _backend_differences(
+    case: Case, outcome: Outcome, met: Sequence[Met], topology: Topology, deviations: float
+) -> Iterator[str]:
     shares = {place_of(share, topology): share for share in outcome.shares}
     total = sum(one.count for one in met)
     for one in met:
@@ -98,6 +103,6 @@ def _backend_differences(case: Case, outcome: Outcome, met: Sequence[Met], topol
     counts = {one.place: one.count for one in met}
     for place, share in shares.items():
         mean = total * share.probability
-        allowed = DEVIATIONS * math.sqrt(mean * (1 - share.probability))
+        allowed = deviations * math.sqrt(mean * (1 - share.probability))
         if abs(counts.get(place, 0) - mean) > allowed + 0.5:
             yield f"{share.backend} got {counts.get(place, 0)} of {total} connections, {mean:.0f} are its share"

@@ -108,7 +108,7 @@ class Laboratory:
         protocol: Protocol,
         *,
         source_address: str | None = None,
-        timeout_seconds: float = 5.0,
+        timeout_seconds: float = 60.0,
     ) -> Result:
         """Open one new connection from a place and return what became of it."""
         station = self._stations.get(place)

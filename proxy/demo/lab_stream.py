@@ -29,7 +29,7 @@ class Stream:
         """Return how many exchanges succeeded."""
         return self._count
 
-    async def open(self, destination: str, port: int, timeout_seconds: float = 5.0) -> None:
+    async def open(self, destination: str, port: int, timeout_seconds: float = 60.0) -> None:
         """Establish the connection and learn who answers. Raises OSError (TimeoutError is one)."""
         family = socket.AF_INET6 if ":" in destination else socket.AF_INET
         [self._socket] = self._namespaces.sockets(self._place, family, socket.SOCK_STREAM)
@@ -40,7 +40,7 @@ class Stream:
             await loop.sock_connect(self._socket, (destination, port))
             self.answer = msgspec.json.decode(await loop.sock_recv(self._socket, _READ), type=Answer)
 
-    async def exchange(self, timeout_seconds: float = 2.0) -> bool:
+    async def exchange(self, timeout_seconds: float = 60.0) -> bool:
         """Send a line and wait until it comes back; return whether it did. False means the connection is broken."""
         if self._socket is None:
             return False

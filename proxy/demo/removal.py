@@ -21,7 +21,7 @@ from pointsman.routing.route import Family, Protocol
 STREAMS_EACH = 2
 """Established connections per backend, at least, in each family."""
 
-TRIES = 60
+TRIES = 200
 INTERVAL_SECONDS = 0.01
 BEFORE_SECONDS = 0.2
 """How long connections are opened before the change."""
@@ -29,8 +29,8 @@ BEFORE_SECONDS = 0.2
 QUIET = 80
 """After so many new connections in a row without it, the endpoint is taken to be gone."""
 
-LIMIT_SECONDS = 10.0
-STALL_SECONDS = 3.0
+LIMIT_SECONDS = 60.0
+STALL_SECONDS = 30.0
 
 
 class Removal(Struct, frozen=True):
@@ -105,7 +105,7 @@ async def _last_met(lab: Laboratory, case: Case, place: str, changed: asyncio.Fu
     last, others = 0.0, 0
     while others < QUIET:
         asked = clock()
-        result = await lab.probe(case.sender.place, case.destination, case.port, case.protocol, timeout_seconds=1.0)
+        result = await lab.probe(case.sender.place, case.destination, case.port, case.protocol, timeout_seconds=2.0)
         if not changed.done():
             continue
         since = asked - changed.result()

@@ -8,8 +8,9 @@ import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-IN_SYNC_SECONDS = 60.0
-STOP_SECONDS = 10.0
+IN_SYNC_SECONDS = 120.0
+STOP_SECONDS = 60.0
+POLL_SECONDS = 0.2
 FAMILIES = 2
 
 
@@ -45,7 +46,7 @@ class Agent:
             families = status["families"] if status else []
             if len(families) == FAMILIES and all(settled(family, at_least) for family in families):
                 return min(family["revisionApplied"] for family in families)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(POLL_SECONDS)
         raise AssertionError(f"not in sync after {seconds} s: {json.dumps(status, indent=1)}\n{self.log.read_text()}")
 
     async def stop(self, number=signal.SIGTERM):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 from pointsman.routing.packet import Verdict
+from pointsman.routing.route import Family
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ModeUnderTest:
 
     `wipe` are command lines by which a careless operator destroys what the mode has programmed; `marks` say which kernel it needs.
     `on_loopback`: node ports answer on 127.0.0.1 (SEM-45). `affinity_ends`: it does with its time, however recently connections ended.
+    `families`: in which situations are tried that are not the table's.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ModeUnderTest:
     departures: tuple[Departure, ...] = ()
     on_loopback: bool = True
     affinity_ends: bool = True
+    families: tuple[Family, ...] = tuple(Family)
 
     def __str__(self):
         return self.name
@@ -72,6 +75,7 @@ IPVS = ModeUnderTest(
     marks=(pytest.mark.ipvs,),
     on_loopback=False,
     affinity_ends=False,
+    families=(Family.IPV6,),  # its own pains are tried in the other one
     departures=(
         Departure(
             frozenset({"unused port of an external IP", "unused port of a load-balancer IP"}),

@@ -1,7 +1,8 @@
 """Asks real kernels what the oracle was asked: sends each case's packets, and tells where reality differs.
 
 How many connections a case makes: a refusal or silence is asked twice; where connections are forwarded, at least enough to see that nobody
-else answers, and until every backend has answered. A backend that should answer is missed by chance in fewer than one of 10^9 cases.
+else answers, and until every backend has answered. A backend that should answer is missed by chance in fewer than one of 10^15 cases, so
+in all the cases of all worlds and modes together in fewer than one of 10^9 runs.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ from table_worlds import TOPOLOGY
 AT_ONCE = 48
 LEAST = 10
 ROUND = 8
-MISSED_BY_CHANCE = 1e-9
+MISSED_BY_CHANCE = 1e-15
 SILENCE_SECONDS = 0.4
-ANSWER_SECONDS = 8.0
+ANSWER_SECONDS = 60.0  # however busy the machine is: what is tested is whether an answer comes
 PLACE_OF = {address: place for place in TOPOLOGY.places.values() for address in place.addresses.values()}
 
 

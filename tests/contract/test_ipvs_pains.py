@@ -33,7 +33,7 @@ OTHER = replace(PLAIN, name="other", number=200)
 STATSD = replace(PLAIN, name="statsd", ports=(Port(8125, UDP),))
 FOREIGN = "198.51.100.7:99"
 DEVICE = "kube-ipvs0"
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 def on_node(made, *words, node="n1", check=True):
@@ -101,26 +101,36 @@ async def test_pain_17_and_18_a_reused_source_port_is_served_at_once_and_not_by_
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             client.bind((source, 45678))
-            async with asyncio.timeout(0.9):
-                await asyncio.get_running_loop().sock_connect(client, (vip, 80))
-                return json.loads(await asyncio.get_running_loop().sock_recv(client, 4096))["place"]
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await loop.sock_connect(client, (vip, 80))
+                return loop.time() - began, json.loads(await loop.sock_recv(client, 4096))["place"]
 
     async with cluster(IPVS, tmp_path, replace(PLAIN, ends=ready("n1p1"))) as made, made.start():
         holding = await made.lab.stream("n1p3", vip, 80)
-        assert [await once() for _ in range(5)] == ["n1p1"] * 5
-        await made.apply(replace(PLAIN, ends=ready("n2p1")))
-        assert [await once() for _ in range(5)] == ["n2p1"] * 5
+        again, moved = [], []
+        for _ in range(3):
+            for place, other in (("n1p1", "n2p1"), ("n2p1", "n1p1")):
+                found = [await once() for _ in range(4)]
+                assert {where for _, where in found} == {place}
+                again += [seconds for seconds, _ in found[1:]]
+                moved += [found[0][0]] if place == "n2p1" else []
+                await made.apply(replace(PLAIN, ends=ready(other)))
         assert await holding.exchange()
+        # A first packet that is dropped is sent again a second later, each time; a busy machine is not so slow each time.
+        assert min(again) < 0.9
+        assert min(moved) < 0.9
 
 
 async def test_pain_19_what_drains_goes_after_a_time_at_the_latest(tmp_path):
     vip = PLAIN.cluster_ip(V4)
-    async with cluster(IPVS, tmp_path, replace(PLAIN, ends=ready("n1p1"))) as made, made.start("--ipvs-drain-cap", "3s"):
+    async with cluster(IPVS, tmp_path, replace(PLAIN, ends=ready("n1p1"))) as made, made.start("--ipvs-drain-cap", "12s"):
         stream = await made.lab.stream("n1p4", vip, 80)
         await made.apply(replace(PLAIN, ends=ready("n1p2")))
         assert await stream.exchange()
         await until(made, lambda: TOPOLOGY.places["n1p1"].addresses[V4] not in real_servers(made, TCP, vip, 80))
-        assert not await stream.exchange()
+        assert not await stream.exchange(2.0)
 
 
 async def test_pain_20_udp_servers_go_at_once_and_busy_clients_move_on(tmp_path):
@@ -204,10 +214,15 @@ async def test_pain_28_nobody_answers_arp_for_service_addresses_where_that_was_a
         before = on_node(made, "cat", "/proc/sys/net/ipv4/conf/all/arp_ignore")
         async with made.start(*(["--ipvs-strict-arp"] if strict else [])):
             made.lab.configure("outside", f"route replace {vip}/32 dev eth0\n")
-            await made.lab.probe("outside", vip, 80, TCP, timeout_seconds=0.5)
-            answered = on_node(made, "ip", "neigh", "show", vip, node="outside")
             own = [link["address"] for link in json.loads(on_node(made, "ip", "-json", "link"))]
-            assert any(address in answered for address in own) is not strict, answered
+
+            def answered():
+                return any(address in on_node(made, "ip", "neigh", "show", vip, node="outside") for address in own)
+
+            await made.lab.probe("outside", vip, 80, TCP, timeout_seconds=0.5)
+            if not strict:
+                await until(made, answered)
+            assert answered() is not strict
             assert on_node(made, "cat", "/proc/sys/net/ipv4/conf/all/arp_ignore") == before, "all interfaces were changed"
             assert (await made.ask("outside", V4, NODE_IP[V4], PLAIN.node_port(PLAIN.ports[0]), TCP)).ending is Ending.ANSWERED
 

@@ -72,6 +72,6 @@ async def test_real_connections_find_their_leaf_by_mask(kernel, family):
         wanted = desired(family, make.routing(*routes, cidrs=False), make.node(family, detector=None))
         assert not (await kernel.apply(difference(family, wanted, await kernel.observe()))).failed
         for number in numbers:
-            socket.create_connection((make.vip(family, 96, number), 80), timeout=5).close()
+            socket.create_connection((make.vip(family, 96, number), 80), timeout=60).close()
         with pytest.raises(ConnectionRefusedError):  # once: the kernel answers an address once a second
-            socket.create_connection((make.vip(family, 96, numbers[0]), 81), timeout=5)
+            socket.create_connection((make.vip(family, 96, numbers[0]), 81), timeout=60)

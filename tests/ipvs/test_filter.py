@@ -5,7 +5,7 @@ from fakes import routes as make
 from pointsman.iptables.objects import RuleKey
 from pointsman.iptables.rule import parse
 from pointsman.ipvs import names
-from pointsman.ipvs.filter import rules
+from pointsman.ipvs.filter import retired, rules
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family
 
@@ -72,3 +72,19 @@ def test_the_masquerade_bit_is_the_configured_one():
     text = "\n".join(rules(Family.IPV4, node, make.routing()).values())
     assert "0x100000/0x100000" in text
     assert "0x4000" not in text
+
+
+@pytest.mark.parametrize("family", Family)
+def test_what_stays_while_connections_end_touches_none_of_them(family):
+    """Every rule is for new packets only, and none leads to IPVS; hooks and chains are some of those that the mode has."""
+    found = retired(family, 14)
+    whole = rules(family, make.node(family), make.routing())
+    assert found.keys() < whole.keys()
+    for text in found.values():
+        for line in filter(None, text.split("\n")):
+            assert str(parse(line)) == line
+    mark = body(found, "mangle", names.SOURCES)
+    assert mark == [f"-m set --match-set {names.SETS[family].addresses} src -m conntrack --ctstate NEW -j MARK --set-xmark 0x4000/0x4000"]
+    judged = body(found, "filter", names.FILTER)
+    assert judged[0] == "-m conntrack ! --ctstate NEW -j RETURN"
+    assert judged[1:] == body(whole, "filter", names.FILTER)[-1:]

@@ -185,14 +185,14 @@ async def test_statistics_connections_and_zero(ipvsadm):
     await ipvsadm.add_server(RealKey(dns, "10.244.1.7", 5353), RealServer())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         server.bind(("10.244.1.7", 5353))
-        server.settimeout(5)
+        server.settimeout(60)
         client.connect(("10.96.0.10", 53))
         for _ in range(20):
             client.send(bytes(100))
             assert len(server.recv(200)) == 100
         port = client.getsockname()[1]
         table = await ipvsadm.connections()
-    for _ in range(100):
+    for _ in range(600):
         (listed,) = await ipvsadm.list_all()
         if listed.virtual.statistics.total.connections:
             break

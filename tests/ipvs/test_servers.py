@@ -55,7 +55,7 @@ def connect(stack, address="10.96.0.1"):
         listening.bind((backend, 8080))
         listening.listen()
     client = stack.enter_context(socket.socket())
-    client.settimeout(5)
+    client.settimeout(60)
     client.bind(("192.168.7.1", 0))
     client.connect((address, 80))
     return client

@@ -111,3 +111,13 @@ def test_nothing_is_buried_while_no_node_is_known() -> None:
 def endpoints_on(*names: str) -> Replace:
     found = (endpoint(f"10.244.{number}.1", name) for number, name in enumerate(names, 1))
     return Replace(Kind.ENDPOINT_SLICE, (endpoint_slice("web", *found),))
+
+
+def test_endpoints_are_those_that_services_use_now() -> None:
+    one, _ = agent()
+    assert one.endpoints() == frozenset()
+    one.receive(Batch((SERVICES, SLICES)))
+    assert one.endpoints() == {("10.244.1.1", 8080)}
+    assert one.endpoints() is one.endpoints()
+    one.receive(Batch((Remove(ref_of(WEB_SLICE)),)))
+    assert one.endpoints() == frozenset()

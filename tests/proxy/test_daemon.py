@@ -7,19 +7,24 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.kube.events import Batch
 from pointsman.proxy import daemon, socket
+from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
 from pointsman.proxy.config import Config
 from pointsman.proxy.daemon import StartError, prepare
 from pointsman.proxy.demo.lab import Laboratory
 from pointsman.proxy.demo.lab_probe import Ending
 from pointsman.proxy.demo.lab_topology import Topology
+from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Host
+from pointsman.proxy.modes import Loop
 from pointsman.proxy.report import ServicesReport
 from pointsman.routing.route import Family, Protocol
 
@@ -127,7 +132,7 @@ class Process:
         return {**os.environ, "XTABLES_LOCKFILE": str(self.folder / "xtables.lock")}
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=self.environment())
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=180, env=self.environment())
 
     def once(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run(self.command(*arguments))
@@ -141,7 +146,7 @@ class Process:
             await self.report(lambda report: all(family.in_sync_since for family in report.families) and bool(report.families))
             yield process
             process.send_signal(number)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 assert await process.wait() == 0, self.log.read_text()
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -150,7 +155,7 @@ class Process:
 
     async def report(self, until: Callable[[ServicesReport], bool]) -> ServicesReport:
         """Return the agent's report as soon as it is as wanted."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(UnreachableError):
                     report = decode(await asyncio.to_thread(fetch, self.socket, "/v1/services"), self.socket)
@@ -228,7 +233,7 @@ async def test_a_second_node_of_this_machine_routes_although_the_status_socket_i
     with socket.claim(process.socket) as other:
         with process.log.open("a") as log:
             second = await asyncio.create_subprocess_exec(*process.arguments(), stdout=log, stderr=log, env=process.environment())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 routed = (await process.lab.probe("n1p3", "10.96.0.10", 80, Protocol.TCP)).backend == "n1p1"
                 if routed and "another pointsman answers here" in process.log.read_text():  # the rules come first
@@ -266,18 +271,51 @@ async def test_health_is_served_inside_the_node(process: Process) -> None:
 
 
 class Leftover:
-    """A mode that left something here, or cannot be cleaned up."""
+    """A mode that left something here, or cannot be taken away; what drains of it does so until `drained`."""
 
-    def __init__(self, error: KernelError | None = None) -> None:
+    def __init__(self, error: KernelError | None = None, drains: tuple[Drained, ...] = ()) -> None:
         self.cleaned = 0
         self.error = error
+        self.drains = drains
+        self.drained = asyncio.Event()
+        self.buried: frozenset[str] = frozenset()
 
-    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
-        assert not dry_run
+    def retire(self, config: Config, endpoints: object) -> "Leftover":
+        return self
+
+    async def begin(self) -> tuple[str, ...]:
         self.cleaned += 1
         if self.error:
             raise self.error
         return ("chain KUBE-OLD",)
+
+    async def finish(self) -> None:
+        if self.drains:
+            await self.drained.wait()
+
+    def draining(self, wall: datetime) -> tuple[Drained, ...]:
+        return () if self.drained.is_set() else self.drains
+
+    def bury(self, addresses: frozenset[str]) -> None:
+        self.buried = addresses
+
+
+class NoPeer:
+    """Stands for `takeover` where no kube-proxy ever was."""
+
+    async def announce(self, mode: str, variant: str, *, allowed: bool) -> None:
+        pass
+
+    async def ended(self) -> None:
+        pass
+
+    async def run(self, mode: str, variant: str, *, allowed: bool) -> None:
+        pass
+
+
+def routing_agent(loops: dict[Family, Loop], **settings: object) -> Agent:
+    config = structs.replace(Config(manifests="m"), **settings)
+    return Agent(Parts(config, Host("n1", {Family.IPV4: (), Family.IPV6: ()}), FakeEngine({}), loops))
 
 
 async def test_what_other_modes_left_goes_only_when_ours_is_programmed_and_was_read_back(
@@ -285,19 +323,49 @@ async def test_what_other_modes_left_goes_only_when_ours_is_programmed_and_was_r
 ) -> None:
     caplog.set_level("INFO")
     busy = KernelError(ErrorKind.BUSY, "a set is in use", "ipset")
-    modes = {"ours": Leftover(), "other": Leftover(), "third": Leftover(busy)}
+    modes = {"iptables": Leftover(), "other": Leftover(), "third": Leftover(busy)}
     monkeypatch.setattr(daemon, "MODES", modes)
+    monkeypatch.setattr(daemon, "takeover", NoPeer())
     done = asyncio.Event()
 
     class Slow(FakeLoop):
         async def verified(self) -> None:
             await done.wait()
 
-    retiring = asyncio.create_task(daemon.retire_others("ours", [Slow(), Slow()]))
+    agent = routing_agent({Family.IPV4: Slow(), Family.IPV6: Slow()}, mode="iptables")
+    retiring = asyncio.create_task(daemon.succeed(agent))
     await asyncio.sleep(0.01)
     assert not any(mode.cleaned for mode in modes.values())
     done.set()
     await retiring
-    assert {name: mode.cleaned for name, mode in modes.items()} == {"ours": 0, "other": 1, "third": 1}
+    assert {name: mode.cleaned for name, mode in modes.items()} == {"iptables": 0, "other": 1, "third": 1}
     assert "removed what another mode left" in caplog.text
     assert "pointsman cleanup" in caplog.text
+
+
+async def test_what_another_mode_lets_end_is_shown_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mode that does not end does not keep the others from being taken away."""
+    caplog.set_level("INFO")
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    row = Drained(Family.IPV4, "10.244.1.1:80", "TCP 10.96.0.1:80", Protocol.TCP, "10.96.0.1", 80, 3, 0, moment, moment)
+    slow, quick = Leftover(drains=(row,)), Leftover()
+    monkeypatch.setattr(daemon, "MODES", {"iptables": Leftover(), "slow": slow, "quick": quick})
+    monkeypatch.setattr(daemon, "takeover", NoPeer())
+
+    class Done(FakeLoop):
+        async def verified(self) -> None:
+            return
+
+    agent = routing_agent({Family.IPV4: Done()}, mode="iptables")
+    retiring = asyncio.create_task(daemon.succeed(agent))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert quick.cleaned == 1
+    assert agent.view().draining == (row,)
+    assert "go on until they end" in caplog.text
+    slow.drained.set()
+    await retiring
+    assert agent.view().draining == ()
+    assert "nothing of the other mode is left" in caplog.text

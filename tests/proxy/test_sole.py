@@ -33,7 +33,7 @@ async def test_an_agent_that_ends_soon_is_waited_for(caplog: pytest.LogCaptureFi
         await asyncio.sleep(0)
         assert "waiting for another pointsman" in caplog.text
         assert not second.done()
-    await asyncio.wait_for(second, 5)
+    await asyncio.wait_for(second, 60)
     assert caplog.text.count("waiting for another pointsman") == 1
 
 

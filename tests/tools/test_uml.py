@@ -44,7 +44,7 @@ def test_time_is_bounded(scratch):
     began = time.monotonic()
     done = started("--seconds", "6", "sleep", "100", TMPDIR=str(scratch))
     assert (done.returncode, done.stderr) == (124, "uml: out of time after 6 s\n")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 90
 
 
 @pytest.mark.kernel
@@ -54,7 +54,7 @@ def test_an_interrupted_one_leaves_nothing(scratch):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 128 + signal.SIGTERM
+    assert process.wait(60) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize(("wish", "told"), [("host", "host\n"), ("uml", "uml\n")])

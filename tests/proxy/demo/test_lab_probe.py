@@ -61,7 +61,12 @@ async def test_the_four_endings(place, protocol):
             )
             assert (answered.ending, answered.backend, answered.port, answered.seen_source) == (Ending.ANSWERED, "n2p1", POD_PORT, source)
             assert refused.ending is Ending.REFUSED
-            assert refused.seconds < 0.9, "the refusal was heard of by a retransmission only"
+            quickest = refused.seconds
+            for _ in range(20):  # a busy machine may be slow a few times; a retransmission takes a second every time
+                if quickest < 0.9:
+                    break
+                quickest = min(quickest, (await lab.probe(place, target, 81, protocol)).seconds)
+            assert quickest < 0.9, "the refusal was heard of by a retransmission only"
             assert dropped.ending is Ending.SILENT
             assert dropped.seconds >= 0.3
 

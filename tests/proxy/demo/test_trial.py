@@ -1,6 +1,8 @@
 """How many connections a question gets, and that their results are judged."""
 
+import pytest
 from pointsman.proxy.demo import trial
+from pointsman.proxy.demo.judgement import expected_source, place_of
 from pointsman.proxy.demo.lab_probe import Ending, Result
 from pointsman.proxy.demo.scene import TOPOLOGY
 
@@ -34,6 +36,32 @@ async def test_silence_costs_its_time_only_a_few_times(find, oracle):
     finding = await trial.attempt(cluster, case, oracle.trace(case.packet))
     assert finding.differences == ()
     assert [asked[-1] for asked in cluster.asked] == [trial.SILENCE_SECONDS] * trial.SILENT
+
+
+class OddAtFirst(Cluster):
+    """A laboratory whose first connections all meet one backend, and later ones each in turn, or not."""
+
+    def __init__(self, answers, later):
+        super().__init__(None)
+        self.answers = answers
+        self.later = later
+
+    async def probe(self, *where, **how):
+        await super().probe(*where, **how)
+        turn = len(self.asked) - trial.CONNECTIONS
+        return self.answers[turn % len(self.answers) if turn > 0 and self.later else 0]
+
+
+@pytest.mark.parametrize("later", [True, False])
+async def test_an_odd_share_is_believed_only_after_many_more(find, oracle, later):
+    case = find("shop/web:http", "cluster IP", "node")
+    outcome = oracle.trace(case.packet)
+    shares = outcome.shares
+    answers = [Result(Ending.ANSWERED, 0.001, place_of(one, TOPOLOGY), 8080, expected_source(case, one, TOPOLOGY)) for one in shares]
+    cluster = OddAtFirst(answers, later)
+    finding = await trial.attempt(cluster, case, outcome)
+    assert len(cluster.asked) == trial.CONNECTIONS + trial.MORE
+    assert (finding.differences == ()) is later
 
 
 async def test_shares_need_many_and_every_case_is_told(find, oracle):
