@@ -105,18 +105,19 @@ async def abandoned(lab, plane, served, tmp_path_factory):
     """Node n2's agent loses the API server before the first test here; the last one looks after it. Traffic runs all the time."""
     scratch = tmp_path_factory.mktemp("abandoned")
     away, stage = Door(plane, port=6445), Stage(plane, "abandoned")
-    await away.open()
     await stage.open()
     await stage.pods("web", "n1p3", "n2p3")
     await stage.service("web", [port(80)], app="web", type="NodePort")
-    config = await Identity(plane, scratch).kubeconfig(away.url)
-    async with agent_at(lab, config, scratch, "n2") as running:
-        judge = Judge(plane, stage.name, ("n2",), served)
-        await judge.agrees()
-        async with traffic(lab, await frontends(stage, "n2", "n2p4"), per_second=5):
-            since = time.monotonic()
-            await away.shut()
-            yield judge, away, stage, since, running
+    await away.open()
+    try:
+        async with agent_at(lab, await Identity(plane, scratch).kubeconfig(away.url), scratch, "n2") as running:
+            judge = Judge(plane, stage.name, ("n2",), served)
+            await judge.agrees()
+            async with traffic(lab, await frontends(stage, "n2", "n2p4"), per_second=5):
+                since = time.monotonic()
+                await away.shut()
+                yield judge, away, stage, since, running
+    finally:
         await away.close()
     await stage.close()
 

@@ -4,6 +4,7 @@ Both nodes run the agent, each with another variant of iptables; packets enter t
 """
 
 import contextlib
+import signal
 
 import aiohttp
 import pytest
@@ -214,3 +215,18 @@ async def test_the_api_itself_is_a_service(plane, agents):
             await until(lambda client=client: answers(client))
         finally:
             await client.close()
+
+
+async def test_what_is_wrong_is_seen(stage, judge, agents):
+    """The judge is judged: while an agent is stopped, what it has not done differs from what the API server holds."""
+    await stage.pods("web", "n1p1", "n2p1")
+    await stage.service("web", [port(80)], app="web")
+    await judge.agrees()
+    agents["n1"].process.send_signal(signal.SIGSTOP)
+    try:
+        await stage.change("web", ports=[port(81)])
+        with pytest.raises(AssertionError, match=r"cases differ(.|\n)*the oracle"):
+            await judge.agrees(0)
+    finally:
+        agents["n1"].process.send_signal(signal.SIGCONT)
+    await judge.agrees()
