@@ -1,7 +1,7 @@
 """An API server in memory: objects with resource versions, lists in pages, watches with a history that can be compacted.
 
 It answers as the real one does: errors are Status objects, lists have a kind, a watch is lines. `FakeApi.get` and `watch` speak of paths
-and queries; `FakeClient` is what `ApiSource` sees of an `ApiClient`, `served` puts the whole behind a socket for the client's own tests.
+and queries; `FakeClient` is what `ApiSource` sees of an `ApiClient`.
 """
 
 import asyncio
@@ -185,6 +185,7 @@ class FakeClient:
         self.api = api
         self.down: ApiError | None = None
         self.open: list[FakeStream] = []
+        self.reached: list[float] = []
 
     async def get(self, path, query=None):
         await asyncio.sleep(0.01)
@@ -198,6 +199,7 @@ class FakeClient:
         if self.down is not None:
             raise self.down
         stream = FakeStream(self.api, self.api.watch(path, query or {}))
+        self.reached.append(asyncio.get_running_loop().time())
         self.open.append(stream)
         try:
             yield stream
