@@ -355,5 +355,5 @@ async def test_replaced_client_certificates_make_a_new_session_and_streams_keep_
 async def test_certificates_that_cannot_be_used_are_told(tmp_path):
     (tmp_path / "ca").write_text("no certificate")
     kubeconfig(tmp_path, "https://127.0.0.1:1", {"token": "t"}, **{"certificate-authority": str(tmp_path / "ca")})
-    with pytest.raises(ApiConfigError, match="certificates for https://127.0.0.1:1 cannot be used"):
+    with pytest.raises(ApiConfigError, match=r"certificates for https://127\.0\.0\.1:1 cannot be used"):
         await connect(str(tmp_path / "kubeconfig"), "")
