@@ -52,3 +52,15 @@ def test_without_the_library_people_are_told(monkeypatch):
     monkeypatch.setattr(library, "ROOT", "kubernetes_that_is_not_there")
     with pytest.raises(ApiConfigError, match="is not installed"):
         load.__wrapped__()
+
+
+def test_the_systems_authorities_are_not_read_but_can_be():
+    code = """
+import os, ssl
+os.environ["SSL_CERT_DIR"] = "/elsewhere"
+from pointsman.kube.library import load
+load()
+from aiohttp import connector
+print(connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"], os.environ.get("SSL_CERT_FILE"), os.environ["SSL_CERT_DIR"])
+"""
+    assert run(code) == "0 None /elsewhere"
