@@ -49,7 +49,9 @@ def _document(schema: Schema, config: Config) -> dict[str, object]:
         if value is not None:
             _put(found, path, value)
     for setting in schema.settings:
-        _put(found, setting.path, setting.kind.write(getattr(config, setting.field)))
+        value = setting.kind.write(getattr(config, setting.field))
+        if value != {}:  # kube-proxy leaves an empty mapping out
+            _put(found, setting.path, value)
     return found
 
 

@@ -19,6 +19,7 @@ from pointsman.proxy.values import (
     integer,
     listed,
     mode,
+    node_name,
     scheduler,
     word,
 )
@@ -50,7 +51,7 @@ ROUTING_FLAGS = (
         "manifests", "manifests", word, "DIR",
         "Folder with manifests (YAML or JSON): Services, EndpointSlices, Nodes ... Default: they come from the Kubernetes API.",
     ),
-    Flag("hostname-override", "hostname_override", word, "NODE", "Name of this node, as its Node object has it. Default: the host's name."),
+    Flag("hostname-override", "hostname_override", node_name, "NODE", "Name of this node, as its Node object has it. Default: the host's name."),
     Flag("bind-address", "bind_address", bind, "IP", "This node's IP; 0.0.0.0 or :: take the Node object's."),
     Flag("cluster-cidr", "cluster_cidr", listed, "CIDR[,CIDR]", "Range of all pods, one per family; other sources are masqueraded."),
     Flag(

@@ -50,7 +50,7 @@ def test_defaults_are_those_of_the_configuration() -> None:
         (["--v=4"], "verbosity", 4),
         (["--v", "4"], "verbosity", 4),
         (["--healthz-bind-address="], "healthz_bind_address", ""),
-        (["--hostname-override", "Node-1"], "hostname_override", "Node-1"),
+        (["--hostname-override", "Node-1"], "hostname_override", "node-1"),
     ],
 )
 def test_cfg_40_flags_have_kube_proxys_grammar(arguments: list[str], field: str, value: object) -> None:
