@@ -72,7 +72,8 @@ class KubeProxy:
             for tool in ("iptables", "ip6tables"):
                 found[tool, variant] = self._rules(f"{tool}-{variant}-save") if variant == "nft" or self._legacy(tool) else []
         found["sets"] = sorted(line for line in self.run("ipset save").splitlines() if line.startswith("create"))
-        found["nftables"] = [self.run(f"nft list table {family} kube-proxy") for family in ("ip", "ip6")]
+        tables = ("\n".join(self.run(f"nft list table {family} kube-proxy") for family in ("ip", "ip6"))).replace("elements = {", "\n")
+        found["nftables"] = sorted(filter(None, (part.strip("{} \t") for part in re.split(r",|\n", tables))))
         return found
 
     def _legacy(self, tool):
@@ -91,5 +92,5 @@ class KubeProxy:
 
 def leftovers(state):
     """Return what of kube-proxy or ours, except for kubelet's chain, is in a kernel, line by line."""
-    found = [line for lines in state.values() for text in lines for line in text.splitlines() if line.strip()]
-    return [line for line in found if "KUBE-FIREWALL" not in line and ("KUBE-" in line or "kube-proxy" in line or "POINTSMAN" in line)]
+    found = [line for what, lines in state.items() if what != "nftables" for line in lines if "KUBE-FIREWALL" not in line]
+    return [line for line in found if "KUBE-" in line or "POINTSMAN" in line] + state["nftables"]
