@@ -54,10 +54,11 @@ def test_without_the_library_people_are_told(monkeypatch):
         load.__wrapped__()
 
 
-def test_the_systems_authorities_are_not_read_but_can_be():
+def test_the_systems_authorities_are_not_read_and_can_be_read_later():
     code = """
-import os, ssl
+import os
 os.environ["SSL_CERT_DIR"] = "/elsewhere"
+os.environ.pop("SSL_CERT_FILE", None)
 from pointsman.kube.library import load
 load()
 from aiohttp import connector
