@@ -66,7 +66,8 @@ class Agent:
         self._measure(changes.between(before, self.snapshot, dirty, self._started))
         if Kind.NODE in dirty.kinds:
             self._gather()
-            self.parts.engine.bury(orphaned(self.snapshot))
+            if self.parts.config.manifests:  # the API is asked for this Node alone (IN-03), so of others nothing is known
+                self.parts.engine.bury(orphaned(self.snapshot))
         if dirty != CLEAN:
             self._route(dirty)
 
