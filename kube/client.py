@@ -190,7 +190,8 @@ class ApiClient:
     @asynccontextmanager
     async def _asked(self, request: _Request) -> AsyncIterator["aiohttp.ClientResponse"]:
         """Send a request, twice if it is not authorized at first; inside, the body of a good answer may be read. Raises ApiError."""
-        await asyncio.sleep(self._throttle.reserve(time.monotonic()))
+        if not (request.query and "continue" in request.query):  # a further page belongs to the request for the first one
+            await asyncio.sleep(self._throttle.reserve(time.monotonic()))
         for last in (False, True):
             async with self._sent(request) as response:
                 if response.status == 401 and not last:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import socket
 import ssl
 import subprocess
 from contextlib import asynccontextmanager
@@ -228,9 +229,13 @@ async def test_nobody_there_is_told_with_the_address():
             await client.get("/x")
 
 
-async def test_a_name_that_does_not_exist_is_told():
+async def test_a_name_that_does_not_exist_is_told(monkeypatch):
+    def unknown(*_arguments, **_more):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
     client = await connect("", "http://nowhere.invalid:6443")
-    with pytest.raises(ApiError, match=r"nowhere\.invalid"):
+    with pytest.raises(ApiError, match=r"nowhere\.invalid.*Name or service not known"):
         await client.get("/x")
     await client.close()
 
@@ -272,6 +277,7 @@ async def test_requests_keep_to_the_rate(monkeypatch):
         monkeypatch.setattr(asyncio, "sleep", sleep)
         for _ in range(3):
             await client.get("/x")
+            await client.get("/x", {"continue": "abc"})
         monkeypatch.undo()
     assert waits[:2] == [0.0, 0.0]
     assert 900 < waits[2] <= 1000
