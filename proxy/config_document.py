@@ -6,7 +6,6 @@ kube-proxy itself can read the file. What a file cannot say (`lost`) is told: an
 
 from typing import Any
 
-import yaml
 from pointsman.proxy import config_file
 from pointsman.proxy.config import Config
 from pointsman.proxy.settings import KUBE_PROXY, POINTSMAN, SCHEMAS, Schema
@@ -29,6 +28,8 @@ def text(config: Config) -> str:
     documents = [kube_proxy(config)]
     if any(getattr(config, one.field) != getattr(DEFAULTS, one.field) for one in POINTSMAN.settings):
         documents.append(pointsman(config))
+    import yaml  # noqa: PLC0415 - an agent never writes YAML
+
     return str(yaml.safe_dump_all(documents, sort_keys=True, default_flow_style=False, allow_unicode=True))
 
 
