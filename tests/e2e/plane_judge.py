@@ -57,12 +57,16 @@ class ServedOnce:
 class Judge:
     """Compares packets with the oracle for the Services of one API namespace, on every node that has an agent."""
 
-    def __init__(self, plane, namespace, nodes, served):
-        self._plane, self._namespace, self._nodes, self._served = plane, namespace, nodes, served
+    def __init__(self, plane, stage, nodes, served):
+        self._plane, self._stage, self._nodes, self._served = plane, stage, nodes, served
         self._targets = {}
 
     async def agrees(self, seconds=AGREEMENT_SECONDS):
-        """Wait until every packet meets what the oracle says about the API server's present state; return how many cases there are."""
+        """Wait until every packet meets what the oracle says about the API server's present state; return how many cases there are.
+
+        The controllers are waited for first.
+        """
+        await self._stage.settled()
         deadline = time.monotonic() + seconds
         while True:
             found = await self.cases()
@@ -91,7 +95,7 @@ class Judge:
 
     def _remember(self, routing, node):
         for route in routing.routes.values():
-            if route.port_name.namespace != self._namespace:
+            if route.port_name.namespace != self._stage.name:
                 continue
             for one in route.frontends():
                 is_node_port = one.kind is FrontendKind.NODE_PORT
@@ -106,7 +110,7 @@ class Judge:
                 continue
             known = sources(ENTRIES[node], family)
             for source in ("pod", "itself", "node", "outside"):
-                case = Case(ENTRIES[node], Named(f"{self._namespace}/{name}"), known[source], kind, address, port, protocol, family)
+                case = Case(ENTRIES[node], Named(f"{self._stage.name}/{name}"), known[source], kind, address, port, protocol, family)
                 outcome = oracle.trace(case.packet)
                 if feasible(case, outcome):
                     made[case] = outcome

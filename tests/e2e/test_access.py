@@ -27,7 +27,7 @@ async def agreeing(lab, plane, stage, served, arguments, scratch, **more):
     await stage.pods("web", "n1p1", "n2p1")
     await stage.service("web", [port(80)], app="web", type="NodePort")
     async with api_agent(lab, NODE, VARIANTS[NODE], arguments, scratch, **more) as running:
-        judge = Judge(plane, stage.name, (NODE,), served)
+        judge = Judge(plane, stage, (NODE,), served)
         try:
             await judge.agrees()
         except AssertionError as error:

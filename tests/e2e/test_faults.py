@@ -76,7 +76,7 @@ async def judge(plane, shop, served, lab, door, identity, tmp_path):
     """The judge of an agent that asks through the door, from when it has agreed once."""
     door.fault = None
     async with agent_at(lab, await identity.kubeconfig(door.url), tmp_path) as running:
-        made = Judge(plane, shop.name, (NODE,), served)
+        made = Judge(plane, shop, (NODE,), served)
         made.agent = running
         await made.agrees()
         yield made
@@ -113,7 +113,7 @@ async def abandoned(lab, plane, served, tmp_path_factory):
     await away.open()
     try:
         async with agent_at(lab, await Identity(plane, scratch).kubeconfig(away.url), scratch, "n2") as running:
-            judge = Judge(plane, stage.name, ("n2",), served)
+            judge = Judge(plane, stage, ("n2",), served)
             await judge.agrees()
             async with traffic(lab, await frontends(stage, "n2", "n2p4"), per_second=5):
                 since = time.monotonic()
