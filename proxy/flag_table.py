@@ -51,7 +51,10 @@ ROUTING_FLAGS = (
         "manifests", "manifests", word, "DIR",
         "Folder with manifests (YAML or JSON): Services, EndpointSlices, Nodes ... Default: they come from the Kubernetes API.",
     ),
-    Flag("hostname-override", "hostname_override", node_name, "NODE", "Name of this node, as its Node object has it. Default: the host's name."),
+    Flag(
+        "hostname-override", "hostname_override", node_name, "NODE",
+        "Name of this node, as its Node object has it. Default: the host's name.",
+    ),
     Flag("bind-address", "bind_address", bind, "IP", "This node's IP; 0.0.0.0 or :: take the Node object's."),
     Flag("cluster-cidr", "cluster_cidr", listed, "CIDR[,CIDR]", "Range of all pods, one per family; other sources are masqueraded."),
     Flag(
@@ -181,8 +184,8 @@ FILE_FLAGS = (
 ACTION_FLAGS = (
     Flag("write-config-to", "write_config_to", word, "FILE", "Write the configuration in force to this file, and end."),
     Flag(
-        "init-only", "init_only", boolean, "BOOL", "Only do what needs full privileges, and end; CAP_NET_ADMIN is enough from then on.",
-        switch=True,
+        "init-only", "init_only", boolean, "BOOL",
+        "Only do what needs full privileges, and end; CAP_NET_ADMIN and CAP_NET_RAW are enough from then on.", switch=True,
     ),
     Flag("cleanup", "cleanup", boolean, "BOOL", "Remove all rules of all modes, and end.", switch=True),
     Flag("version", "version", word, "BOOL|raw", "Print the version, and end.", switch=True, choices=("true", "raw")),

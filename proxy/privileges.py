@@ -1,8 +1,9 @@
 """What needs more rights than programming Services: kernel settings of the host, made once at the start (PROC-05).
 
 `--init-only` makes them in a privileged container and ends; the agent then finds them as they must be, writes none, and gets along with
-CAP_NET_ADMIN. In an agent a setting that cannot be made is told with its remedy and is no reason to leave Services without a way; asked for
-alone, it is an error. A setting whose kernel module is not loaded yet is tried again once the rules, which load it, are in place.
+CAP_NET_ADMIN and CAP_NET_RAW (iptables opens raw sockets). In an agent a setting that cannot be made is told with its remedy and is no
+reason to leave Services without a way; asked for alone, it is an error. A setting whose kernel module is not loaded yet is tried again
+once the rules, which load it, are in place.
 """
 
 import logging

@@ -170,6 +170,26 @@ async def test_proc_05_init_only_makes_the_settings_once_and_writes_no_rules(nod
 
 
 @pytest.mark.kernel
+async def test_proc_05_after_init_only_the_right_to_program_the_network_is_enough(node: Node) -> None:
+    limits = ("--conntrack-max-per-core=0", "--conntrack-tcp-be-liberal")
+    done = await asyncio.to_thread(node.run, *node.command("--init-only", *limits))
+    assert done.returncode == 0, done.stderr
+    few = ("setpriv", "--bounding-set=-all,+net_admin,+net_raw", "--inh-caps=-all")
+    inside = node.lab.command("n1", *few, *node.command()[len(node.lab.command("n1")) :])
+    source = (f"--manifests={node.folder / 'objects'}", f"--socket={node.folder / 'agent.sock'}", "--iptables-variant=nft")
+    with node.log.open("a") as log:
+        command = (*inside, *source, *limits, "--hostname-override=n1", "--cluster-cidr=10.244.0.0/16")
+        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log, env=node.environment())
+    await node.holds("10.244.1.11:8080")
+    process.terminate()
+    async with asyncio.timeout(PATIENCE):
+        assert await process.wait() == 0
+    log = node.log.read_text()
+    assert "a limit of connection tracking stays as it is" not in log
+    assert "route_localnet" not in log
+
+
+@pytest.mark.kernel
 async def test_proc_05_what_init_only_cannot_do_is_an_error_with_its_remedy(node: Node) -> None:
     """The size of the table is the host's: a namespace may not change it, and that is what is tried here."""
     done = await asyncio.to_thread(node.run, *node.command("--init-only", "--conntrack-min=1000003", "--conntrack-max-per-core=1"))
