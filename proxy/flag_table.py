@@ -141,7 +141,10 @@ AGENT_FLAGS = (
     Flag("kube-api-content-type", "kube_api_content_type", word, "TYPE", "Taken for kube-proxy's sake: pointsman always asks for JSON."),
     Flag("kube-api-qps", "kube_api_qps", decimal, "NUMBER", "Requests per second to the Kubernetes API, on average."),
     Flag("kube-api-burst", "kube_api_burst", integer, "NUMBER", "Requests to the Kubernetes API at once."),
-    Flag("config-sync-period", "config_sync_period", duration, "DURATION", "How often objects are compared with the Kubernetes API's."),
+    Flag(
+        "config-sync-period", "config_sync_period", duration, "DURATION",
+        "Taken for kube-proxy's sake: objects are watched, and the kernel is compared with them every --drift-check-period.",
+    ),
     Flag("conntrack-max-per-core", "conntrack_max_per_core", integer, "NUMBER", "Connections tracked per CPU; 0 leaves the limit."),
     Flag("conntrack-min", "conntrack_min", integer, "NUMBER", "Connections tracked at least, whatever the number of CPUs."),
     Flag(
