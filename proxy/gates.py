@@ -1,8 +1,8 @@
 """kube-proxy's feature gates: their names, and which of them say something about what this program does.
 
 A command line or file that worked for kube-proxy must work here, so every name that kube-proxy 1.36 knows is taken, and so are those of
-the releases around it that concern Services; an unknown one is an error, as there (CFG-12). None changes anything: what the gates below
-once switched is always on here. Whoever asks for something else is told so once.
+the releases around it that concern Services; an unknown one is an error, as there (CFG-12). `metrics_server` asks for two of them. No
+other changes anything: what the gates below once switched is always on here. Whoever asks for something else is told so once.
 """
 
 from collections.abc import Iterable, Iterator
