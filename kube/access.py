@@ -10,9 +10,11 @@ Errors say which file, and what to do about it.
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Final
 
 import yaml
@@ -98,6 +100,7 @@ class Access:
             configuration.host = _url(self._place.master, secure=bool(configuration.ssl_ca_cert or configuration.cert_file))
         self._configuration = configuration
         self._read_at = now
+        _keep(configuration)
 
     async def _read_kubeconfig(self, configuration: Configuration) -> None:
         path = self._path()
@@ -171,6 +174,14 @@ def _stamp(name: str) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _keep(configuration: Configuration) -> None:
+    """Show that certificates which the library wrote to temporary files are in use; they are removed where nobody touches them for days."""
+    for name in (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file):
+        if name and Path(name).parent == Path(gettempdir()):
+            with suppress(OSError):
+                os.utime(name, ns=(time.time_ns(), Path(name).stat().st_mtime_ns))
 
 
 def _url(master: str, *, secure: bool) -> str:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import stat
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -97,8 +98,19 @@ async def test_certificates_make_the_identity(tmp_path):
 async def test_certificates_within_the_file(tmp_path):
     ca = base64.b64encode(b"authority").decode()
     found = await access(kubeconfig(tmp_path, cluster={"certificate-authority-data": ca}))
-    with open(found.configuration.ssl_ca_cert, "rb") as file:  # noqa: ASYNC230, PTH123
-        assert file.read() == b"authority"
+    content, before = look(found.configuration.ssl_ca_cert)
+    assert content == b"authority"
+    identity = found.identity
+    os.utime(found.configuration.ssl_ca_cert, ns=(0, before.st_mtime_ns))
+    await found.refresh(60.0)
+    _, after = look(found.configuration.ssl_ca_cert)
+    assert after.st_atime > 0  # in use, says this to whoever tidies temporary files up
+    assert (after.st_mtime_ns, found.identity) == (before.st_mtime_ns, identity)
+
+
+def look(name):
+    """Return a file's content, and what the file system knows of it."""
+    return Path(name).read_bytes(), Path(name).stat()
 
 
 async def test_a_plug_in_gives_a_token_and_runs_again_only_when_that_expires(tmp_path):
