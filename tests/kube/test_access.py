@@ -62,6 +62,12 @@ async def test_a_token_file_is_read_again_after_a_minute(tmp_path):
     assert found.authorization == "Bearer two"
 
 
+async def test_a_token_file_goes_before_a_token(tmp_path):
+    (tmp_path / "fresh").write_text("fresh\n")
+    found = await access(kubeconfig(tmp_path, {"token": "stale", "tokenFile": "fresh"}))
+    assert found.authorization == "Bearer fresh"
+
+
 async def test_a_refusal_has_everything_read_again(tmp_path):
     found = await access(kubeconfig(tmp_path))
     assert not found.outdated(1.0)
