@@ -86,7 +86,8 @@ class Stage:
 
     async def _pod(self, app, place, ready, ports):
         at = self._topology.places[place]
-        container = {"name": "main", "image": "none", "ports": [{"name": name, "containerPort": number} for name, number in ports]}
+        named = [{"name": name, "containerPort": number, "protocol": protocol} for name, number, protocol in ports]
+        container = {"name": "main", "image": "none", "ports": named}
         spec = {"nodeName": at.node, "containers": [container], "terminationGracePeriodSeconds": 600}
         one = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata(f"{app}-{place}", self.name, labels={APP: app}), "spec": spec}
         await self.api.create(one)

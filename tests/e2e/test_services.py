@@ -68,11 +68,14 @@ async def test_create_update_delete(stage, judge):
     assert await judge.agrees()  # what was a cluster IP is nobody's now
 
 
+PORTS = [("first", 8080, "TCP"), ("second", 9090, "TCP"), ("dns", 8080, "UDP")]
+
+
 async def test_ports_are_renamed_and_moved(stage, judge):
-    await stage.pods("web", "n1p1", "n2p1", ports=[("first", 8080), ("second", 9090)])
-    await stage.service("web", [port(80, "first", "http"), port(53, "first", "dns", "UDP")], app="web")
+    await stage.pods("web", "n1p1", "n2p1", ports=PORTS)
+    await stage.service("web", [port(80, "first", "http"), port(53, "dns", "dns", "UDP")], app="web")
     await judge.agrees()
-    await stage.change("web", ports=[port(80, "first", "renamed"), port(53, "first", "dns", "UDP")])
+    await stage.change("web", ports=[port(80, "first", "renamed"), port(53, "dns", "dns", "UDP")])
     await judge.agrees()
     await stage.change("web", ports=[port(80, "second", "renamed"), port(81, "first", "more")])
     await judge.agrees()
