@@ -86,7 +86,7 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
             agent = Agent(parts)
             inbox.open(agent.receive)
             watching = (end_on_change(file, stop),) if file else ()
-            tuning = privileges.tune_later(config, untuned, _programmed(agent.parts.loops.values()))
+            tuning = privileges.tune_later(config, untuned, lambda: _programmed(agent.parts.loops.values()))
             await _until(stop, (_ended(reading), *_tasks(agent, stop), tuning, *watching))
     log.info("stopped; all rules stay in place")
     return stop.status

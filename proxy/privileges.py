@@ -7,7 +7,7 @@ once the rules, which load it, are in place.
 """
 
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from pointsman.conntrack import sysctl
 from pointsman.conntrack.sysctl import Limits
@@ -39,11 +39,11 @@ def tune(config: Config) -> tuple[KernelError, ...]:
     return errors
 
 
-async def tune_later(config: Config, errors: Iterable[KernelError], ready: Awaitable[None]) -> None:
-    """Tell what could not be made at the start; what was missing then is tried again when all is ready."""
+async def tune_later(config: Config, errors: Iterable[KernelError], ready: Callable[[], Awaitable[None]]) -> None:
+    """Tell what could not be made at the start; what was missing then is tried again once `ready` has waited."""
     errors = tuple(errors)
     if any(error.kind is ErrorKind.MISSING for error in errors):
-        await ready
+        await ready()
         errors = tune(config)
     for error in errors:
         log.warning("a limit of connection tracking stays as it is", extra={"reason": str(error)})
