@@ -54,8 +54,13 @@ def objects(name: str, places: Iterable[Place]) -> Iterator[dict[str, object]]:
 
 
 def before_and_after(topology: Topology, node: str) -> tuple[list[Place], list[Place]]:
-    """Return the endpoints between which a node's own Service changes: one, and two others, so that the rules change in number."""
-    made = [(topology.places[f"{node}p{place}"].addresses[Family.IPV4], node) for place in (2, 3, 4)]
+    """Return the endpoints between which a node's own Service changes: one, and two others, so that the rules change in number.
+
+    They are Pods of another node, as most of a Service's are in a cluster of many nodes.
+    """
+    names = topology.node_names
+    other = names[(names.index(node) + 1) % len(names)]
+    made = [(topology.places[f"{other}p{place}"].addresses[Family.IPV4], other) for place in (2, 3, 4)]
     return made[:1], made[1:]
 
 
