@@ -5,6 +5,8 @@ Where ours differs, and on purpose, `APART` says how.
 """
 
 import asyncio
+import contextlib
+import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 from click.testing import CliRunner
+from plane_agent import PROGRAM
+from plane_judge import VARIANTS
+from plane_wait import until
 from pointsman.proxy import gates
 from pointsman.proxy.cli import run
 from pointsman.proxy.flag_table import RUN_FLAGS
@@ -193,3 +198,65 @@ async def test_proc_06_kube_proxy_reads_what_ours_writes(binaries, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "lenient" not in done.stderr
     assert settings(theirs) == settings(ours)
+
+
+KUBEADM = """\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+bindAddress: 0.0.0.0
+clientConnection: {{acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: {kubeconfig}, qps: 0}}
+clusterCIDR: 10.244.0.0/16,fd00:10:244::/48
+configSyncPeriod: 0s
+conntrack: {{maxPerCore: 0, min: null, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null}}
+healthzBindAddress: ""
+metricsBindAddress: ""
+mode: ""
+nodePortAddresses: null
+oomScoreAdj: 0
+portRange: ""
+"""
+OURS = """\
+---
+apiVersion: pointsman.dev/v1alpha1
+kind: PointsmanConfiguration
+socket: {socket}
+iptables: {{variant: {variant}}}
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.asyncio(loop_scope="session")
+async def test_dep_02_it_takes_kube_proxys_place_with_its_configmap(lab, plane, identity, tmp_path):
+    """API server, account and settings come from the file; when it changes the process ends, with all rules in place."""
+    node, variant = next(iter(VARIANTS.items()))
+    settings_now = KUBEADM.format(kubeconfig=await identity.kubeconfig()) + OURS.format(socket=tmp_path / "agent.sock", variant=variant)
+    config, log = tmp_path / "config.conf", tmp_path / "log"
+    config.write_text(settings_now)
+    program = PROGRAM.with_name("kube-proxy")
+    environment = {**os.environ, "XTABLES_LOCKFILE": str(tmp_path / "lock")}
+
+    def ask(*command):
+        inside = lab.command(node, *command)
+        return subprocess.run(inside, capture_output=True, text=True, check=False, env=environment, timeout=60).stdout
+
+    async def programmed():
+        assert process.returncode is None, log.read_text()
+        return "default/kubernetes:https" in await asyncio.to_thread(ask, f"iptables-{variant}-save", "-t", "nat")
+
+    with log.open("ab") as output:
+        command = lab.command(node, str(program), f"--config={config}", f"--hostname-override={node}")
+        process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, env=environment)
+    try:
+        await until(programmed, 60.0, log.read_text)
+        draft = tmp_path / "draft"
+        draft.write_text(settings_now.replace('mode: ""', "mode: iptables"))
+        draft.rename(config)
+        async with asyncio.timeout(60):
+            assert await process.wait() == 1
+        assert "the configuration file changed" in log.read_text()
+        assert "default/kubernetes:https" in await asyncio.to_thread(ask, f"iptables-{variant}-save", "-t", "nat")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await asyncio.to_thread(ask, str(PROGRAM), "cleanup")
