@@ -21,6 +21,7 @@ from table_modes import IPVS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel, pytest.mark.asyncio(loop_scope="session")]
 
+START_SECONDS = 120.0
 BOTH = tuple(VARIANTS)
 FLEETS = [
     pytest.param(VARIANTS, id="iptables"),
@@ -37,7 +38,9 @@ async def agents(request, lab, plane, tmp_path_factory):
     async with AsyncExitStack() as running:
         started = {}
         for node, mode in request.param.items():
-            started[node] = await running.enter_async_context(api_agent(lab, node, mode, ("--kubeconfig", config), scratch))
+            one = started[node] = await running.enter_async_context(api_agent(lab, node, mode, ("--kubeconfig", config), scratch))
+            # One after the other: under User-Mode Linux the first two programs that use iptables at the same moment may fail (EFAULT).
+            await until(one.status, START_SECONDS, one.log.read_text)
         yield started
 
 
