@@ -57,11 +57,11 @@ test-ipvs: ## the tests of the ipvs mode, under User-Mode Linux where this kerne
 	tools/setup kernel
 	tools/ipvs-tests $(T)
 
-e2e: ## beside a real control plane, built once: clients, faults and the API's every whim (root; minutes, longer the first time)
+e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy (root; 15 min, 25 the first time)
 	$(call need_root,e2e)
 	tools/setup e2e
 	tools/e2e-build >/dev/null
-	python -m pytest -m e2e $(or $(T),tests/e2e)
+	tools/e2e $(T)
 
 check: ## lint, types, import contracts, house rules (no root)
 	tools/setup python
