@@ -110,7 +110,7 @@ class Agent:
         reported = ((family, one.last_updated, one.late_seconds) for family, one in found if one.last_updated)
         return health.Health(
             families={family: health.FamilyHealth(last.timestamp(), pending) for family, last, pending in reported},
-            eligible=health.eligible(self.snapshot.nodes, self.facts.node.name),
+            eligible=health.eligible(self.snapshot.nodes, self.facts.node.name, known=not self.parts.config.manifests),
             timeout=2 * self.parts.config.retry_period,
         )
 
