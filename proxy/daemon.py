@@ -160,7 +160,7 @@ def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         _follow_addresses(agent),
         *(loop.run() for loop in agent.parts.loops.values()),
-        reception.answer(agent, _programmed(agent.parts.loops.values()), stop),
+        reception.answer(agent, lambda: _programmed(agent.parts.loops.values()), stop),
         _slim_down(agent.parts.loops.values()),
         _retire(agent.parts),
     )

@@ -6,7 +6,7 @@ but where the operator wants it so (`--bind-address-hard-fail`): then the reason
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib import import_module
 
@@ -29,10 +29,11 @@ LOOK_AGAIN = 60.0
 """Seconds after which ports are compared again though nobody said that something has changed."""
 
 
-async def answer(agent: Agent, programmed: Awaitable[None], stop: Stop) -> None:
-    """Answer and tell until cancelled; `programmed` is awaited first."""
+async def answer(agent: Agent, programmed: Callable[[], Awaitable[None]], stop: Stop) -> None:
+    """Answer and tell until cancelled; what `programmed` waits for comes first."""
     with suppress(TimeoutError):
-        await asyncio.wait_for(programmed, RULES_FIRST)
+        async with asyncio.timeout(RULES_FIRST):
+            await programmed()
     await asyncio.to_thread(import_module, "aiohttp.web")
     config, scraper = agent.parts.config, Scraper(agent)
     checks = agent.checks.server(config.healthz_bind_address)

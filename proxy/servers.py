@@ -45,7 +45,7 @@ class Answer(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """What of a request anybody here reads."""
+    """What of a request anybody here reads; the body only of a PUT, because health-check node ports face the world."""
 
     method: str = "GET"
     path: str = "/"
@@ -138,7 +138,7 @@ class Listening:
     async def _answer(self, request: "web.BaseRequest") -> "web.StreamResponse":
         from aiohttp import web  # noqa: PLC0415 - see above
 
-        body = await request.read() if request.can_read_body else b""
+        body = await request.read() if request.method == "PUT" else b""  # nobody else has anything to say that is read
         answer = self._answering(Question(request.method, request.path, dict(request.query), body))
         if not isinstance(answer, Answer):
             answer = await answer

@@ -52,7 +52,7 @@ async def received(folder: Path, **settings: object):
     told = Server()
     one.parts.announcer = Announcer(Recorder(told, "n1", lambda: 1e9), dice=lambda: 0.0)
     stop = Stop()
-    running = asyncio.create_task(answer(one, nothing(), stop))
+    running = asyncio.create_task(answer(one, nothing, stop))
     try:
         yield one, loop, told, ports, stop
     finally:
