@@ -118,7 +118,7 @@ class ApiSource:
             while reflector.streaming:
                 part = await stream.read(reflector.patience(self._now()))
                 if not part:
-                    reflector.ended(self._now(), self._dice())
+                    self._deliver(reflector.ended(self._now(), self._dice()))
                     return
                 self._deliver(reflector.part(part, self._now(), self._dice()))
                 self._note(reflector)

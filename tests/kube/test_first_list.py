@@ -9,6 +9,7 @@ import sys
 
 import pytest
 from aiohttp import web
+from pointsman.kube.resource import Way
 
 SLICES = 10_000
 MOST_MIB = 130
@@ -52,7 +53,8 @@ def slice_text(number):
     meta = {"name": f"web-{number}-x", "namespace": "default", "resourceVersion": str(number + 1), "uid": f"{number:036}",
             "labels": {"kubernetes.io/service-name": f"web-{number}"}, "managedFields": [{"manager": "m", "fieldsV1": {"f:x": {}}}] * 3}
     ports = [{"name": "http", "port": 8080, "protocol": "TCP"}]
-    return json.dumps({"kind": "EndpointSlice", "metadata": meta, "addressType": "IPv4", "endpoints": endpoints, "ports": ports})
+    return json.dumps({"metadata": meta, "kind": "EndpointSlice", "addressType": "IPv4", "endpoints": endpoints, "ports": ports},
+                      separators=(",", ":"))
 
 
 def line(kind, text):
@@ -64,14 +66,11 @@ def bookmark(kind):
     return line("BOOKMARK", json.dumps({"kind": kind, "metadata": meta}))
 
 
-async def streamed(request):
-    kinds = {"services": "Service", "endpointslices": "EndpointSlice", "nodes": "Node"}
-    kind = kinds.get(request.path.rpartition("/")[2])
-    if kind is None:
-        return web.Response(status=404)
+async def watched(request, kind, *, first):
+    """Answer a watch that says nothing but, if it is asked, the first list."""
     response = web.StreamResponse()
     await response.prepare(request)
-    if "sendInitialEvents" in request.query:
+    if first:
         if kind == "EndpointSlice":
             for number in range(SLICES):
                 await response.write(line("ADDED", slice_text(number)))
@@ -80,23 +79,51 @@ async def streamed(request):
     return response
 
 
-async def paged(request):
-    if "watch" in request.query:
-        return web.Response(status=422) if "sendInitialEvents" in request.query else await streamed(request)
-    kinds = {"services": "Service", "endpointslices": "EndpointSlice", "nodes": "Node"}
-    kind = kinds.get(request.path.rpartition("/")[2])
-    if kind is None:
-        return web.Response(status=404)
-    start, size = int(request.query.get("continue", "0")), int(request.query["limit"])
-    numbers = range(start, min(start + size, SLICES)) if kind == "EndpointSlice" else ()
-    following = str(start + size) if kind == "EndpointSlice" and start + size < SLICES else ""
+def listed(kind, numbers, following=""):
+    """Return a list's body in parts."""
     meta = json.dumps({"resourceVersion": str(SLICES), "continue": following})
-    return web.Response(text=f'{{"kind":"{kind}List","metadata":{meta},"items":[{",".join(map(slice_text, numbers))}]}}')
+    yield f'{{"kind":"{kind}List","metadata":{meta},"items":['
+    for number in numbers if kind == "EndpointSlice" else ():
+        yield ("," if number != numbers[0] else "") + slice_text(number)
+    yield "]}"
 
 
-@pytest.mark.parametrize("answer", [streamed, paged])
-async def test_ten_thousand_slices_of_ten_endpoints(answer):
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.1)
+async def whole(request, kind):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for part in listed(kind, range(SLICES)):
+        await response.write(part.encode())
+    return response
+
+
+def page(request, kind):
+    start, size = int(request.query.get("continue", "0")), int(request.query["limit"])
+    following = str(start + size) if kind == "EndpointSlice" and start + size < SLICES else ""
+    return web.Response(text="".join(listed(kind, range(start, min(start + size, SLICES)), following)))
+
+
+def server(way):
+    """Return what answers requests, and knows only one way to give a list."""
+
+    async def answer(request):
+        kinds = {"services": "Service", "endpointslices": "EndpointSlice", "nodes": "Node"}
+        kind = kinds.get(request.path.rpartition("/")[2])
+        if kind is None:
+            return web.Response(status=404)
+        if "sendInitialEvents" in request.query:
+            return await watched(request, kind, first=True) if way is Way.STREAM else web.Response(status=422)
+        if "watch" in request.query:
+            return await watched(request, kind, first=False)
+        if "limit" in request.query:
+            return page(request, kind)
+        return await whole(request, kind) if way is Way.WHOLE else web.Response(status=504)
+
+    return answer
+
+
+@pytest.mark.parametrize("way", Way)
+async def test_ten_thousand_slices_of_ten_endpoints(way):
+    runner = web.ServerRunner(web.Server(server(way)), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -112,5 +139,6 @@ async def test_ten_thousand_slices_of_ten_endpoints(answer):
         services, slices, peak = map(int, said.split())
         assert (services, slices) == (0, SLICES)
         assert peak < MOST_MIB
+        print(f"{way.value}: {peak} MiB at most")
     finally:
         await runner.cleanup()
