@@ -1,8 +1,8 @@
 """What the kernel has counted at two rules: invalid packets that were dropped, connections to node ports on loopback (MET-12). Pure.
 
-kube-proxy keeps these in counters of their own (nfacct), which not every kernel has. A rule counts anyway, and a restore leaves the counters
-of chains that it does not write alone. So the metric is what is read at the rules now, plus what had been read before a rule was written
-anew (`Tally`): like every counter of a process it only grows. `kernel` lists the filter table, which is small in this mode.
+kube-proxy keeps these in counters of their own (nfacct), which not every kernel has. A rule counts anyway, and a restore leaves the
+counters of chains alone that it does not write. So the metric is what is read at the rules now, plus what had been read before a rule was
+written anew (`Tally`): like every counter of a process it only grows. `kernel` lists the filter table, which is small in this mode.
 """
 
 import re

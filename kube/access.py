@@ -10,9 +10,11 @@ Errors say which file, and what to do about it.
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, Final
 
 import yaml
@@ -47,6 +49,7 @@ class Access:
         self._configuration = library.configuration()
         self._loader: Loader | None = None
         self._loaded: tuple[int, int, int] | None = None
+        self._user: dict[str, Any] = {}
         self._read_at: float | None = None
 
     @property
@@ -98,6 +101,7 @@ class Access:
             configuration.host = _url(self._place.master, secure=bool(configuration.ssl_ca_cert or configuration.cert_file))
         self._configuration = configuration
         self._read_at = now
+        _keep(configuration)
 
     async def _read_kubeconfig(self, configuration: Configuration) -> None:
         path = self._path()
@@ -109,11 +113,14 @@ class Access:
             if self._loader is not None and stamp == self._loaded:
                 await self._loader.load_and_set(configuration)
             else:
-                loader = await self._library.kubeconfig(str(path), client_configuration=configuration, persist_config=False)
-                self._loader, self._loaded = loader, stamp
+                self._loader = await self._library.kubeconfig(str(path), client_configuration=configuration, persist_config=False)
+                self._loaded, self._user = stamp, _user(path)
         if not configuration.host.startswith(("http://", "https://")):
             raise ApiConfigError(f"kubeconfig {path}: {configuration.host!r} is no URL; the cluster's server is written https://host:port")
-        if (command := _plugin(path)) and not (configuration.api_key.get("BearerToken") or configuration.cert_file):
+        if (name := self._user.get("tokenFile")) and self._user.get("token"):  # the library takes the token, client-go the file
+            configuration.api_key["BearerToken"] = f"Bearer {(path.parent / name).read_text()}"
+        command = (self._user.get("exec") or {}).get("command", "")
+        if command and not (configuration.api_key.get("BearerToken") or configuration.cert_file):
             raise ApiConfigError(f"kubeconfig {path}: the credential plug-in {command!r} gave neither a token nor a certificate"
                                  f"{''.join(f'; {line}' for line in said)}")
 
@@ -135,12 +142,11 @@ class Access:
         return f"kubeconfig {self._place.kubeconfig}" if self._place.kubeconfig else "the ServiceAccount of this Pod"
 
 
-def _plugin(path: Path) -> str:
-    """Return the command of the credential plug-in that the current context names, empty if it names none."""
+def _user(path: Path) -> dict[str, Any]:
+    """Return the user that the current context of a kubeconfig names."""
     document = yaml.safe_load(path.read_bytes())
     context = _named(document, "contexts", document.get("current-context")).get("context") or {}
-    user = _named(document, "users", context.get("user")).get("user") or {}
-    return str((user.get("exec") or {}).get("command", ""))
+    return _named(document, "users", context.get("user")).get("user") or {}
 
 
 def _named(document: dict[str, Any], field: str, name: object) -> dict[str, Any]:
@@ -171,6 +177,14 @@ def _stamp(name: str) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _keep(configuration: Configuration) -> None:
+    """Show that certificates which the library wrote to temporary files are in use; they are removed where nobody touches them for days."""
+    for name in (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file):
+        if name and Path(name).parent == Path(gettempdir()):
+            with suppress(OSError):
+                os.utime(name, ns=(time.time_ns(), Path(name).stat().st_mtime_ns))
 
 
 def _url(master: str, *, secure: bool) -> str:

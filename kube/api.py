@@ -81,6 +81,7 @@ class ApiSource:
         self._news = asyncio.Event()
         self._troubles: dict[Kind, ApiError] = {}
         self._problems: tuple[Problem, ...] = ()
+        self._without: set[Kind] = set()
 
     async def run(self, sink: Sink) -> None:
         """Deliver everything, then changes, until cancelled."""
@@ -117,7 +118,7 @@ class ApiSource:
             while reflector.streaming:
                 part = await stream.read(reflector.patience(self._now()))
                 if not part:
-                    reflector.ended(self._now(), self._dice())
+                    self._deliver(reflector.ended(self._now(), self._dice()))
                     return
                 self._deliver(reflector.part(part, self._now(), self._dice()))
                 self._note(reflector)
@@ -160,7 +161,8 @@ class ApiSource:
                 self._hurry()
         elif before is None or before.status != trouble.status:
             self._troubles[kind] = trouble
-            if reflector.given_up:
+            if reflector.given_up and kind not in self._without:
+                self._without.add(kind)
                 log.warning("this API server does not show a kind; going on without it", extra={"kind": kind.value, "reason": str(trouble)})
         if trouble is not None or reflector.broken or self._problems:
             self._news.set()

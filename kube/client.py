@@ -11,8 +11,8 @@ keep-alive probes within about half a minute. Whatever goes wrong is an `ApiErro
 """
 
 import asyncio
+import logging
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +28,8 @@ from pointsman.kube.throttle import Throttle
 
 if TYPE_CHECKING:
     import aiohttp
+
+log = logging.getLogger(__name__)
 
 CONNECT_SECONDS: Final = 15.0
 """Longest wait for a connection with TLS."""
@@ -108,6 +110,7 @@ class ApiClient:
         self._on_request = on_request
         self._session: _Session | None = None
         self._preparing = asyncio.Lock()
+        self._told = ""
 
     @property
     def host(self) -> str:
@@ -144,39 +147,51 @@ class ApiClient:
             self._session = None
 
     async def prepare(self) -> None:
-        """Read files and credentials if it is time, and have a session that fits them. Raises ApiConfigError."""
+        """Read files and credentials if it is time, and have a session that fits them.
+
+        Raises ApiConfigError at the first time. Later the former ones stay in use, and it is tried again with the next request.
+        """
         async with self._preparing:
-            if self._access.outdated(time.monotonic()):
-                try:
-                    async with asyncio.timeout(PREPARE_SECONDS):
-                        await self._access.refresh(time.monotonic())
-                except TimeoutError:
-                    raise ApiConfigError(f"the credential plug-in did not end within {PREPARE_SECONDS:.0f} seconds") from None
+            if not self._access.outdated(time.monotonic()):
+                return
+            try:
+                async with asyncio.timeout(PREPARE_SECONDS):
+                    await self._access.refresh(time.monotonic())
                 await self._renew()
+            except (TimeoutError, ApiConfigError) as error:
+                self._access.distrust()
+                told = ApiConfigError(str(error) or f"the credential plug-in did not end within {PREPARE_SECONDS:.0f} seconds")
+                if self._session is None:
+                    raise told from error
+                if str(told) != self._told:
+                    log.warning("credentials cannot be read again; the former ones stay in use", extra={"error": str(told)})
+                self._told = str(told)
+            else:
+                self._told = ""
 
     async def _renew(self) -> None:
-        """Have a session that fits the certificates in force."""
-        identity = self._access.identity
-        if self._session is not None:
-            if self._session.identity == identity:
-                return
-            self._session.retired = True
-            await self._session.close_if_unused()
+        """Have a session that fits the certificates in force. Raises ApiConfigError."""
+        identity, former = self._access.identity, self._session
+        if former is not None and former.identity == identity:
+            return
         from aiohttp import TCPConnector  # noqa: PLC0415 - loaded with the library, in a thread
 
         try:
             rest = self._library.rest(self._access.configuration)
-        except (OSError, ssl.SSLError) as error:
-            self._access.distrust()
+        except (OSError, ValueError) as error:
             raise ApiConfigError(f"the certificates for {self.host} cannot be used: {error}") from error
         connector = TCPConnector(ssl=rest.ssl_context, limit=0, socket_factory=_socket)
         self._access.configuration.client_session_kwargs = {"connector": connector, "read_bufsize": _READ_BUFFER}
         self._session = _Session(rest, connector, identity)
+        if former is not None:
+            former.retired = True
+            await former.close_if_unused()
 
     @asynccontextmanager
     async def _asked(self, request: _Request) -> AsyncIterator["aiohttp.ClientResponse"]:
-        """Send a request, twice if it is not authorized at first; inside the body of a good answer may be read. Raises ApiError."""
-        await asyncio.sleep(self._throttle.reserve(time.monotonic()))
+        """Send a request, twice if it is not authorized at first; inside, the body of a good answer may be read. Raises ApiError."""
+        if not (request.query and "continue" in request.query):  # a further page belongs to the request for the first one
+            await asyncio.sleep(self._throttle.reserve(time.monotonic()))
         for last in (False, True):
             async with self._sent(request) as response:
                 if response.status == 401 and not last:

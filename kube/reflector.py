@@ -2,11 +2,11 @@
 
     step(now, dice) → Fetch a page | Open a stream | Wait          page / part / ended / failed ← what became of it
 
-A list is streamed where the server offers that (`sendInitialEvents`), else fetched page by page. Either way it is delivered as one
-`Replace` when it is complete, so what vanished while nobody watched is gone then, and half a list changes nothing. After that, events go on
-from the list's resource version; a stream that ends or breaks is resumed at the last version seen. The list is asked for again if that
-version is gone (410), if versions go backwards (the cluster's store was restored from a backup), and if resuming fails time and again
-though the server answers.
+A list is streamed where the server offers that (`sendInitialEvents`), else taken whole from its cache or page by page (`resource.Way`).
+It is delivered as one `Replace` when it is complete, so what vanished while nobody watched is gone then, and half a list changes nothing.
+After that, events go on from the list's resource version; a stream that ends or breaks is resumed at the last version seen. The list is
+asked for again, and may not be older than what is known, if that version is gone (410). It may be older if versions go backwards (the
+cluster's store was restored from a backup), or if resuming fails time and again though the server answers.
 
 A server that struggles is left alone: waits double up to half a minute, drawn at random so that nodes do not come together, and never
 shorter than it asks (`Retry-After`). A server that is silent is noticed: who sends bookmarks does so every minute, so two and a half
@@ -17,15 +17,16 @@ An object that cannot be decoded is treated as absent, and listed in `broken` un
 are monotonic seconds, `dice` is in [0, 1).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
 from pointsman.kube.decode import DecodeError
 from pointsman.kube.errors import ApiError
 from pointsman.kube.events import Event, Remove, Replace, Upsert
+from pointsman.kube.listing import Listed
 from pointsman.kube.objects import KubeObject, ObjectRef, ref_of
-from pointsman.kube.resource import Resource
+from pointsman.kube.resource import Resource, Way
 from pointsman.kube.stream import Change, GarbledError, Line, Lines, read_line, read_page
 
 PAGE: Final = 500
@@ -66,6 +67,9 @@ LISTING: Final = 60.0
 
 UNABLE: Final = 500
 """The status by which a server tells within a stream that its store is too old to stream lists."""
+
+BEHIND: Final = 504
+"""The status by which a server tells that its cache is not as new as it is asked for."""
 
 BROKE: Final = 3
 """So often the stream of a list may break before it is fetched page by page."""
@@ -129,9 +133,9 @@ class _Troubles(Struct):
 
 
 class _Connection(Struct):
-    """The stream that is open: its lines, since when, and until when it was agreed."""
+    """The stream that is open: what cuts it, since when, and until when it was agreed."""
 
-    lines: Lines
+    reader: Lines | Listed
     since: float
     agreed: float
 
@@ -179,10 +183,15 @@ class Reflector:
         if listing is None:
             return Open(path, {**self._selectors, **watch, "resourceVersion": self._version})
         form = self.resource.forms[listing.form]
-        if form.streamed:
-            return Open(path, {**form.selectors, **watch, "sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"})
-        following = {"continue": listing.following} if listing.following else {}
-        return Fetch(path, {**form.selectors, "limit": str(self._page), **following})
+        match form.way:
+            case Way.STREAM:
+                return Open(path, {**form.selectors, **watch, "sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"})
+            case Way.WHOLE:
+                least = {"resourceVersion": self._version, "resourceVersionMatch": "NotOlderThan"}
+                return Open(path, {**form.selectors, **(least if self._version else {"resourceVersion": "0"})})
+            case Way.PAGES:
+                following = {"continue": listing.following} if listing.following else {}
+                return Fetch(path, {**form.selectors, "limit": str(self._page), **following})
 
     def page(self, body: bytes, now: float, dice: float) -> list[Event]:
         """Take a page of a list."""
@@ -194,18 +203,19 @@ class Reflector:
         except GarbledError as error:
             self.failed(ApiError(0, str(error)), now, dice)
             return []
-        for outcome in page.outcomes:
-            listing.put(outcome)
+        self._put(page.outcomes)
         listing.following = page.following
         self._troubles = _Troubles()
         return [] if page.following else [self._complete(listing, page.version)]
 
     def opened(self, now: float) -> None:
         """Take note that the server has agreed to stream."""
-        self._connection = _Connection(Lines(), now, now + self._agreed)
+        listing = self._listing
+        whole = listing is not None and self.resource.forms[listing.form].way is Way.WHOLE
+        self._connection = _Connection(Listed(self.resource.kind) if whole else Lines(), now, now + self._agreed)
         self._troubles.last = None
-        if self._listing is not None:
-            self._listing = _Listing(self._listing.form, self._listing.broke)
+        if listing is not None:
+            self._listing = _Listing(listing.form, listing.broke)
 
     def patience(self, now: float) -> float:
         """Return for how many seconds the next part may be waited for."""
@@ -219,24 +229,48 @@ class Reflector:
         events: list[Event] = []
         if self._connection is not None:
             try:
-                for text in self._connection.lines.feed(part):
-                    events += self._take(read_line(self.resource.kind, text))
+                match self._connection.reader:
+                    case Listed() as reader:
+                        self._put(reader.feed(part))
+                    case Lines() as reader:
+                        for text in reader.feed(part):
+                            events += self._take(read_line(self.resource.kind, text))
             except GarbledError as error:
                 self.failed(ApiError(0, str(error)), now, dice)
             except ApiError as error:
                 self.failed(error, now, dice)
         return events
 
-    def ended(self, now: float, dice: float) -> None:
-        """Take note that the stream has ended in order."""
+    def ended(self, now: float, dice: float) -> list[Event]:
+        """Take note that the stream has ended in order, and return what it said as a whole."""
         if self._connection is None:
-            return
+            return []
+        if isinstance(self._connection.reader, Listed):
+            return self._whole(self._connection.reader, now, dice)
         if self._listing is not None:
             self.failed(ApiError(0, "the server ended the list before it was complete"), now, dice)
         elif now - self._connection.since < BRIEF:
             self.failed(ApiError(0, "the server ends watches as soon as they have begun"), now, dice)
         else:
             self._connection, self._troubles = None, _Troubles()
+        return []
+
+    def _whole(self, reader: Listed, now: float, dice: float) -> list[Event]:
+        """Take the end of a list that came whole."""
+        try:
+            page = reader.finish()
+        except GarbledError as error:
+            self.failed(ApiError(0, str(error)), now, dice)
+            return []
+        self._connection = None
+        self._put(page.outcomes)
+        return [self._complete(self._listing or _Listing(), page.version)]
+
+    def _put(self, outcomes: Iterable[KubeObject | DecodeError]) -> None:
+        """Take objects of a list that is on its way."""
+        if self._listing is not None:
+            for outcome in outcomes:
+                self._listing.put(outcome)
 
     def failed(self, error: ApiError, now: float, dice: float) -> None:
         """Take note that a request or a stream has failed."""
@@ -270,12 +304,13 @@ class Reflector:
             self._troubles.resumed += error.status not in {0, 429}
             if error.gone or self._troubles.resumed >= RESUMED:
                 self._listing = _Listing()
+                self._version = self._version if error.gone else ""
             return False
         if error.absent and self._path + 1 < len(self.resource.paths):
             self._path += 1
             return True
         listing.broke += streamed
-        unable = error.refused or (streamed and error.status == UNABLE)
+        unable = error.refused or error.status == (UNABLE if streamed else BEHIND)
         if (unable or listing.broke >= BROKE) and listing.form + 1 < len(self.resource.forms):
             self._listing = _Listing(listing.form + 1)
             return unable
@@ -296,7 +331,8 @@ class Reflector:
                 yield self._complete(self._listing, line.version)
             return
         if _older(line.version, self._version):
-            raise ApiError(410, f"resource versions go backwards, from {self._version} to {line.version}")
+            before, self._version = self._version, ""
+            raise ApiError(410, f"resource versions go backwards, from {before} to {line.version}")
         self._version = line.version
         self._troubles = _Troubles()
         match line.outcome:

@@ -1,24 +1,35 @@
 """What is listed and watched: the API's paths, and the selectors that keep away what is not needed (IN-01 to IN-04).
 
-A resource has several forms of request, best first. Streaming a list (`sendInitialEvents`) spares the server and this process a list in
-memory; servers before 1.34 usually refuse it. The field selector for Services is refused by servers that do not know it; then headless
-Services come along, and `routing` leaves them out as it does for manifests. The paths are versions of one API, newest first.
+A resource has several forms of request, best first. A list that is streamed (`sendInitialEvents`) is the newest state and never exists as a
+whole; servers before 1.34, or with a store older than etcd 3.5, refuse that. The whole list from the server's cache costs the store
+nothing, so a thousand nodes may ask at once, and takes a tenth of the time of pages; but it may lag behind, so pages, which the store
+answers, are there for a server that is too far behind. The field selector for Services is refused by servers that do not know it; then
+headless Services come along, and `routing` leaves them out as it does for manifests. The paths are versions of one API, newest first.
 
 An optional resource may be missing, or kept from this ServiceAccount: without ServiceCIDRs packets to unallocated addresses are not
 dropped, without Namespaces nothing is lost that routing needs. `reflector` follows one resource; `api` picks them. Pure.
 """
 
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Final
 
 from msgspec import Struct
 from pointsman.kube.objects import Kind
 
 
-class Form(Struct, frozen=True):
-    """One way to ask for a list: streamed or page by page, with which selectors."""
+class Way(Enum):
+    """How a list comes."""
 
-    streamed: bool
+    STREAM = "stream"
+    WHOLE = "whole"
+    PAGES = "pages"
+
+
+class Form(Struct, frozen=True):
+    """One way to ask for a list, with which selectors."""
+
+    way: Way
     selectors: Mapping[str, str] = {}
 
 
@@ -35,8 +46,8 @@ class Resource(Struct, frozen=True):
     def forms(self) -> tuple[Form, ...]:
         """Return all forms of request, best first."""
         full = {**self.selectors, **self.wishes}
-        plain = (Form(streamed=False, selectors=self.selectors),) if self.wishes else ()
-        return (Form(streamed=True, selectors=full), Form(streamed=False, selectors=full), *plain)
+        plain = tuple(Form(way, self.selectors) for way in (Way.WHOLE, Way.PAGES)) if self.wishes else ()
+        return (*(Form(way, full) for way in Way), *plain)
 
 
 class Selectors(Struct, frozen=True):

@@ -146,7 +146,7 @@ def read_line(kind: Kind, line: bytes) -> Line:
         return Line(Change.DELETED, meta.resource_version, ObjectRef(kind, meta.namespace, meta.name))
     if event.type not in {"ADDED", "MODIFIED"}:
         raise GarbledError(f"an event of the watch is of the unknown type {event.type!r}")
-    return Line(Change.SET, meta.resource_version, _decoded(kind, content))
+    return Line(Change.SET, meta.resource_version, decoded(kind, content))
 
 
 def read_page(kind: Kind, body: bytes) -> Page:
@@ -157,11 +157,12 @@ def read_page(kind: Kind, body: bytes) -> Page:
         raise GarbledError(f"the list is not understood ({error})") from error
     if page.kind != f"{kind.value}List" or not page.metadata.resource_version:
         raise GarbledError(f"the answer is a {page.kind!r}, not a {kind.value}List with a resource version")
-    outcomes = tuple(_decoded(kind, bytes(item)) for item in page.items or ())
+    outcomes = tuple(decoded(kind, bytes(item)) for item in page.items or ())
     return Page(page.metadata.resource_version, page.metadata.continue_ or "", outcomes)
 
 
-def _decoded(kind: Kind, content: bytes) -> KubeObject | DecodeError:
+def decoded(kind: Kind, content: bytes) -> KubeObject | DecodeError:
+    """Return an object, or why it cannot be used."""
     try:
         return decode_as(kind, content)
     except DecodeError as error:

@@ -11,21 +11,25 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from msgspec import Struct
+from msgspec import Struct, field
 from pointsman.kube.events import Batch
 from pointsman.kube.objects import Kind
-from pointsman.proxy import changes, health
+from pointsman.kube.recorder import Recorder
+from pointsman.proxy import announce, changes, health
 from pointsman.proxy import facts as facts_of
+from pointsman.proxy.announce import Announcer
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import warnings
 from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flag_table import NAMES
+from pointsman.proxy.health_nodeport import HealthPorts
 from pointsman.proxy.journal import Journal, config_notices
 from pointsman.proxy.modes import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
+from pointsman.proxy.requests import Requests
 from pointsman.routing.build import Builder
 from pointsman.routing.route import Family, Routing
-from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, Snapshot, advance
+from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, Snapshot, advance
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,8 @@ class Parts(Struct):
     host: Host
     engine: Engine
     loops: dict[Family, Loop]
+    requests: Requests = field(default_factory=Requests)
+    announcer: Announcer = field(default_factory=lambda: Announcer(Recorder(None, "", time.time)))
 
 
 class Agent:
@@ -51,6 +57,7 @@ class Agent:
         self.routing: Routing | None = None
         self.backlog = changes.Backlog()
         self.checks = health.Checks(self.health, time.time)
+        self.ports = HealthPorts(lambda: health.healthy(self.health()), self._port_refused)
         self._started = time.time()
         self.leaving: tuple[Leaving, ...] = ()
         self._endpoints: tuple[Routing | None, frozenset[tuple[str, int]]] = (None, frozenset())
@@ -68,10 +75,12 @@ class Agent:
         self._measure(changes.between(before, self.snapshot, dirty, self._started))
         if Kind.NODE in dirty.kinds:
             self._gather()
-            for one in self._drains():
-                one.bury(orphaned(self.snapshot))
+            if self.parts.config.manifests:  # the API is asked for this Node alone (IN-03), so of others nothing is known
+                for one in self._drains():
+                    one.bury(orphaned(self.snapshot))
         if dirty != CLEAN:
             self._route(dirty)
+        self.parts.announcer.judge(self.journal.notices, self.journal.problems)
 
     def move(self, host: Host) -> None:
         """Take what the kernel says about this node."""
@@ -104,7 +113,7 @@ class Agent:
         reported = ((family, one.last_updated, one.late_seconds) for family, one in found if one.last_updated)
         return health.Health(
             families={family: health.FamilyHealth(last.timestamp(), pending) for family, last, pending in reported},
-            eligible=health.eligible(self.snapshot.nodes, self.facts.node.name),
+            eligible=health.eligible(self.snapshot.nodes, self.facts.node.name, known=not self.parts.config.manifests),
             timeout=2 * self.parts.config.retry_period,
         )
 
@@ -120,6 +129,7 @@ class Agent:
         for family, triggers in found.triggers.items():
             if loop := self.parts.loops.get(family):
                 loop.progress.meters.triggered([moment + elapsed for moment in triggers])
+
     def endpoints(self) -> frozenset[tuple[str, int]]:
         """Return address and port of every endpoint that a Service uses here."""
         routing = self.routing
@@ -130,6 +140,9 @@ class Agent:
 
     def _drains(self) -> tuple[Drains, ...]:
         return (self.parts.engine, *self.leaving)
+
+    def _port_refused(self, service: ServiceKey, text: str) -> None:
+        self.parts.announcer.recorder.record(announce.unchecked(self.facts.node.name, service, text))
 
     def _gather(self) -> None:
         self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)
@@ -144,6 +157,7 @@ class Agent:
             notices += change.routing.notices
             for loop in self.parts.loops.values():
                 loop.offer(change, self.facts.node)
+            self.ports.offer(change.routing.revision, change.routing.health_checks)
         self.journal.set_notices(notices)
 
 

@@ -89,9 +89,7 @@ def _numbers(config: Config) -> Iterator[ConfigProblem]:
             yield ConfigProblem(field, f"{getattr(config, field)} is no bit of a 32-bit mark; use 0 to 31")
     if not -1000 <= config.oom_score_adj <= 1000:
         yield ConfigProblem("oom_score_adj", f"{config.oom_score_adj} is outside -1000 to 1000")
-    if not 0 <= config.verbosity <= 10:
-        yield ConfigProblem("verbosity", f"{config.verbosity} is outside 0 to 10")
-    for field in ("conntrack_max_per_core", "conntrack_min", "kube_api_burst"):
+    for field in ("verbosity", "conntrack_max_per_core", "conntrack_min", "kube_api_burst"):
         if getattr(config, field) < 0:
             yield ConfigProblem(field, "must not be negative")
 

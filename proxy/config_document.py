@@ -6,7 +6,6 @@ kube-proxy itself can read the file. What a file cannot say (`lost`) is told: an
 
 from typing import Any
 
-import yaml
 from pointsman.proxy import config_file
 from pointsman.proxy.config import Config
 from pointsman.proxy.settings import KUBE_PROXY, POINTSMAN, SCHEMAS, Schema
@@ -29,6 +28,8 @@ def text(config: Config) -> str:
     documents = [kube_proxy(config)]
     if any(getattr(config, one.field) != getattr(DEFAULTS, one.field) for one in POINTSMAN.settings):
         documents.append(pointsman(config))
+    import yaml  # noqa: PLC0415 - an agent never writes YAML
+
     return str(yaml.safe_dump_all(documents, sort_keys=True, default_flow_style=False, allow_unicode=True))
 
 
@@ -49,7 +50,9 @@ def _document(schema: Schema, config: Config) -> dict[str, object]:
         if value is not None:
             _put(found, path, value)
     for setting in schema.settings:
-        _put(found, setting.path, setting.kind.write(getattr(config, setting.field)))
+        value = setting.kind.write(getattr(config, setting.field))
+        if value != {}:  # kube-proxy leaves an empty mapping out
+            _put(found, setting.path, value)
     return found
 
 

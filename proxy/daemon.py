@@ -10,19 +10,21 @@ import logging
 import random
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import Any
 
 import uvloop
 from pointsman.dataplane.errors import KernelError
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Sink
+from pointsman.kube.recorder import Recorder
+from pointsman.proxy import announce, memory, node, privileges, reception, sole, takeover, version
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import memory, node, privileges, servers, socket, sole, takeover
 from pointsman.proxy.agent import Agent, Parts
+from pointsman.proxy.announce import Announcer
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import family_problems
 from pointsman.proxy.config_watch import ConfigFile, Stop, end_on_change
@@ -30,6 +32,7 @@ from pointsman.proxy.facts import Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.modes import MODES, Leaving, Loop, usable
+from pointsman.proxy.requests import Requests
 from pointsman.proxy.source import Opened, open_source
 from pointsman.routing.route import Family
 
@@ -37,10 +40,6 @@ log = logging.getLogger(__name__)
 
 DRIFT_JITTER = 0.1
 """Nodes do not read their kernels in step: the drift check period varies by so much."""
-
-
-RULES_FIRST = 5.0
-"""Seconds that health and status wait at most for the first rules; less than a probe's usual period."""
 
 TRIM_PERIOD = 60.0
 """Seconds between two times that freed memory is given back to the kernel."""
@@ -78,14 +77,18 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with sole.reserved():
         untuned = privileges.tune(config)  # before the host is looked at: liberal TCP is one of its facts
-        inbox, opening = Inbox(), asyncio.create_task(open_source(config))
+        inbox, requests = Inbox(), Requests()
+        opening = asyncio.create_task(open_source(config, requests.observe))
         async with _running(_read(opening, inbox)) as reading:
-            agent = Agent(await prepare(config))
-            await opening
+            parts = await prepare(config)
+            node_name = facts_of.node_name(config, parts.host)
+            parts.requests, parts.announcer = requests, Announcer(Recorder((await opening).client, node_name, time.time))
+            parts.announcer.recorder.record(announce.starting(node_name, f"pointsman {version.ours()}, {config.mode} mode"))
+            agent = Agent(parts)
             inbox.open(agent.receive)
             watching = (end_on_change(file, stop),) if file else ()
-            tuning = privileges.tune_later(config, untuned, _programmed(agent.parts.loops.values()))
-            await _until(stop, (_ended(reading), *_tasks(agent), tuning, *watching))
+            tuning = privileges.tune_later(config, untuned, lambda: _programmed(agent.parts.loops.values()))
+            await _until(stop, (_ended(reading), *_tasks(agent, stop), tuning, *watching))
     log.info("stopped; all rules stay in place")
     return stop.status
 
@@ -154,11 +157,11 @@ async def prepare(config: Config) -> Parts:
     return Parts(config, host, engine, {family: engine.loop(family, settings) for family in families})
 
 
-def _tasks(agent: Agent) -> Iterable[Coroutine[Any, Any, None]]:
+def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         _follow_addresses(agent),
         *(loop.run() for loop in agent.parts.loops.values()),
-        _answer(agent),
+        reception.answer(agent, lambda: _programmed(agent.parts.loops.values()), stop),
         _slim_down(agent.parts.loops.values()),
         succeed(agent),
     )
@@ -171,19 +174,6 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]])
         await stop.wait()
         for task in tasks:
             task.cancel()
-
-
-async def _answer(agent: Agent) -> None:
-    """Serve health and status. The rules go first, for some seconds at most: loading the HTTP library takes 0.1 s and 16 MB at the peak."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(RULES_FIRST):
-            await _programmed(agent.parts.loops.values())
-    await asyncio.to_thread(import_module, "aiohttp.web")
-    config = agent.parts.config
-    await asyncio.gather(
-        servers.serve(agent.checks.server(config.healthz_bind_address), hard_fail=config.bind_address_hard_fail),
-        socket.serve(config.socket, agent.view),
-    )
 
 
 async def _slim_down(loops: Iterable[Loop]) -> None:

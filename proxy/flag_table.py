@@ -19,6 +19,7 @@ from pointsman.proxy.values import (
     integer,
     listed,
     mode,
+    node_name,
     scheduler,
     word,
 )
@@ -50,7 +51,10 @@ ROUTING_FLAGS = (
         "manifests", "manifests", word, "DIR",
         "Folder with manifests (YAML or JSON): Services, EndpointSlices, Nodes ... Default: they come from the Kubernetes API.",
     ),
-    Flag("hostname-override", "hostname_override", word, "NODE", "Name of this node, as its Node object has it. Default: the host's name."),
+    Flag(
+        "hostname-override", "hostname_override", node_name, "NODE",
+        "Name of this node, as its Node object has it. Default: the host's name.",
+    ),
     Flag("bind-address", "bind_address", bind, "IP", "This node's IP; 0.0.0.0 or :: take the Node object's."),
     Flag("cluster-cidr", "cluster_cidr", listed, "CIDR[,CIDR]", "Range of all pods, one per family; other sources are masqueraded."),
     Flag(
@@ -137,7 +141,10 @@ AGENT_FLAGS = (
     Flag("kube-api-content-type", "kube_api_content_type", word, "TYPE", "Taken for kube-proxy's sake: pointsman always asks for JSON."),
     Flag("kube-api-qps", "kube_api_qps", decimal, "NUMBER", "Requests per second to the Kubernetes API, on average."),
     Flag("kube-api-burst", "kube_api_burst", integer, "NUMBER", "Requests to the Kubernetes API at once."),
-    Flag("config-sync-period", "config_sync_period", duration, "DURATION", "How often objects are compared with the Kubernetes API's."),
+    Flag(
+        "config-sync-period", "config_sync_period", duration, "DURATION",
+        "Taken for kube-proxy's sake: objects are watched, and the kernel is compared with them every --drift-check-period.",
+    ),
     Flag("conntrack-max-per-core", "conntrack_max_per_core", integer, "NUMBER", "Connections tracked per CPU; 0 leaves the limit."),
     Flag("conntrack-min", "conntrack_min", integer, "NUMBER", "Connections tracked at least, whatever the number of CPUs."),
     Flag(
@@ -180,8 +187,8 @@ FILE_FLAGS = (
 ACTION_FLAGS = (
     Flag("write-config-to", "write_config_to", word, "FILE", "Write the configuration in force to this file, and end."),
     Flag(
-        "init-only", "init_only", boolean, "BOOL", "Only do what needs full privileges, and end; CAP_NET_ADMIN is enough from then on.",
-        switch=True,
+        "init-only", "init_only", boolean, "BOOL",
+        "Only do what needs full privileges, and end; CAP_NET_ADMIN and CAP_NET_RAW are enough from then on.", switch=True,
     ),
     Flag("cleanup", "cleanup", boolean, "BOOL", "Remove all rules of all modes, and end.", switch=True),
     Flag("version", "version", word, "BOOL|raw", "Print the version, and end.", switch=True, choices=("true", "raw")),

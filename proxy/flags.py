@@ -52,7 +52,7 @@ def load(ctx: click.Context, values: Mapping[str, object], check: Check) -> Load
     texts = {flag.field: _texts(values.get(flag.field)) for flag in command.flags}
     lines = [*ctx.meta["pointsman.problems"], *_strays(ctx.args, command.flags)]
     source = None
-    for name in texts.get("config_file", ())[-1:]:
+    for name in filter(None, texts.get("config_file", ())[-1:]):
         try:
             content = Path(name).read_bytes()
         except OSError as error:

@@ -52,12 +52,13 @@ class _HealthBody(_LiveBody):
     node_eligible: bool
 
 
-def eligible(nodes: Mapping[str, Node], name: str) -> bool:
+def eligible(nodes: Mapping[str, Node], name: str, *, known: bool = False) -> bool:
     """Return whether the node should get traffic from load balancers (HLT-03).
 
-    Without any Node object nobody has said otherwise; among others, a node that is missing is not known.
+    `known`: whoever gives objects gives the Nodes too, as the API does. Manifests may have none, and then nobody has said otherwise; among
+    others, a node that is missing is not known.
     """
-    if not nodes:
+    if not nodes and not known:
         return True
     node = nodes.get(name)
     if node is None or node.metadata.deletion_timestamp is not None:

@@ -1,12 +1,13 @@
 """What needs more rights than programming Services: kernel settings of the host, made once at the start (PROC-05).
 
 `--init-only` makes them in a privileged container and ends; the agent then finds them as they must be, writes none, and gets along with
-CAP_NET_ADMIN. In an agent a setting that cannot be made is told with its remedy and is no reason to leave Services without a way; asked for
-alone, it is an error. A setting whose kernel module is not loaded yet is tried again once the rules, which load it, are in place.
+CAP_NET_ADMIN and CAP_NET_RAW (iptables opens raw sockets). In an agent a setting that cannot be made is told with its remedy and is no
+reason to leave Services without a way; asked for alone, it is an error. A setting whose kernel module is not loaded yet is tried again
+once the rules, which load it, are in place.
 """
 
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from pointsman.conntrack import sysctl
 from pointsman.conntrack.sysctl import Limits
@@ -38,11 +39,11 @@ def tune(config: Config) -> tuple[KernelError, ...]:
     return errors
 
 
-async def tune_later(config: Config, errors: Iterable[KernelError], ready: Awaitable[None]) -> None:
-    """Tell what could not be made at the start; what was missing then is tried again when all is ready."""
+async def tune_later(config: Config, errors: Iterable[KernelError], ready: Callable[[], Awaitable[None]]) -> None:
+    """Tell what could not be made at the start; what was missing then is tried again once `ready` has waited."""
     errors = tuple(errors)
     if any(error.kind is ErrorKind.MISSING for error in errors):
-        await ready
+        await ready()
         errors = tune(config)
     for error in errors:
         log.warning("a limit of connection tracking stays as it is", extra={"reason": str(error)})

@@ -45,7 +45,7 @@ class Answer(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """What of a request anybody here reads."""
+    """What of a request anybody here reads; the body only of a PUT, because health-check node ports face the world."""
 
     method: str = "GET"
     path: str = "/"
@@ -68,22 +68,20 @@ class Server(Struct, frozen=True):
     paths: Mapping[str, Answering]
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; an unspecified address means every address of both families. Raises OSError."""
+def listen(host: str, port: int, *, both: bool = True) -> socket.socket:
+    """Return a listening socket; an unspecified address means every address, of both families unless told otherwise. Raises OSError."""
     address = ip_address(host)
-    if address.is_unspecified:
-        if socket.has_dualstack_ipv6():
-            return _bound(socket.AF_INET6, "::", port, both=True)
-        return _bound(socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - asked for
-    return _bound(socket.AF_INET if address.version == 4 else socket.AF_INET6, host, port)
+    if not address.is_unspecified or not both:
+        return _bound(socket.AF_INET if address.version == 4 else socket.AF_INET6, host, port)
+    if socket.has_dualstack_ipv6():
+        return _bound(socket.AF_INET6, "::", port, both=True)
+    return _bound(socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - asked for
 
 
-async def serve(
-    server: Server, *, hard_fail: bool = False, retry: float = RETRY, refused: Callable[[str], Awaitable[None]] | None = None
-) -> None:
+async def serve(server: Server, *, hard_fail: bool = False, retry: float = RETRY) -> None:
     """Answer until cancelled; an empty address means nowhere.
 
-    If it cannot listen it tries again every `retry` seconds; with `hard_fail` it calls `refused` with the reason and raises ListenError.
+    If it cannot listen it tries again every `retry` seconds; with `hard_fail` it raises ListenError.
     """
     if not server.address:
         return
@@ -95,8 +93,6 @@ async def serve(
         except OSError as error:
             reason = f"{server.name} cannot be served at {server.address}: {error.strerror or error}"
             if hard_fail:
-                if refused is not None:
-                    await refused(reason)
                 raise ListenError(f"{reason}; free the port, or choose another one") from error
             if reason != told:
                 told = reason
@@ -142,11 +138,11 @@ class Listening:
     async def _answer(self, request: "web.BaseRequest") -> "web.StreamResponse":
         from aiohttp import web  # noqa: PLC0415 - see above
 
-        body = await request.read() if request.can_read_body else b""
+        body = await request.read() if request.method == "PUT" else b""  # nobody else has anything to say that is read
         answer = self._answering(Question(request.method, request.path, dict(request.query), body))
         if not isinstance(answer, Answer):
             answer = await answer
-        return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        return web.Response(status=answer.status, body=answer.body, headers={"Server": "pointsman", **answer.headers})
 
 
 def _route(paths: Mapping[str, Answering], question: Question) -> Answer | Awaitable[Answer]:

@@ -32,7 +32,10 @@ class Setting(Struct, frozen=True):
 
 
 class Schema(Struct, frozen=True):
-    """A document. `unused` are paths that mean nothing here, with what else they hold; in a `strict` one an unknown field is an error."""
+    """A document. `unused` are paths that mean nothing here, with what kube-proxy writes there (None: nothing).
+
+    In a `strict` one an unknown field is an error.
+    """
 
     api_version: str
     kind: str
@@ -57,6 +60,7 @@ def _boolean(value: object) -> bool:
 
 
 def _integer(value: object) -> int:
+    value = int(value) if isinstance(value, float) and value.is_integer() else value  # 3.0 is 3 in JSON
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{_shown(value)} is no whole number")
     if abs(value) > LARGEST:
@@ -170,11 +174,11 @@ KUBE_PROXY = Schema(
     ),
     unused={
         "clientConnection.acceptContentTypes": "",
-        "logging.flushFrequency": 5_000_000_000,
+        "logging.flushFrequency": "5s",
         "logging.options": _BUFFERS,
         "logging.vmodule": None,
         "portRange": "",
-        "windowsRunAsService": False,
+        "windowsRunAsService": None,
         "winkernel": _WINKERNEL,
     },
 )

@@ -30,10 +30,13 @@ def boolean(text: str) -> bool:
 
 
 def integer(text: str) -> int:
-    """Read a whole number in decimal; raises ValueError."""
-    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
+    """Read a whole number as Go does: in decimal, or with 0x, 0o, 0b, or a leading 0 for octal; raises ValueError."""
+    found = re.fullmatch(r"([+-]?)(0[xX][0-9a-fA-F]{1,8}|0[bB][01]{1,32}|0[oO]?[0-7]{0,11}|[1-9][0-9]{0,9})", text)
+    if not found:
         raise ValueError(f"{text!r} is no whole number")
-    return int(text)
+    sign, digits = found.groups()
+    octal = len(digits) > 1 and digits[0] == "0" and digits[1].isdigit()
+    return int(sign + (f"0o{digits[1:]}" if octal else digits), 0)
 
 
 def decimal(text: str) -> float:
@@ -67,6 +70,11 @@ def listed(text: str) -> tuple[str, ...]:
 def scheduler(text: str) -> str:
     """Read a scheduler's name; none means rr, as in KubeProxyConfiguration (IPVS-04)."""
     return text.strip() or "rr"
+
+
+def node_name(text: str) -> str:
+    """Read a Node's name, in lower case as the API has it (IN-50)."""
+    return text.strip().lower()
 
 
 def mode(text: str) -> str:

@@ -11,7 +11,7 @@ import click
 from msgspec import structs
 from pointsman.proxy import config_file, loading
 from pointsman.proxy.cli import run
-from pointsman.proxy.config import Config
+from pointsman.proxy.config import Config, ConfigProblem
 from pointsman.proxy.config_check import warnings
 from pointsman.proxy.flag_table import NAMES, RUN_FLAGS
 from pointsman.proxy.loading import Loaded, Source
@@ -53,7 +53,7 @@ def check_command(file: Path, *, changed: bool) -> int:
     except OSError as error:
         raise click.UsageError(f"{file} cannot be read: {error.strerror}") from error
     source = Source("stdin" if str(file) == "-" else file.name, config_file.read(content))
-    loaded = loading.load(RUN_FLAGS, {}, source, run.check)
+    loaded = loading.load(RUN_FLAGS, {}, source, check)
     click.echo("\n".join(table(loaded, changed=changed)))
     for line in remarks(loaded):
         click.echo(f"note: {line}", err=True)
@@ -79,11 +79,13 @@ def table(loaded: Loaded, *, changed: bool) -> list[str]:
     return [f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}" for name, value, origin in rows]
 
 
+def check(config: Config) -> tuple[ConfigProblem, ...]:
+    """Return everything that would keep this version from starting with a configuration."""
+    late = run.unprogrammed(config)
+    return (*run.check(config), *((late,) if late else ()))
+
+
 def remarks(loaded: Loaded) -> list[str]:
-    """Return what is said in vain, is doubtful, or would keep this version from starting."""
-    found = [*loaded.remarks]
-    if not loaded.problems:
-        late = run.unprogrammed(loaded.config)
-        for one in (*warnings(loaded.config), *((late,) if late else ())):
-            found.append(f"{PATHS.get(one.field, one.field)}: {one.text}")  # noqa: PERF401 - two steps read better
-    return found
+    """Return what is said in vain, and what is doubtful."""
+    doubtful = () if loaded.problems else warnings(loaded.config)
+    return [*loaded.remarks, *(f"{PATHS.get(one.field, one.field)}: {one.text}" for one in doubtful)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 from pointsman.proxy import config_document, flags, logs, version
-from pointsman.proxy.config import Config, ConfigProblem
+from pointsman.proxy.config import MODES, Config, ConfigProblem
 from pointsman.proxy.config_check import problems
 from pointsman.proxy.config_watch import ConfigFile
 from pointsman.proxy.flag_table import NAMES, RUN_FLAGS
@@ -79,11 +79,11 @@ def check(config: Config) -> tuple[ConfigProblem, ...]:
 
 def unprogrammed(config: Config) -> ConfigProblem | None:
     """Return what to tell of a mode that is kube-proxy's, but cannot be programmed by this version (PROC-02)."""
-    from pointsman.proxy.modes import MODES  # noqa: PLC0415 - loads the modes, which --help need not wait for
+    from pointsman.proxy.modes import MODES as PROGRAMMED  # noqa: PLC0415 - loads the modes, which --help need not wait for
 
-    if config.mode in MODES:
+    if config.mode in PROGRAMMED or config.mode not in MODES:
         return None
-    return ConfigProblem("mode", f"this version cannot program {config.mode}; it can program: {', '.join(MODES)}")
+    return ConfigProblem("mode", f"this version cannot program {config.mode}; it can program: {', '.join(PROGRAMMED)}")
 
 
 def write(config: Config, target: Path) -> int:

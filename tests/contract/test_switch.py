@@ -57,9 +57,10 @@ async def test_switching_the_variant_breaks_nothing(before, after, tmp_path):
         async with traffic(made.lab, frontends(PLAIN), streams=1000) as flow:
             made.mode = after
             async with made.start():
-                async with asyncio.timeout(GONE_SECONDS):
-                    while rules(made, names[0], tmp_path):
-                        await asyncio.sleep(0.2)
+                deadline = asyncio.get_running_loop().time() + GONE_SECONDS
+                while rules(made, names[0], tmp_path):
+                    assert asyncio.get_running_loop().time() < deadline, "the rules of the former variant stay"
+                    await asyncio.sleep(0.2)
                 assert rules(made, names[1], tmp_path)
                 await asyncio.sleep(1)
         assert flow.made > 100

@@ -15,8 +15,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "contract")]
 
 from plane import ControlPlane  # noqa: E402
-from plane_agent import ACCOUNT, Identity, api_agent, permit, rules  # noqa: E402
-from plane_judge import TOTAL, VARIANTS, ServedOnce  # noqa: E402
+from plane_agent import ACCOUNT, Identity, permit, rules  # noqa: E402
+from plane_judge import TOTAL, ServedOnce  # noqa: E402
 from plane_objects import Stage, node  # noqa: E402
 from plane_proxy import Door  # noqa: E402
 from pointsman.proxy.demo.lab import Laboratory  # noqa: E402
@@ -96,18 +96,6 @@ def library_of_false_time():
     found = sorted(Path("/usr/lib").glob("**/libfaketime.so.1"))
     assert found, "libfaketime is not installed: tools/setup e2e installs it"
     return str(found[0])
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def agents(lab, plane, tmp_path_factory):
-    """A daemon on each node, each with another variant of iptables, straight at the API server, while the tests of one file run."""
-    scratch = tmp_path_factory.mktemp("agents")
-    config = await Identity(plane, scratch).kubeconfig()
-    async with (
-        api_agent(lab, "n1", VARIANTS["n1"], ("--kubeconfig", config), scratch) as first,
-        api_agent(lab, "n2", VARIANTS["n2"], ("--kubeconfig", config), scratch) as second,
-    ):
-        yield {"n1": first, "n2": second}
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from plane_objects import metadata
 from table_agent import Agent
+from table_modes import ModeUnderTest
 from table_worlds import CLUSTER_CIDR
 
 ROOT = Path(__file__).parents[2]
@@ -57,14 +58,17 @@ class Identity:
 
 
 @asynccontextmanager
-async def api_agent(lab, node, variant, arguments, scratch, *, wrapper=(), environment=None, program=PROGRAM):
-    """Run a daemon on a node; stop it in the end. Nobody waits until it is in sync; `wrapper` is a command that runs it."""
+async def api_agent(lab, node, mode, arguments, scratch, *, wrapper=(), environment=None, program=PROGRAM):
+    """Run a daemon on a node; stop it in the end. Nobody waits until it is in sync; `wrapper` is a command that runs it.
+
+    The mode is a mode of the contract table, or a variant of iptables.
+    """
     scratch = Path(scratch)
     scratch.mkdir(exist_ok=True)
     log, socket = scratch / f"{node}.log", scratch / f"{node}.sock"
-    mode = ("--proxy-mode", "iptables", "--iptables-variant", variant)
+    chosen = mode.arguments if isinstance(mode, ModeUnderTest) else ("--proxy-mode", "iptables", "--iptables-variant", mode)
     place = ("--hostname-override", node, "--socket", str(socket), "--oom-score-adj", "0")
-    command = lab.command(node, *map(str, wrapper), str(program), "run", *mode, *place, *CLUSTER_CIDR, *map(str, arguments))
+    command = lab.command(node, *map(str, wrapper), str(program), "run", *chosen, *place, *CLUSTER_CIDR, *map(str, arguments))
     surroundings = {**os.environ, "XTABLES_LOCKFILE": str(scratch / f"{node}.lock"), **(environment or {})}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output, env=surroundings, start_new_session=True)

@@ -22,6 +22,9 @@ from table_worlds import TOPOLOGY, WORLDS
 
 LISTS = ("/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices", "/apis/networking.k8s.io/v1/servicecidrs")
 AGREEMENT_SECONDS = 60.0
+PATIENCE_SECONDS = 20.0
+"""A connection that is slow because the machine is busy is not broken."""
+EXCHANGE_PAUSE = 0.05
 SHOWN = 12
 ENTRIES = {world.entry: world for world in WORLDS[:2]}
 VARIANTS = {"n1": "legacy", "n2": "nft"}
@@ -54,12 +57,16 @@ class ServedOnce:
 class Judge:
     """Compares packets with the oracle for the Services of one API namespace, on every node that has an agent."""
 
-    def __init__(self, plane, namespace, nodes, served):
-        self._plane, self._namespace, self._nodes, self._served = plane, namespace, nodes, served
+    def __init__(self, plane, stage, nodes, served):
+        self._plane, self._stage, self._nodes, self._served = plane, stage, nodes, served
         self._targets = {}
 
     async def agrees(self, seconds=AGREEMENT_SECONDS):
-        """Wait until every packet meets what the oracle says about the API server's present state; return how many cases there are."""
+        """Wait until every packet meets what the oracle says about the API server's present state; return how many cases there are.
+
+        The controllers are waited for first.
+        """
+        await self._stage.settled()
         deadline = time.monotonic() + seconds
         while True:
             found = await self.cases()
@@ -88,7 +95,7 @@ class Judge:
 
     def _remember(self, routing, node):
         for route in routing.routes.values():
-            if route.port_name.namespace != self._namespace:
+            if route.port_name.namespace != self._stage.name:
                 continue
             for one in route.frontends():
                 is_node_port = one.kind is FrontendKind.NODE_PORT
@@ -103,7 +110,7 @@ class Judge:
                 continue
             known = sources(ENTRIES[node], family)
             for source in ("pod", "itself", "node", "outside"):
-                case = Case(ENTRIES[node], Named(f"{self._namespace}/{name}"), known[source], kind, address, port, protocol, family)
+                case = Case(ENTRIES[node], Named(f"{self._stage.name}/{name}"), known[source], kind, address, port, protocol, family)
                 outcome = oracle.trace(case.packet)
                 if feasible(case, outcome):
                     made[case] = outcome
@@ -127,9 +134,14 @@ class Traffic:
                 self.made += 1
                 await asyncio.sleep(1 / per_second)
 
+    async def keep(self, stream):
+        """Exchange over an established connection until it breaks."""
+        while await stream.exchange(PATIENCE_SECONDS):  # noqa: ASYNC110 - this is work, not waiting
+            await asyncio.sleep(EXCHANGE_PAUSE)
+
     async def _ask(self, place, address, port, protocol):
         began = time.monotonic()
-        result = await self._lab.probe(place, address, port, protocol)
+        result = await self._lab.probe(place, address, port, protocol, timeout_seconds=PATIENCE_SECONDS)
         if result.ending is not Ending.ANSWERED:
             self.failures.append(f"{began:.1f}: {place} -> {address}:{port}/{protocol.value}: {result.ending.value}")
 
@@ -140,7 +152,7 @@ async def traffic(lab, targets, *, per_second=20, streams=3):
     flow = Traffic(lab)
     over_tcp = [target[:3] for target in targets if target[3] is Protocol.TCP]
     flow.streams = [await lab.stream(*over_tcp[number % len(over_tcp)]) for number in range(streams)]
-    tasks = [asyncio.create_task(one.keep_exchanging()) for one in flow.streams]
+    tasks = [asyncio.create_task(flow.keep(one)) for one in flow.streams]
     asking = asyncio.create_task(flow.ask_again_and_again(targets, per_second))
     try:
         yield flow

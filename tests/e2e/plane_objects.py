@@ -6,13 +6,14 @@ somewhere. `Stage` is one API namespace of a test.
 
 import asyncio
 
+import plane_slices
 from plane_api import STATUS, path_of
+from plane_slices import SERVICE_NAME
 from plane_wait import until
 from pointsman.routing.route import Family
 
 ZONE = "topology.kubernetes.io/zone"
 APP = "app"
-SERVICE_NAME = "kubernetes.io/service-name"
 
 
 def metadata(name, namespace="", **more):
@@ -85,7 +86,8 @@ class Stage:
 
     async def _pod(self, app, place, ready, ports):
         at = self._topology.places[place]
-        container = {"name": "main", "image": "none", "ports": [{"name": name, "containerPort": number} for name, number in ports]}
+        named = [{"name": name, "containerPort": number, "protocol": protocol} for name, number, protocol in ports]
+        container = {"name": "main", "image": "none", "ports": named}
         spec = {"nodeName": at.node, "containers": [container], "terminationGracePeriodSeconds": 600}
         one = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata(f"{app}-{place}", self.name, labels={APP: app}), "spec": spec}
         await self.api.create(one)
@@ -123,6 +125,22 @@ class Stage:
         """Create one EndpointSlice for each group of (address, node) pairs, named `owner-0`, `owner-1` ..."""
         made = [endpoint_slice(self.name, f"{prefix or owner}-{number}", owner, group) for number, group in enumerate(groups)]
         return await self.api.create(*made)
+
+    async def pending(self):
+        """Return in words what the EndpointSlice controller has still to do; empty if nothing."""
+        roots = (f"/api/v1/namespaces/{self.name}", f"/apis/discovery.k8s.io/v1/namespaces/{self.name}")
+        paths = (f"{roots[0]}/services", f"{roots[0]}/pods", f"{roots[1]}/endpointslices")
+        return plane_slices.pending(*await asyncio.gather(*map(self.api.items, paths)))
+
+    async def settled(self):
+        """Wait until the controllers have done what follows from everything that was changed."""
+        said = ["not asked"]
+
+        async def done():
+            said[0] = await self.pending()
+            return not said[0]
+
+        await until(done, says=lambda: said[0])
 
     def slice_path(self, name):
         return f"/apis/discovery.k8s.io/v1/namespaces/{self.name}/endpointslices/{name}"

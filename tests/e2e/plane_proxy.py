@@ -20,7 +20,7 @@ from plane import ADDRESS, DOOR
 from pointsman.proxy.demo.lab_topology import UNDERLAY
 
 CHUNK = 1 << 16
-RESOURCE = re.compile(r"^/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)/(?:namespaces/[^/]+/)?(?P<resource>[a-z]+)(?:/(?P<name>[^/]+))?")
+RESOURCE = re.compile(r"^/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)/(?:namespaces/[^/]+/)?(?P<kind>[a-z]+)(?:/(?P<name>[^/]+))?")
 UNAUTHORIZED = b'{"kind":"Status","apiVersion":"v1","status":"Failure","message":"Unauthorized","code":401}'
 NOT_PASSED = {"host", "content-length", "transfer-encoding", "connection"}
 

@@ -10,6 +10,7 @@ from plane_agent import ACCOUNT, api_agent
 from plane_judge import VARIANTS, Judge
 from plane_objects import metadata, port
 from plane_wait import until
+from pointsman.routing.route import Protocol
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel, pytest.mark.asyncio(loop_scope="session")]
 
@@ -26,7 +27,7 @@ async def agreeing(lab, plane, stage, served, arguments, scratch, **more):
     await stage.pods("web", "n1p1", "n2p1")
     await stage.service("web", [port(80)], app="web", type="NodePort")
     async with api_agent(lab, NODE, VARIANTS[NODE], arguments, scratch, **more) as running:
-        judge = Judge(plane, stage.name, (NODE,), served)
+        judge = Judge(plane, stage, (NODE,), served)
         try:
             await judge.agrees()
         except AssertionError as error:
@@ -153,11 +154,11 @@ async def test_optional_kinds_may_be_missing(code, lab, plane, stage, served, do
             made = await stage.service("web", [port(80)], app="web")
 
             async def answers():
-                result = await lab.probe("n1p4", made["spec"]["clusterIP"], 80, "TCP", timeout_seconds=1)
+                result = await lab.probe("n1p4", made["spec"]["clusterIP"], 80, Protocol.TCP, timeout_seconds=1)
                 return result.backend in {"n1p1", "n2p1"}
 
             await until(answers, says=running.log.read_text)
-            await until(lambda: "servicecidrs" in running.log.read_text().lower(), says=running.log.read_text)
+            await until(lambda: "kind=ServiceCIDR" in running.log.read_text(), says=running.log.read_text)
     finally:
         door.missing.clear()
         await plane.api.patch(path, {"rules": before})

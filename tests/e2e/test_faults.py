@@ -15,7 +15,7 @@ from plane_agent import Identity, api_agent
 from plane_judge import VARIANTS, Judge, traffic
 from plane_objects import Stage, port
 from plane_proxy import Door, Fault
-from plane_wait import until
+from plane_wait import LONG, until
 from pointsman.proxy.demo.lab_topology import UNDERLAY
 from pointsman.routing.route import Family, Protocol
 
@@ -23,6 +23,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.kernel, pytest.mark.asyncio(loop_scop
 
 GONE_SECONDS = 300.0
 NOTICED_SECONDS = 120.0
+MOST_LINES = 12
+"""In the log, for one failure of everything: each of five kinds may be told, and its end."""
 NODE = "n1"
 
 
@@ -74,11 +76,11 @@ async def judge(plane, shop, served, lab, door, identity, tmp_path):
     """The judge of an agent that asks through the door, from when it has agreed once."""
     door.fault = None
     async with agent_at(lab, await identity.kubeconfig(door.url), tmp_path) as running:
-        made = Judge(plane, shop.name, (NODE,), served)
+        made = Judge(plane, shop, (NODE,), served)
         made.agent = running
         await made.agrees()
         yield made
-        assert running.process.returncode is None, running.log.read_text()
+        assert running.process.returncode in {None, 0}, running.log.read_text()  # 0: the test has stopped it
     door.fault = None
 
 
@@ -105,18 +107,19 @@ async def abandoned(lab, plane, served, tmp_path_factory):
     """Node n2's agent loses the API server before the first test here; the last one looks after it. Traffic runs all the time."""
     scratch = tmp_path_factory.mktemp("abandoned")
     away, stage = Door(plane, port=6445), Stage(plane, "abandoned")
-    await away.open()
     await stage.open()
     await stage.pods("web", "n1p3", "n2p3")
     await stage.service("web", [port(80)], app="web", type="NodePort")
-    config = await Identity(plane, scratch).kubeconfig(away.url)
-    async with agent_at(lab, config, scratch, "n2") as running:
-        judge = Judge(plane, stage.name, ("n2",), served)
-        await judge.agrees()
-        async with traffic(lab, await frontends(stage, "n2", "n2p4"), per_second=5):
-            since = time.monotonic()
-            await away.shut()
-            yield judge, away, stage, since, running
+    await away.open()
+    try:
+        async with agent_at(lab, await Identity(plane, scratch).kubeconfig(away.url), scratch, "n2") as running:
+            judge = Judge(plane, stage, ("n2",), served)
+            await judge.agrees()
+            async with traffic(lab, await frontends(stage, "n2", "n2p4"), per_second=5):
+                since = time.monotonic()
+                await away.shut()
+                yield judge, away, stage, since, running
+    finally:
         await away.close()
     await stage.close()
 
@@ -134,6 +137,31 @@ async def test_nothing_is_lost_by_what_the_api_server_answers(fault, lab, door, 
         await until_met(door, wrong, 6)
         door.fault = None
         await judge.agrees()
+
+
+@pytest.mark.parametrize(("fault", "words"), [("403", "403"), ("500", "500"), ("garbage", ""), ("hang", "")])
+async def test_what_goes_wrong_is_told_once_and_taken_back(fault, words, lab, door, shop, judge):
+    """It is a state, in the status and on one line of the log however often it happens again; when it is over, it is over."""
+    before = judge.agent.log.read_text().count("\n")
+    door.fault = wrong = FAULTS.get(fault) or Fault(hang=True)
+    door.cut()
+    await until_met(door, wrong, 2)
+
+    async def told():
+        return any(door.url in str(one) and words in str(one) for one in (await judge.agent.status())["problems"])
+
+    await until(told, 2 * LONG, judge.agent.log.read_text)
+    if fault != "hang":
+        await until_met(door, wrong, 12)
+        assert judge.agent.log.read_text().count("\n") - before <= MOST_LINES
+    door.fault = None
+    door.cut()
+
+    async def quiet():
+        return not (await judge.agent.status())["problems"]
+
+    await until(quiet, says=judge.agent.log.read_text)
+    await judge.agrees()
 
 
 @pytest.mark.parametrize("watch", [False, True], ids=["lists", "watches"])

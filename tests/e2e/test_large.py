@@ -54,13 +54,13 @@ async def rules(lab, node, variant):
     return len(set(re.findall(rb"to-destination (10\.245\.[0-9.]+)", text)))
 
 
-async def answers(lab, address, count=CONNECTIONS):
-    """Return how often each namespace answered."""
+async def answers(lab, node, address, count=CONNECTIONS):
+    """Return how often each namespace answered a Pod of a node."""
     gate, met = asyncio.Semaphore(32), Counter()
 
     async def ask():
         async with gate:
-            result = await lab.probe("n1p4", address, 80, Protocol.TCP)
+            result = await lab.probe(f"{node}p4", address, 80, Protocol.TCP)
         met[result.backend or result.ending.value] += 1
 
     await asyncio.gather(*(ask() for _ in range(count)))
@@ -78,13 +78,13 @@ async def test_three_thousand_endpoints_in_thirty_slices(node, lab, plane, stage
         await stage.slices("big", *groups)
         async with api_agent(lab, node, variant, ("--kubeconfig", await identity.kubeconfig()), tmp_path) as running:
             await until(lambda: has(lab, node, variant, SLICES * EACH), says=running.log.read_text)
-            assert set(await answers(lab, address)) == set(HOLDERS)
+            assert set(await answers(lab, node, address)) == set(HOLDERS)
             await asyncio.gather(*(stage.api.delete(stage.slice_path(f"big-{number}")) for number in range(0, SLICES, 2)))
             await until(lambda: has(lab, node, variant, SLICES * EACH // 2), says=running.log.read_text)
-            assert set(await answers(lab, address)) == {"n1p1"}
+            assert set(await answers(lab, node, address)) == {"n1p1"}
             await stage.slices("big", endpoints_of("n2p1", 40), prefix="again")
             await until(lambda: has(lab, node, variant, SLICES * EACH // 2 + EACH), says=running.log.read_text)
-            assert set(await answers(lab, address, 4 * CONNECTIONS)) == set(HOLDERS)
+            assert set(await answers(lab, node, address, 4 * CONNECTIONS)) == set(HOLDERS)
     finally:
         release(lab)
 

@@ -1,7 +1,7 @@
 """An API server in memory: objects with resource versions, lists in pages, watches with a history that can be compacted.
 
 It answers as the real one does: errors are Status objects, lists have a kind, a watch is lines. `FakeApi.get` and `watch` speak of paths
-and queries; `FakeClient` is what `ApiSource` sees of an `ApiClient`, `served` puts the whole behind a socket for the client's own tests.
+and queries; `FakeClient` is what `ApiSource` sees of an `ApiClient`.
 """
 
 import asyncio
@@ -37,10 +37,11 @@ def event(kind, value):
 
 
 class FakeApi:
-    """The store. `streams` says whether lists can be streamed; `refusals` are raised in front of everything for a path."""
+    """The store. `streams` and `wholes` say which forms of lists it knows; `refusals` are raised in front of everything for a path."""
 
-    def __init__(self, *, streams=True, page_limit=10_000):
+    def __init__(self, *, streams=True, wholes=True, page_limit=10_000):
         self.streams = streams
+        self.wholes = wholes
         self.page_limit = page_limit
         self.version = 100
         self.compacted = 0
@@ -88,14 +89,18 @@ class FakeApi:
             version, start = map(int, query["continue"].split(":"))
             if version < self.compacted:
                 raise ApiError(410, "the provided continue parameter is too old")
-        limit = min(self.page_limit, int(query.get("limit", "10000")))
+        limit = min(self.page_limit, int(query["limit"])) if "limit" in query else len(self.objects) + 1
         items = [value for (of, _), value in sorted(self.objects.items()) if of == kind]
         following = f"{version}:{start + limit}" if start + limit < len(items) else ""
         meta = {"resourceVersion": str(version), "continue": following}
-        return json.dumps({"kind": f"{kind}List", "metadata": meta, "items": items[start:start + limit]}).encode()
+        return json.dumps({"kind": f"{kind}List", "metadata": meta, "items": items[start:start + limit]}, separators=(",", ":")).encode()
 
     def watch(self, path, query):
-        """Return an open watch. Raises ApiError."""
+        """Return an open watch, or a whole list. Raises ApiError."""
+        if "watch" not in query:
+            if not self.wholes:
+                raise ApiError(504, "Too large resource version")
+            return FakeWhole(self.get(path, query))
         self._enter(path, query)
         watch = FakeWatch(self, kind_of(path), query)
         self._watches.add(watch)
@@ -151,6 +156,21 @@ class FakeWatch:
         return text
 
 
+class FakeWhole:
+    """A list that is read as a stream."""
+
+    def __init__(self, body):
+        self._body = body
+
+    def pull(self):
+        """Return all of it, then that it has ended."""
+        text, self._body = self._body, None
+        return text
+
+    def bookmark(self):
+        """Do nothing: a list has no bookmarks."""
+
+
 class FakeStream:
     """A watch as `client.Stream`: `cut` ends it."""
 
@@ -169,7 +189,10 @@ class FakeStream:
                             raise error
                         return b""
                     changed = self.api.changed
-                    if text := self.watch.pull():
+                    text = self.watch.pull()
+                    if text is None:
+                        return b""
+                    if text:
                         return text
                     await changed.wait()
         except TimeoutError:
@@ -185,6 +208,7 @@ class FakeClient:
         self.api = api
         self.down: ApiError | None = None
         self.open: list[FakeStream] = []
+        self.reached: list[float] = []
 
     async def get(self, path, query=None):
         await asyncio.sleep(0.01)
@@ -198,6 +222,7 @@ class FakeClient:
         if self.down is not None:
             raise self.down
         stream = FakeStream(self.api, self.api.watch(path, query or {}))
+        self.reached.append(asyncio.get_running_loop().time())
         self.open.append(stream)
         try:
             yield stream

@@ -36,7 +36,10 @@ class Follower:
     def step(self):
         """Do one thing."""
         if self.watch is not None:
-            if text := self.watch.pull():
+            text = self.watch.pull()
+            if text is None:
+                self.end()
+            elif text:
                 self.feed(text)
             return
         step = self.reflector.step(self.now, DICE)
@@ -68,7 +71,7 @@ class Follower:
     def end(self):
         if self.watch is not None:
             self.watch = None
-            self.reflector.ended(self.now, DICE)
+            self.take(self.reflector.ended(self.now, DICE))
 
     def take(self, events):
         for one in events:
@@ -92,9 +95,12 @@ def follow(**options):
     return api, Follower(api)
 
 
-@pytest.mark.parametrize("streams", [True, False])
-def test_a_list_and_what_follows(streams):
-    api, follower = follow(streams=streams)
+FORMS = [{}, {"streams": False}, {"streams": False, "wholes": False}]
+
+
+@pytest.mark.parametrize("forms", FORMS, ids=["stream", "whole", "pages"])
+def test_a_list_and_what_follows(forms):
+    api, follower = follow(**forms)
     api.service("a", 1)
     api.service("b", 2)
     follower.settle()
@@ -108,13 +114,11 @@ def test_a_list_and_what_follows(streams):
 
 def test_nothing_is_told_before_a_list_is_complete():
     """IN-07: half a list would look like deletions."""
-    api, follower = follow(streams=False, page_limit=1)
+    api, follower = follow(streams=False, wholes=False, page_limit=1)
     for name in "abc":
         api.service(name)
-    follower.step()
-    follower.step()
-    follower.step()
-    assert (follower.known, follower.reflector.listed) == ({}, False)  # streaming refused, two pages
+    follower.settle(4)
+    assert (follower.known, follower.reflector.listed) == ({}, False)  # two forms refused, two pages
     follower.step()
     assert set(follower.names) == {"a", "b", "c"}
     assert follower.reflector.listed
@@ -157,11 +161,10 @@ def test_a_bookmark_moves_the_place_to_resume_at():
 
 
 def test_410_in_the_midst_of_a_list_begins_it_again_with_larger_pages():
-    api, follower = follow(streams=False, page_limit=1)
+    api, follower = follow(streams=False, wholes=False, page_limit=1)
     api.service("a")
     api.service("b")
-    follower.step()
-    follower.step()
+    follower.settle(3)
     api.compact()
     api.service("c")
     api.compact()
@@ -212,15 +215,15 @@ def test_older_stores_cannot_stream_lists_and_say_so_within_the_stream():
     api.service("a")
     follower.step()
     follower.watch._lines[:] = [event("ERROR", status(500, "required storage feature RequestWatchProgress is disabled"))]
-    follower.step()
-    follower.step()
+    follower.settle(5)
     assert (set(follower.names), follower.waits) == ({"a"}, [])
+    assert api.asked[1][1]["resourceVersion"] == "0"
 
 
-def test_a_stream_that_always_breaks_gives_way_to_pages():
+def test_streams_that_always_break_give_way_to_pages():
     api, follower = follow()
     api.service("a")
-    for _ in range(2 * module.BROKE):
+    for _ in range(4 * module.BROKE):
         follower.step()
         if follower.watch is not None:
             follower.feed(b'{"type":"ADD')
@@ -228,6 +231,35 @@ def test_a_stream_that_always_breaks_gives_way_to_pages():
     follower.settle()
     assert set(follower.names) == {"a"}
     assert "limit" in api.asked[-2][1]
+
+
+def test_a_list_that_breaks_off_counts_for_nothing():
+    api, follower = follow(streams=False)
+    api.service("a")
+    api.service("b")
+    follower.settle(2)
+    follower.feed(follower.watch.pull()[:-5])
+    follower.end()
+    assert not follower.reflector.listed
+    follower.settle()
+    assert set(follower.names) == {"a", "b"}
+
+
+def test_a_list_again_may_not_be_older_than_what_is_known():
+    api, follower = follow(streams=False)
+    api.service("a")
+    follower.settle()
+    follower.fail(ApiError(410, "too old"))
+    follower.settle()
+    query = next(query for _, query in reversed(api.asked) if "watch" not in query)
+    assert (query["resourceVersion"], query["resourceVersionMatch"]) == ("101", "NotOlderThan")
+
+
+def test_a_cache_that_lags_behind_gives_way_to_the_store():
+    api, follower = follow(streams=False, wholes=False)
+    api.service("a")
+    follower.settle()
+    assert (set(follower.names), follower.waits) == ({"a"}, [])
 
 
 def test_servers_that_do_not_know_the_field_selector_are_asked_without():
@@ -379,7 +411,7 @@ def apply(operation, api, follower):
         case "garbage" if follower.watch is not None:
             follower.feed(b"\x00<html>\n")
         case "half" if follower.watch is not None:
-            text = follower.watch.pull()
+            text = follower.watch.pull() or b""
             follower.feed(text[:number % (len(text) + 1)])
             follower.fail(ApiError(0, "connection lost"))
         case "500" | "429" | "410" | "403" if follower.watch is not None:
@@ -393,10 +425,10 @@ def iter_refusal(count):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(OPERATIONS, max_size=40), st.booleans(), st.sampled_from([None, 1, 7, 100]), st.sampled_from([1, 2, 500]))
-def test_any_faults_end_with_what_the_server_has(operations, streams, chunk, pages):
+@given(st.lists(OPERATIONS, max_size=40), st.sampled_from(FORMS), st.sampled_from([None, 1, 7, 100]), st.sampled_from([1, 2, 500]))
+def test_any_faults_end_with_what_the_server_has(operations, forms, chunk, pages):
     """Property: any order of changes, faults and cuts, any size of parts; at rest both sides agree."""
-    api = FakeApi(streams=streams, page_limit=pages)
+    api = FakeApi(**forms, page_limit=pages)
     follower = Follower(api, chunk=chunk)
     for operation in operations:
         apply(operation, api, follower)
@@ -425,6 +457,7 @@ def test_the_next_step_is_always_one_that_can_be_made(seed):
         if isinstance(step, Open):
             reflector.opened(now)
             reflector.part(dice.choice([b"{}\n", b"x\n", event("ERROR", status(dice.choice([400, 410, 422, 500])))]), now, dice.random())
+            reflector.ended(now, dice.random())
             assert not reflector.streaming
         else:
             reflector.failed(ApiError(dice.choice([0, 400, 404, 410, 422, 500]), "no"), now, dice.random())

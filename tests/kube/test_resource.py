@@ -1,7 +1,7 @@
 """What is asked for: the selectors of IN-01 to IN-04, and other forms for servers that do not know the first."""
 
 from pointsman.kube.objects import Kind
-from pointsman.kube.resource import Selectors, resources
+from pointsman.kube.resource import Selectors, Way, resources
 
 
 def of(kind, **options):
@@ -41,6 +41,6 @@ def test_pods_are_followed_only_on_demand_and_only_those_of_this_node():
 
 def test_forms_go_from_the_best_to_the_plainest():
     forms = of(Kind.SERVICE).forms
-    assert [form.streamed for form in forms] == [True, False, False]
-    assert "fieldSelector" not in forms[-1].selectors
-    assert [form.streamed for form in of(Kind.ENDPOINT_SLICE).forms] == [True, False]
+    assert [form.way for form in forms] == [*Way, Way.WHOLE, Way.PAGES]
+    assert ["fieldSelector" in form.selectors for form in forms] == [True, True, True, False, False]
+    assert [form.way for form in of(Kind.ENDPOINT_SLICE).forms] == list(Way)

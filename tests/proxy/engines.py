@@ -22,6 +22,7 @@ class FakeLoop:
         self.complete: bool | None = None
         self.complete_at_offer: list[bool | None] = []
         self.progress = FamilyProgress(Family.IPV4)
+        self._settled = asyncio.Event()
 
     def offer(self, change: RoutingChange, node: NodeFacts) -> None:
         self.offers.append((change, node))
@@ -39,8 +40,15 @@ class FakeLoop:
     async def verified(self) -> None:
         await asyncio.Event().wait()
 
+    def settle(self) -> None:
+        """Have applied everything that was offered."""
+        self.progress.taken()
+        self.progress.settled(2.0)
+        self._settled.set()
+
     async def settled(self) -> None:
-        await asyncio.Event().wait()
+        await self._settled.wait()
+        self._settled.clear()
 
     def census(self) -> Callable[[], Mapping[str, int]]:
         return lambda: {"nat": 7, "filter": 3, "set elements": 2}

@@ -58,6 +58,22 @@ async def test_proc_09_a_kernel_without_ipv6_serves_ipv4(monkeypatch: pytest.Mon
     assert "one IP family only" in caplog.text
 
 
+async def test_cfg_24_pods_of_a_family_that_this_kernel_lacks_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = KernelError(ErrorKind.UNSUPPORTED, "this kernel has no IPv6 table nat for iptables (legacy): load it", "iptables IPv6")
+    monkeypatch.setattr(daemon, "MODES", {"iptables": FakeMode({Family.IPV4: (), Family.IPV6: (absent,)})})
+    with pytest.raises(StartError, match=r"--cluster-cidr: fd00::/64 cannot be used: this host serves IPv4 only"):
+        await prepare(Config(manifests="m", oom_score_adj=0, cluster_cidr=("fd00::/64",)))
+
+
+def test_proc_05_init_only_tells_what_it_could_not_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    denied = KernelError(ErrorKind.DENIED, "cannot be set to 5", "sysctl net.x")
+    monkeypatch.setattr(daemon.privileges, "prepare_only", lambda _: (denied,))
+    assert daemon.prepare_only(Config()) == 1
+    assert capsys.readouterr().err == "pointsman run --init-only: sysctl net.x: cannot be set to 5\n"
+    monkeypatch.setattr(daemon.privileges, "prepare_only", lambda _: ())
+    assert daemon.prepare_only(Config()) == 0
+
+
 def test_what_arrives_before_the_agent_stands_is_kept_in_order() -> None:
     inbox, taken = daemon.Inbox(), list[Batch]()
     first, second, third = Batch(blind=True), Batch(problems=()), Batch()

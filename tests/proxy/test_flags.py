@@ -1,6 +1,8 @@
 import click
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import problems
 from pointsman.proxy.flag_table import RUN_FLAGS
@@ -50,7 +52,7 @@ def test_defaults_are_those_of_the_configuration() -> None:
         (["--v=4"], "verbosity", 4),
         (["--v", "4"], "verbosity", 4),
         (["--healthz-bind-address="], "healthz_bind_address", ""),
-        (["--hostname-override", "Node-1"], "hostname_override", "Node-1"),
+        (["--hostname-override", "Node-1"], "hostname_override", "node-1"),
     ],
 )
 def test_cfg_40_flags_have_kube_proxys_grammar(arguments: list[str], field: str, value: object) -> None:
@@ -103,3 +105,18 @@ def test_help_lists_every_flag() -> None:
     assert result.exit_code == 0
     for flag in RUN_FLAGS:
         assert f"--{flag.name}" in result.output or flag.short
+
+
+WORDS = st.one_of(
+    st.sampled_from([f"--{flag.name}{value}" for flag in RUN_FLAGS for value in ("", "=", "=x", "=1", "=true", "=10.0.0.0/8", "=-1s")]),
+    st.sampled_from(["--", "-", "-v", "-v=", "-vv", "---", "--=", "stray", "", "--config=/nonexistent", "--help-", "-x=1"]),
+    st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5),  # what a command line can hold
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(WORDS, max_size=6))
+def test_cfg_41_whatever_is_written_is_answered_in_words(arguments: list[str]) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code in {0, 2}, (arguments, result.output, result.exception)
+    assert "Config(" in result.output or "problem" in result.output or "Usage" in result.output

@@ -70,6 +70,7 @@ def test_hlt_03_eligibility() -> None:
     tainted = Node(ObjectMeta(name="n1"), NodeSpec(taints=(Taint("x"), Taint("ToBeDeletedByClusterAutoscaler"))))
     deleted = Node(ObjectMeta(name="n1", deletion_timestamp="2026-01-01T00:00:00Z"))
     assert eligible({}, "n1")
+    assert not eligible({}, "n1", known=True)
     assert eligible({"n1": plain}, "n1")
     assert eligible({"n1": cordoned}, "n1")
     assert not eligible({"n1": tainted}, "n1")

@@ -34,7 +34,7 @@ async def test_what_is_missing_at_the_start_is_tried_again_when_the_rules_are_th
     outcomes += [((), (MISSING,)), (("a = 1",), ())]
     errors = privileges.tune(Config())
     ready = asyncio.Event()
-    later = asyncio.create_task(privileges.tune_later(Config(), errors, wait(ready)))
+    later = asyncio.create_task(privileges.tune_later(Config(), errors, lambda: wait(ready)))
     await asyncio.sleep(0)
     assert len(outcomes) == 1
     ready.set()
@@ -46,9 +46,7 @@ async def test_what_is_missing_at_the_start_is_tried_again_when_the_rules_are_th
 async def test_what_is_denied_is_told_and_not_tried_again(outcomes: list[object], caplog: pytest.LogCaptureFixture) -> None:
     outcomes += [((), (DENIED,))]
     ready = asyncio.Event()
-    waiting = wait(ready)
-    await privileges.tune_later(Config(), privileges.tune(Config()), waiting)
-    waiting.close()
+    await privileges.tune_later(Config(), privileges.tune(Config()), lambda: wait(ready))
     assert caplog.text.count("a limit of connection tracking stays as it is") == 1
 
 

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pointsman.proxy.values import boolean, decimal, duration, gates, integer, spelled, spelled_duration
+from pointsman.proxy.values import boolean, decimal, duration, gates, integer, node_name, spelled, spelled_duration
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,16 @@ def test_booleans_are_read_as_go_does() -> None:
         boolean("yes")
 
 
-def test_integers_are_decimal() -> None:
-    assert integer("-7") == -7
-    for text in ("", "0x1", "1.0", "1_0", "9" * 10):
+def test_integers_are_read_as_go_does() -> None:
+    texts = ("-7", "+3", "0", "0x1f", "0b101", "017", "0o17", "2147483647")
+    assert [integer(text) for text in texts] == [-7, 3, 0, 31, 5, 15, 15, 2**31 - 1]
+    for text in ("", "1.0", "1_0", "9" * 11, "0x", "08", "abc", " 1"):
         with pytest.raises(ValueError, match="whole number"):
             integer(text)
+
+
+def test_a_node_has_a_name_in_lower_case() -> None:
+    assert node_name(" Node-1 ") == "node-1"
 
 
 def test_numbers_are_decimal_too() -> None:

@@ -46,12 +46,18 @@ def test_everything_wrong_and_everything_in_vain_is_told_with_its_line(file: Pat
     ]
 
 
-def test_what_is_doubtful_and_what_this_version_cannot_do_are_notes(file: Path) -> None:
-    file.write_text(HEAD + "mode: nftables\n")
+def test_what_is_doubtful_is_a_note(file: Path) -> None:
+    file.write_text(HEAD + "mode: ipvs\n")
     result = check(file)
     assert result.return_value == 0
     assert "note: clusterCIDR: is not set" in result.stderr
-    assert "note: mode: this version cannot program nftables; it can program: iptables, ipvs" in result.stderr
+
+
+def test_proc_02_a_mode_that_this_version_lacks_is_a_problem(file: Path) -> None:
+    file.write_text(GOOD + "mode: nftables\n")
+    result = check(file)
+    assert result.return_value == 2
+    assert "problem: config.conf:5: mode: this version cannot program nftables; it can program: iptables, ipvs" in result.stderr
 
 
 def test_the_file_may_come_from_standard_input() -> None:
