@@ -133,11 +133,13 @@ def is_network_ours(namespace: Path = Path("/proc/self/ns/net")) -> bool:
 
 
 async def _probe(tools: Tools, ipset: str, probes: Sequence[Probe]) -> tuple[KernelError, ...]:
+    if await _try(tools, ipset, probes) is None:  # as usual: then one namespace was enough
+        return ()
     errors: list[KernelError] = []
     for table in dict.fromkeys(probe.table for probe in probes):
         left = [probe for probe in probes if probe.table == table]
         while left:
-            failure = await _try(tools, ipset, table, left)
+            failure = await _try(tools, ipset, left)
             if failure is None:
                 break
             if failure.kind is ErrorKind.BUSY and "lock" in failure.text:
@@ -146,18 +148,21 @@ async def _probe(tools: Tools, ipset: str, probes: Sequence[Probe]) -> tuple[Ker
                 return (*errors, whole)
             blamed = _blamed(failure, left)
             if not blamed and len(left) > 1:  # refused without a name: one by one then
-                blamed = [probe for probe in left if await _try(tools, ipset, table, [probe]) is not None]
+                blamed = [probe for probe in left if await _try(tools, ipset, [probe]) is not None]
             errors += [_absent(probe, failure, tools) for probe in blamed or left]
             left = [probe for probe in left if probe not in blamed] if blamed else []
     return tuple(errors)
 
 
-async def _try(tools: Tools, ipset: str, table: str, probes: list[Probe]) -> Failure | None:
+async def _try(tools: Tools, ipset: str, probes: Sequence[Probe]) -> Failure | None:
     """Write the rules where they harm nobody; None if the kernel took them."""
     address, inet = ("192.0.2.1", "inet") if tools.family is Family.IPV4 else ("[2001:db8::1]", "inet6")
     random = " --random-fully" if tools.random_fully else ""
-    rules = "".join(f"-A KUBE-PROBE {probe.rule.format(address=address, random=random, set=_SET)}\n" for probe in probes)
-    text = f"*{table}\n:KUBE-PROBE - [0:0]\n{rules}COMMIT\n"
+    text = ""
+    for table in dict.fromkeys(probe.table for probe in probes):
+        some = (probe.rule.format(address=address, random=random, set=_SET) for probe in probes if probe.table == table)
+        rules = "".join(f"-A KUBE-PROBE {rule}\n" for rule in some)
+        text += f"*{table}\n:KUBE-PROBE - [0:0]\n{rules}COMMIT\n"
     finished = await _in_namespace(tools, ipset, inet, text)
     return None if finished.status == 0 else judge(finished.status, finished.errors)
 

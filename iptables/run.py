@@ -22,8 +22,8 @@ _SLICE: Final = 128 * 1024
 _STDERR_LIMIT: Final = 64 * 1024
 OUTPUT_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of output after which a tool is taken for broken."""
-QUICK: Final = 10.0
-"""Time limit in seconds for tools that only look at little."""
+QUICK: Final = 60.0
+"""Time limit in seconds for tools that only look at little: a busy machine may take many for that, but not so many."""
 LONG: Final = 180.0
 """Time limit in seconds for tools that read or write whole tables."""
 _PAUSE: Final = 0.002

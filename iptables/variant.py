@@ -83,7 +83,7 @@ async def find_tools(family: Family, variant: Variant) -> Tools:
         save, restore = find_program(f"{prefix}-save"), find_program(f"{prefix}-restore")
         if save is None or restore is None:
             continue
-        said = parse_version(await output_of([restore, "-V"]))
+        said = await _version(restore)
         if said is not None and said[1] is variant:
             return Tools(variant, family, save, restore, said[0])
     raise KernelError(
@@ -92,6 +92,22 @@ async def find_tools(family: Family, variant: Variant) -> Tools:
         "(1.8 or newer has both variants), or choose the other variant",
         f"iptables variant {variant.value}",
     )
+
+
+async def _version(program: str) -> tuple[tuple[int, int, int], Variant] | None:
+    """Return what a program says of itself. It is asked once, and again when another file is in its place."""
+    key = _identity(program)
+    if key not in _SAID:
+        _SAID[key] = parse_version(await output_of([program, "-V"]))
+    return _SAID[key]
+
+
+def _identity(program: str) -> tuple[str, int, int]:
+    file = Path(program).stat()
+    return program, file.st_ino, file.st_mtime_ns
+
+
+_SAID: Final[dict[tuple[str, int, int], tuple[tuple[int, int, int], Variant] | None]] = {}
 
 
 async def choose(wanted: str = "auto") -> Choice:

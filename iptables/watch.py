@@ -37,6 +37,7 @@ BUILT_IN: Final = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTRO
 _GET_INFO: Final = 64
 _INFO_BYTES: Final = 84
 _NAME_BYTES: Final = 32
+_ATTEMPTS: Final = 8
 _LEVELS: Final = {Family.IPV4: (socket.AF_INET, socket.IPPROTO_IP), Family.IPV6: (socket.AF_INET6, socket.IPPROTO_IPV6)}
 
 
@@ -146,15 +147,20 @@ class LegacyWatch:
 def table_fingerprint(asking: socket.socket, level: int, table: str) -> bytes:
     """Return the kernel's description of a legacy table: hooks, number of rules, size; empty bytes if it has no such table.
 
-    A table that is not there yet is created by the question (it is one of those that we use). Raises KernelError.
+    A table that is not there yet is created by the question (it is one of those that we use). User-Mode Linux, when it is very
+    busy, now and then fails to copy the answer into a buffer that is there all the same: so EFAULT is believed only if it comes every time.
+    Raises KernelError.
     """
-    buffer = ctypes.create_string_buffer(table.encode().ljust(_NAME_BYTES, b"\0"), _INFO_BYTES)
-    length = ctypes.c_uint32(_INFO_BYTES)
-    if _LIBC.getsockopt(asking.fileno(), level, _GET_INFO, buffer, ctypes.byref(length)) == 0:
-        return buffer.raw
-    number = ctypes.get_errno()
-    if number in (errno.ENOENT, errno.ENOPROTOOPT):
-        return b""
+    for _ in range(_ATTEMPTS):
+        buffer = ctypes.create_string_buffer(table.encode().ljust(_NAME_BYTES, b"\0"), _INFO_BYTES)
+        length = ctypes.c_uint32(_INFO_BYTES)
+        if _LIBC.getsockopt(asking.fileno(), level, _GET_INFO, buffer, ctypes.byref(length)) == 0:
+            return buffer.raw
+        number = ctypes.get_errno()
+        if number in (errno.ENOENT, errno.ENOPROTOOPT):
+            return b""
+        if number != errno.EFAULT:
+            break
     kind = ErrorKind.DENIED if number == errno.EPERM else ErrorKind.OTHER
     raise KernelError(kind, f"cannot ask for the size of the table: {os.strerror(number)}", f"table {table}")
 

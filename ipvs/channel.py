@@ -5,9 +5,9 @@ whole datagram inside the sending call, which must not hold up the event loop; p
 its synchronous ones bring an event loop of their own, which may not run inside another. A batch whose task is cancelled
 stops at the end of a portion.
 
-**A batch** is sent in datagrams of at most `MESSAGES` requests. Only the last one of a datagram asks for an acknowledgement, errors are
-reported for every one, and the sequence number says for which. The kernel goes on after an error. So ten thousand virtual servers cost some
-hundred system calls instead of a hundred thousand.
+**A batch** is sent in datagrams of many requests (`datagrams`). Only the last one of a datagram asks for an acknowledgement, errors are
+reported for every one, and the sequence number says for which. The kernel goes on after an error. So ten thousand virtual servers with a
+hundred thousand real ones cost some four hundred system calls.
 
 The socket belongs to the network namespace in which the channel was opened. Source: netlink(7).
 """
@@ -24,24 +24,23 @@ from typing import Final, Self, TypeVar
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import wire
+from pointsman.ipvs.datagrams import LONGEST, MESSAGES, Request, Writer
 from pointsman.netlink import codec, generic
 from pointsman.netlink.channel import Channel, kernel_error
 
-MESSAGES: Final = 256
-"""Requests in one datagram."""
-BYTES: Final = 48 * 1024
-"""Bytes in one datagram; every system's send buffer takes that."""
-PORTION: Final = 8 * MESSAGES
+PORTION: Final = 16 * MESSAGES
 """Requests after which other callers, and a cancellation, get their turn: some milliseconds."""
 
 ABSENT: Final = "this kernel has no IPVS (the module ip_vs is not loaded): run `modprobe ip_vs`, or use --proxy-mode iptables"
 
 _BUFFER: Final = 64 * 1024
-_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 60.0
+_SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
 _SOL_SOCKET: Final = 1
 _SOL_NETLINK: Final = 270
 _CAP_ACK: Final = 10
+_SEND: Final = 2 * MESSAGES * LONGEST
 _RECEIVE: Final = 4 << 20
 _FIRST: Final = 0x10000
 """Sequence numbers from here on are ours; pyroute2's own requests number below."""
@@ -73,8 +72,10 @@ class _Talk:
         self.family: int = self.socket.prid
         self._fileno: int = self.socket.fileno()
         self._sequence = _FIRST
+        self._writer = Writer(self.family)
         self.socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors need not repeat the request
         with suppress(PermissionError):  # pyroute2's own size holds then; programming IPVS needs the same right and will say so
+            self.socket.setsockopt(_SOL_SOCKET, _SO_SNDBUFFORCE, _SEND)
             self.socket.setsockopt(_SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE)
         self._poll = select.poll()
         self._poll.register(self._fileno, select.POLLIN)
@@ -82,20 +83,17 @@ class _Talk:
     def close(self) -> None:
         self.socket.close()
 
-    def send(self, bodies: Sequence[bytes], flags: int) -> int:
-        """Send one datagram; return the sequence number of its first request. The last asks for an acknowledgement."""
-        first = self._sequence if self._sequence + len(bodies) <= _LAST else _FIRST
-        self._sequence = first + len(bodies)
-        pack, size, family = codec.HEADER.pack, codec.HEADER.size, self.family
-        parts: list[bytes] = []
-        for sequence, body in enumerate(bodies, first):
-            parts += (pack(size + len(body), family, codec.REQUEST, sequence, 0), body)
-        parts[-2] = pack(size + len(bodies[-1]), family, codec.REQUEST | flags, first + len(bodies) - 1, 0)
+    def number(self, count: int) -> int:
+        """Return the first of so many sequence numbers that nothing else has."""
+        first = self._sequence if self._sequence + count <= _LAST else _FIRST
+        self._sequence = first + count
+        return first
+
+    def send(self, datagram: bytes) -> None:
         try:
-            self.socket.sendto(b"".join(parts), (0, 0))
+            self.socket.sendto(datagram, (0, 0))
         except OSError as error:
             raise kernel_error(error.errno or errno.EIO, "IPVS") from error
-        return first
 
     def receive(self) -> Iterator[codec.Message]:
         """Wait for the next datagram and yield its messages; raises OSError, ENOBUFS if the kernel dropped some."""
@@ -115,29 +113,30 @@ class _Talk:
             return None
         return raw
 
-    def apply_all(self, bodies: Sequence[bytes]) -> dict[int, int]:
+    def apply_all(self, requests: Sequence[Request]) -> dict[int, int]:
         """Send requests in as many datagrams as they need; return the errno of each that failed, by its place."""
         failed: dict[int, int] = {}
-        start = 0
-        for end in cuts(bodies):
-            failed.update((start + index, number) for index, number in self.apply(bodies[start:end]).items())
-            start = end
+        for start in range(0, len(requests), MESSAGES):
+            found = self.apply(requests[start : start + MESSAGES])
+            failed.update((start + place, number) for place, number in found.items())
         return failed
 
-    def apply(self, bodies: Sequence[bytes]) -> dict[int, int]:
+    def apply(self, requests: Sequence[Request]) -> dict[int, int]:
         """Send one datagram and return the errno of each request that failed, by its place."""
-        first = self.send(bodies, codec.ACK)
+        count = len(requests)
+        first = self.number(count)
+        self.send(self._writer.write(requests, first))
         failed: dict[int, int] = {}
         try:
-            while not self._sort(self.receive(), first, len(bodies), failed):
+            while not self._sort(self.receive(), first, count, failed):
                 pass
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise kernel_error(error.errno or errno.EIO, "IPVS") from error
             while (raw := self.arrived()) is not None:
-                self._sort(codec.messages(raw), first, len(bodies), failed)
+                self._sort(codec.messages(raw), first, count, failed)
             # Some outcomes are lost, and nobody can say whose: those without a known error count as failed.
-            return {place: failed.get(place, errno.ENOBUFS) for place in range(len(bodies))}
+            return {place: failed.get(place, errno.ENOBUFS) for place in range(count)}
         return failed
 
     @staticmethod
@@ -155,7 +154,8 @@ class _Talk:
 
     def ask(self, body: bytes, flags: int, subject: str) -> list[memoryview]:
         """Send one request and return the bodies of its answers."""
-        sequence = self.send((body,), flags)
+        sequence = self.number(1)
+        self.send(codec.encode(self.family, codec.REQUEST | flags, sequence, body))
         answers: list[memoryview] = []
         while True:
             try:
@@ -208,15 +208,15 @@ class IpvsChannel:
             await self.run(self._talk.close)
             self._thread.shutdown()
 
-    async def apply(self, bodies: Iterable[bytes]) -> dict[int, int]:
-        """Send requests that change something, in their order; return the errno of each that failed, by its place in `bodies`.
+    async def apply(self, requests: Iterable[Request]) -> dict[int, int]:
+        """Send requests that change something, in their order; return the errno of each that failed, by its place in `requests`.
 
-        `bodies` is read a portion at a time, so requests that are encoded on the way never are in memory all at once. ENOBUFS: the outcome
-        is not known, read the state again. Raises KernelError if the socket fails or the kernel does not answer; what was done until then
-        is not known either.
+        ENOBUFS: the outcome is not known, read the state again. Raises KernelError if the socket fails or the kernel does not answer; what
+        was done until then is not known either. Raises ValueError for a value that does not fit; the datagram that would have it is not
+        sent, nor any later one.
         """
         failed: dict[int, int] = {}
-        waiting = iter(bodies)
+        waiting = iter(requests)
         done = 0
         while portion := list(islice(waiting, PORTION)):
             found = await self.run(self._talk.apply_all, portion)
@@ -226,8 +226,7 @@ class IpvsChannel:
 
     async def change(self, body: bytes, subject: str) -> None:
         """Send one request; raises KernelError that names the subject."""
-        for number in (await self.apply((body,))).values():
-            raise kernel_error(number, subject)
+        await self.ask(body, subject)
 
     async def ask(self, body: bytes, subject: str) -> list[memoryview]:
         """Send one question and return the bodies of its answers; raises KernelError."""
@@ -247,16 +246,3 @@ class IpvsChannel:
     async def run(self, work: Callable[..., _T], *arguments: object) -> _T:
         """Call a function on the channel's thread, and so in its network namespace (for what is read from /proc/thread-self/net)."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-
-def cuts(bodies: Sequence[bytes]) -> Iterator[int]:
-    """Yield where datagrams end: each has at most MESSAGES requests and, but for a single request, at most BYTES."""
-    start = size = 0
-    for index, body in enumerate(bodies):
-        length = codec.HEADER.size + len(body)
-        if index > start and (index - start == MESSAGES or size + length > BYTES):
-            yield index
-            start, size = index, 0
-        size += length
-    if start < len(bodies):
-        yield len(bodies)

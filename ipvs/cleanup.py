@@ -52,6 +52,30 @@ async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)
     return tuple(dict.fromkeys(removed))
 
 
+async def remove_inherited(variants: Sequence[Variant] = tuple(Variant)) -> tuple[str, ...]:
+    """Remove what kube-proxy's ipvs mode left and ours has no name for; return it in words. Raises KernelError.
+
+    Call it when its other chains are gone, or ours: they lead to these.
+    """
+    writer = Writer()
+    removed: list[str] = []
+    for family in Family:
+        kernels = [IpvsKernel(family, variant, writer, Settings()) for variant in variants]
+        seen: dict[IpvsKernel, Seen] = {}
+        for kernel in kernels:
+            try:
+                await find_tools(family, kernel.variant)
+                seen[kernel] = await kernel.inherited()
+            except KernelError as error:
+                if error.kind is not ErrorKind.UNSUPPORTED:
+                    raise
+        for kind in (RuleKey, SetKey):
+            for kernel, found in seen.items():
+                await kernel.remove({key: value for key, value in found.items() if isinstance(key, kind)})
+        removed += [word for kernel, found in seen.items() for word in describe(found, family, kernel.variant.value)]
+    return tuple(dict.fromkeys(removed))
+
+
 async def read_all(kernels: Sequence[IpvsKernel]) -> dict[IpvsKernel, Seen]:
     """Return what is there in one family, by the kernels of its variants: the one with the most rules is first and has what they share.
 

@@ -35,6 +35,17 @@ async def observe(family: Family) -> tuple[AddressKey, ...]:
         raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", DEVICE) from error
 
 
+async def local_addresses(family: Family) -> frozenset[str]:
+    """Return the addresses of one family on all links but our device. Raises KernelError."""
+    with Channel(socket.NETLINK_ROUTE) as channel:
+        ours = await _index(channel)
+        answers = await channel.request(route.GET_ADDRESS, route.every_address(_AF[family]), "addresses", flags=DUMP)
+    try:
+        return frozenset(route.addresses(answers, ours, besides=True))
+    except MalformedError as error:
+        raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", "addresses") from error
+
+
 async def bind(keys: Sequence[AddressKey]) -> Mapping[AddressKey, KernelError]:
     """Put addresses on our device, which is made if need be; return which failed."""
     with Channel(socket.NETLINK_ROUTE) as channel:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pointsman.iptables.objects import SetKey
 from pointsman.iptables.rule import canonical
 from pointsman.ipvs import names, schedulers
@@ -78,7 +79,7 @@ def node_port_addresses(route: ServiceRoute, node: NodeFacts) -> tuple[str, ...]
         return ()
     accepted = node.node_port_addresses(route.family)
     addresses = node.local_addresses.get(route.family, ()) if accepted.match_all else accepted.addresses
-    return tuple(address for address in dict.fromkeys(addresses) if not ip_address(address).is_loopback)
+    return tuple(one for one in dict.fromkeys(addresses) if one not in route.node_port_taken and not ip_address(one).is_loopback)
 
 
 def virtual_server(route: ServiceRoute, options: Options) -> VirtualServer:
@@ -147,8 +148,13 @@ def _real_server(weight: int) -> RealServer:
 
 
 def _by_mark(found: dict[Key, Value], route: ServiceRoute, places: Iterable[_Place], server: VirtualServer) -> None:
-    """Give pods and this node a virtual server with all endpoints (SEM-12, SEM-13)."""
+    """Give pods and this node a virtual server with all endpoints (SEM-12, SEM-13).
+
+    Should two Service ports have one mark, they must not share their endpoints. So the value tells them apart, in a field that means
+    nothing as long as the server is not persistent: the second one is refused and told.
+    """
     mark = names.mark(route)
+    server = replace(server, persistence_seconds=names.identity(route))
     _serve(found, VirtualKey(route.family, mark=mark), server, route.cluster)
     for place in places:
         found[SetKey(SETS[route.family].short_circuit, entry(place.address, place.port, route))] = f"skbmark {mark:#x}"

@@ -106,7 +106,7 @@ class Ipvsadm:
     async def flush(self, ours: Iterable[VirtualKey]) -> None:
         """Remove these virtual servers with their real servers; those that are gone already do not matter (-C, but of ours only)."""
         keys = tuple(ours)
-        failed = await self._channel.apply([wire.delete_virtual(key) for key in keys])
+        failed = await self._channel.apply((wire.DELETE_VIRTUAL, key, None) for key in keys)
         for place, number in failed.items():
             error = kernel_error(number, str(keys[place]))
             if error.kind is not ErrorKind.MISSING:

@@ -28,7 +28,7 @@ from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.ipvsadm import Ipvsadm
 from pointsman.ipvs.keys import AddressKey, Key, Value
 from pointsman.ipvs.objects import RealKey, Timeouts, VirtualKey
-from pointsman.ipvs.ownership import Ownership
+from pointsman.ipvs.ownership import Inherited, Ownership
 from pointsman.ipvs.removal import describe, removal
 from pointsman.ipvs.render import Stage, stages
 from pointsman.ipvs.servers import Servers
@@ -79,24 +79,41 @@ class IpvsKernel:
             return await self._read()
 
     async def read(self) -> Mapping[Key, Value | Mark]:
-        """Return everything of ours as `observe` does, for somebody who will only remove: from here on nothing is noticed."""
+        """Return everything of ours as `observe` does, and of kube-proxy's, for somebody who will only remove; nothing is noticed then."""
         self._prepared = True  # nothing needs to be set for what goes away
         async with self._lock:
-            return await self._read()
+            return await self._read(inherited=True)
 
-    async def _read(self) -> dict[Key, Value | Mark]:
-        seen: dict[Key, Value | Mark] = {}
+    async def inherited(self) -> Mapping[Key, Value | Mark]:
+        """Return the rules and sets of kube-proxy's that ours do not take the place of; for somebody who will only remove them."""
+        self._prepared = True
+        async with self._lock:
+            rules, sets = await self._listings()
+        seen: dict[Key, Value | Mark] = dict(parse.observed(rules, inherited=True))
+        seen.update(parse.observed_sets(sets, self.family, inherited=True))
+        ours = dict(parse.observed(rules)).keys() | dict(parse.observed_sets(sets, self.family)).keys()
+        return {key: value for key, value in seen.items() if key not in ours}
+
+    async def _listings(self) -> tuple[list[str], list[str]]:
+        """Return what the tools print of rules and sets."""
         tools = await self._find_tools()
+        listing: list[str] = []
         if self.variant is Variant.NFT or legacy_tables(self.family):
-            listing: list[str] = []
             await lines([tools.save], listing.extend)
-            try:
-                seen.update(parse.observed(listing))
-            except ValueError as error:
-                raise KernelError(ErrorKind.OTHER, str(error), tools.save) from error
-        seen.update(parse.observed_sets(await saved_sets(self.family), self.family))
+        return listing, await saved_sets(self.family)
+
+    async def _read(self, *, inherited: bool = False) -> dict[Key, Value | Mark]:
+        rules, sets = await self._listings()
+        seen: dict[Key, Value | Mark] = {}
+        try:
+            seen.update(parse.observed(rules, inherited=inherited))
+        except ValueError as error:
+            raise KernelError(ErrorKind.OTHER, str(error), "iptables-save") from error
+        seen.update(parse.observed_sets(sets, self.family, inherited=inherited))
         seen.update(dict.fromkeys(await device.observe(self.family), ""))
-        ownership = Ownership(self.family, self.settings.options, seen)
+        node_ports, frontends = parse.inherited_frontends(sets, self.family)
+        local = await device.local_addresses(self.family) if node_ports else frozenset[str]()
+        ownership = Ownership(self.family, self.settings.options, seen, Inherited(node_ports, frontends, local))
         seen.update(await self.servers.observe(ownership.owns))
         self._owned = {key: None for key in seen if isinstance(key, VirtualKey | AddressKey)}
         return seen
@@ -260,16 +277,20 @@ def _told(settings: Mapping[str, int]) -> dict[str, int]:
 
 
 async def saved_sets(family: Family) -> list[str]:
-    """Return our sets of one family as `ipset save` prints them.
+    """Return our sets of one family, and kube-proxy's, as `ipset save` prints them.
 
     Sets of others may be huge, so they are not read; where there are none, one call reads all.
     """
     found: list[str] = []
     there = (await output_of([ipset.program(), "list", "-name"])).split()
-    ours = [name for name in there if names.is_our_set(name, family)]
-    if ours and all(any(names.is_our_set(name, one) for one in Family) for name in there):
+    ours = [name for name in there if _is_known(name, family)]
+    if ours and all(any(_is_known(name, one) for one in Family) for name in there):
         await lines([ipset.program(), "save"], found.extend, seconds=LONG)
         return found
     for name in ours:
         await lines([ipset.program(), "save", name], found.extend, seconds=LONG)
     return found
+
+
+def _is_known(name: str, family: Family) -> bool:
+    return names.is_our_set(name, family) or names.is_inherited_set(name, family)

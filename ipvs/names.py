@@ -52,6 +52,7 @@ MARK_MASK: Final = 0xF0000000
 _HASHED: Final = 1 << 27
 _PROTOCOL_SHIFT: Final = 25
 _HASH_MASK: Final = (1 << _PROTOCOL_SHIFT) - 1
+_IDENTITY_MASK: Final = (1 << 22) - 1
 _PROTOCOLS: Final = (Protocol.TCP, Protocol.UDP, Protocol.SCTP)
 
 _MAX_ELEMENTS: Final = 1 << 20
@@ -150,6 +151,44 @@ def is_hook(rule: str) -> bool:
     return jump_target(rule).startswith(PREFIX)
 
 
+# --- kube-proxy's ----------------------------------------------------------------------------------------------------
+
+_INHERITED_CHAINS: Final = frozenset({
+    ("nat", "KUBE-NODE-PORT"), ("nat", "KUBE-LOAD-BALANCER"), ("filter", "KUBE-NODE-PORT"), ("filter", "KUBE-SOURCE-RANGES-FIREWALL"),
+})  # fmt: skip
+_INHERITED: Final = (
+    "EXTERNAL-IP-LOCAL", "LOAD-BALANCER-LOCAL", "NODE-PORT-TCP", "NODE-PORT-LOCAL-TCP", "NODE-PORT-UDP", "NODE-PORT-LOCAL-UDP",
+    "NODE-PORT-SCTP-HASH", "NODE-PORT-LOCAL-SCTP-HASH",
+)  # fmt: skip
+_PREFIXES: Final = {Family.IPV4: "KUBE-", Family.IPV6: "KUBE-6-"}
+_INHERITED_SETS: Final = {family: frozenset(f"{prefix}{name}"[:31] for name in _INHERITED) for family, prefix in _PREFIXES.items()}
+
+
+def is_inherited_chain(table: str, chain: str) -> bool:
+    """Return whether a chain is of kube-proxy's ipvs mode and of neither mode of ours (IPVS-21): who takes over removes it."""
+    return (table, chain) in _INHERITED_CHAINS
+
+
+def is_inherited_hook(rule: str) -> bool:
+    """Return whether a rule of a built-in chain jumps to such a chain."""
+    return ("filter", jump_target(rule)) in _INHERITED_CHAINS
+
+
+def is_inherited_set(name: str, family: Family) -> bool:
+    """Return whether a set is of kube-proxy's ipvs mode only (IPVS-20)."""
+    return name in _INHERITED_SETS[family]
+
+
+def inherited_node_ports(name: str) -> Protocol | None:
+    """Return the protocol whose node ports a set of kube-proxy's holds; None if it holds something else."""
+    words = name.split("-")
+    known = Protocol.__members__.keys() & set(words) if "PORT" in words else ()
+    return Protocol(next(iter(known))) if known else None
+
+
+# --- marks -----------------------------------------------------------------------------------------------------------
+
+
 def mark(route: ServiceRoute) -> int:
     """Return the mark of the virtual server by which pods and this node reach a route's external addresses."""
     return mark_of(route.port_name, route.node_port)
@@ -161,6 +200,14 @@ def mark_of(name: ServicePortName, node_port: int) -> int:
     if node_port:
         return place | node_port
     return place | _HASHED | int.from_bytes(sha256(str(name).encode()).digest()[:4], "big") & _HASH_MASK
+
+
+def identity(route: ServiceRoute) -> int:
+    """Return a number that differs, but for one in four million, for two Service ports whose marks are the same.
+
+    As many bits as the kernel can take for a number of seconds, whatever its clock.
+    """
+    return int.from_bytes(sha256(str(route.port_name).encode()).digest()[4:7], "big") & _IDENTITY_MASK
 
 
 def mark_protocol(value: int) -> Protocol | None:

@@ -21,23 +21,25 @@ from typing import Final
 from pointsman.dataplane.contract import Mark
 from pointsman.dataplane.errors import KernelError
 from pointsman.dataplane.linger import Linger
-from pointsman.iptables.objects import RuleKey
+from pointsman.iptables.objects import RuleKey, SetKey
+from pointsman.iptables.rule import canonical
 from pointsman.iptables.variant import Variant
 from pointsman.iptables.writer import Writer
-from pointsman.ipvs import cleanup
+from pointsman.ipvs import cleanup, names
 from pointsman.ipvs.drain import Draining, waits
+from pointsman.ipvs.ipvsadm import Ipvsadm
 from pointsman.ipvs.kernel import LONGEST_TICK, LOOK_SHARE, TICK, IpvsKernel, Settings
 from pointsman.ipvs.keys import AddressKey, Key, Value
 from pointsman.ipvs.objects import RealKey, VirtualKey
 from pointsman.ipvs.removal import describe, reduction, remainder
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
 
 log = logging.getLogger(__name__)
 
 LINGER: Final = 30.0
 """Seconds that an address outlives the last virtual server at it: longer than a connection in use is silent."""
 
-Endpoints = Callable[[], Collection[tuple[str, int]]]
+Endpoints = Callable[[], Collection[tuple[Protocol, str, int]]]
 
 
 class Retirement:
@@ -149,13 +151,33 @@ class Remnant:
         servers = self.kernel.servers
         flows = [key for key in servers.drain.keys if not waits(key.virtual)]
         present = endpoints() if flows else ()
-        await servers.tick([key for key in flows if (key.address, key.port) not in present])
+        lost = [key for key in flows if (Protocol.UDP, key.address, key.port) not in present]
+        await servers.tick([*lost, *await self._unused()])
         needed = self._needed(())
         for key in self._left:
             if isinstance(key, AddressKey) and key not in needed:
                 self._linger.hold(key, now + LINGER)
         await self._leave(self._needed([key for key in self._linger.held(now) if key in self._left]))
         return bool(self._left or servers.drain.held)
+
+    async def _unused(self) -> list[RealKey]:
+        """Return the servers behind marks that no connection to an address of a Service uses.
+
+        While both modes stood, a connection of this node to a frontend of policy Local was translated by the other one and then, for its
+        mark, entered by IPVS as well, which never sees its end. Such an entry leads from an endpoint's address, not from a Service's.
+        """
+        marked = [key for key in self.kernel.servers.drain.keys if key.virtual.mark]
+        if not marked:
+            return []
+        table = await Ipvsadm(await self.kernel.servers.channel()).connections()
+        name = names.SETS[self.kernel.family].short_circuit
+        marks = {key.element: str(value) for key, value in self._left.items() if isinstance(key, SetKey) and key.name == name}
+        used: set[tuple[str, str, int]] = set()
+        for one in table.connections:
+            element = f"{canonical(one.virtual)},{one.protocol.lower()}:{one.virtual_port}"
+            if element in marks and not one.template:
+                used.add((marks[element], one.real, one.real_port))
+        return [key for key in marked if (f"skbmark {key.virtual.mark:#x}", key.address, key.port) not in used]
 
     async def close(self) -> None:
         """Close the sockets."""

@@ -10,11 +10,13 @@ server that still has connections is not removed but drained (`drain`); a caller
 import errno
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 from pointsman.dataplane.contract import ABSENT, Change
 from pointsman.dataplane.errors import KernelError
-from pointsman.ipvs import answers, wire
+from pointsman.ipvs import answers, listing, wire
 from pointsman.ipvs.channel import IpvsChannel
+from pointsman.ipvs.datagrams import Request
 from pointsman.ipvs.drain import Drain, busy, waits
 from pointsman.ipvs.ipvsadm import Ipvsadm
 from pointsman.ipvs.keys import Key, Value
@@ -25,10 +27,13 @@ from pointsman.routing.route import Family
 Server = VirtualKey | RealKey
 Failed = dict[Key, KernelError]
 
-_Wanted = tuple[VirtualKey, VirtualServer, bool] | tuple[RealKey, RealServer, bool]  # whether it should be there already
-
+_ADD = {wire.SET_VIRTUAL: wire.NEW_VIRTUAL, wire.SET_REAL: wire.NEW_REAL}
+_EDIT = {new: edit for edit, new in _ADD.items()}
 _GONE = (errno.ESRCH, errno.ENOENT)
 _EMPTY = RealServer(weight=0)
+
+MANY: Final = 256
+"""Virtual servers above which one reading of everything costs less than to ask for each; limits that others set are not seen then."""
 
 
 class Servers:
@@ -58,8 +63,8 @@ class Servers:
         ipvsadm = Ipvsadm(await self.channel())
         virtuals = [one for one in await ipvsadm.list_services() if one.key.family is self.family and is_ours(one.key)]
         found: dict[Key, Value] = {one.key: one.server for one in virtuals if one.key not in self.drain.held}
-        for reals in await self._reals(one.key for one in virtuals):
-            found.update((one.key, one.server) for one in reals if one.key not in self.drain)
+        for reals in await self._reals([one.key for one in virtuals]):
+            found.update((key, server) for key, (server, _) in reals.items() if key not in self.drain)
         return found
 
     async def total(self) -> int:
@@ -74,26 +79,35 @@ class Servers:
 
     async def add(self, changes: Iterable[Change[Key, Value]]) -> Failed:
         """Add and edit servers, in order; return which failed."""
-        wanted: list[_Wanted] = []
+        requests: list[Request] = []
+        some_drain = bool(self.drain.held or len(self.drain))
         for change in changes:
-            key, value = change.key, change.after
+            key, value, there = change.key, change.after, change.before is not ABSENT
             if isinstance(key, RealKey):
                 assert isinstance(value, RealServer)
-                wanted.append((key, value, change.before is not ABSENT or key in self.drain))
-                self.drain.release(key)
+                if some_drain and key in self.drain:
+                    self.drain.release(key)
+                    there = True
+                requests.append((wire.SET_REAL if there else wire.NEW_REAL, key, value))
             else:
                 assert isinstance(key, VirtualKey)
                 assert isinstance(value, VirtualServer)
-                wanted.append((key, value, change.before is not ABSENT or key in self.drain.held))
-                self.drain.wanted(key)
+                if some_drain and key in self.drain.held:
+                    self.drain.wanted(key)
+                    there = True
+                requests.append((wire.SET_VIRTUAL if there else wire.NEW_VIRTUAL, key, value))
+        return await self._settle(requests)
+
+    async def _settle(self, requests: Sequence[Request]) -> Failed:
+        """Send requests; what is there already is edited, and what is gone is added."""
         channel = await self.channel()
-        failed = await channel.apply(_request(key, value, there=known) for key, value, known in wanted)
-        again = [place for place, number in failed.items() if number in (_GONE if wanted[place][2] else (errno.EEXIST,))]
+        failed = await channel.apply(requests)
+        again = [place for place, number in failed.items() if number in (_GONE if requests[place][0] in _ADD else (errno.EEXIST,))]
         if again:
-            refused = await channel.apply(_request(key, value, there=not known) for key, value, known in map(wanted.__getitem__, again))
+            refused = await channel.apply([_otherwise(requests[place]) for place in again])
             failed = {place: number for place, number in failed.items() if place not in again}
             failed |= {again[index]: number for index, number in refused.items()}
-        refusals = ((wanted[place][0], wanted[place][1], number) for place, number in failed.items())
+        refusals = ((*requests[place][1:], number) for place, number in failed.items())
         return {key: kernel_error(number, _subject(key, value, number)) for key, value, number in refusals}
 
     async def delete(
@@ -119,8 +133,7 @@ class Servers:
                 self.drain.release(key)
                 going.append(key)
         channel = await self.channel()
-        requests = [wire.set_real(key, _EMPTY) for key in draining]
-        failed = _told(draining, await channel.apply(requests))
+        failed = _told(draining, await channel.apply((wire.SET_REAL, key, _EMPTY) for key in draining))
         for real in [real for real in self.drain.keys if real.virtual in at_once]:
             self.drain.release(real)
         going += [key for key in virtuals if key in at_once or not self.drain.hold_virtual(key)]
@@ -140,25 +153,31 @@ class Servers:
         return len(self.drain) > 0
 
     async def _remove(self, keys: Sequence[Server]) -> Failed:
-        requests = [wire.delete_real(key) if isinstance(key, RealKey) else wire.delete_virtual(key) for key in keys]
-        return _told(keys, await (await self.channel()).apply(requests))
+        return _told(keys, await (await self.channel()).apply(map(_removal, keys)))
 
-    async def _reals(self, keys: Iterable[VirtualKey]) -> list[list[answers.Real]]:
-        virtuals = tuple(keys)
-        bodies = await (await self.channel()).dumps([wire.dump_reals(key) for key in virtuals], "real servers")
-        return [[answers.quick_real(body, key) for body in some] for key, some in zip(virtuals, bodies, strict=True)]
+    async def _reals(self, keys: Collection[VirtualKey]) -> list[Mapping[RealKey, tuple[RealServer, Load]]]:
+        """Return the real servers of virtual servers with what connections they have, those of many in one reading."""
+        channel = await self.channel()
+        listed = await channel.run(listing.read) if len(keys) > MANY else {}
+        found = [listed[key] for key in keys if key in listed]
+        rest = [key for key in keys if key not in listed]
+        for key, bodies in zip(rest, await channel.dumps([wire.dump_reals(key) for key in rest], "real servers"), strict=True):
+            reals = (answers.quick_real(body, key) for body in bodies)
+            found.append({one.key: (one.server, one.load) for one in reals})
+        return found
 
     async def _loads(self, keys: Collection[VirtualKey]) -> dict[RealKey, Load]:
-        return {one.key: one.load for some in await self._reals(keys) for one in some}
+        return {key: load for reals in await self._reals(keys) for key, (_, load) in reals.items()}
 
 
-def _request(key: Server, value: VirtualServer | RealServer, *, there: bool) -> bytes:
-    """Return the request that edits a server that is there, or adds it."""
-    if isinstance(key, VirtualKey):
-        assert isinstance(value, VirtualServer)
-        return wire.set_virtual(key, value) if there else wire.new_virtual(key, value)
-    assert isinstance(value, RealServer)
-    return wire.set_real(key, value) if there else wire.new_real(key, value)
+def _otherwise(request: Request) -> Request:
+    """Return the request that adds instead of editing, or edits instead of adding."""
+    command, key, value = request
+    return ({**_ADD, **_EDIT}[command], key, value)  # type: ignore[return-value]  # the same key and value
+
+
+def _removal(key: Server) -> Request:
+    return (wire.DELETE_REAL, key, None) if isinstance(key, RealKey) else (wire.DELETE_VIRTUAL, key, None)
 
 
 def _subject(key: Server, value: VirtualServer | RealServer, number: int) -> str:

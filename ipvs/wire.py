@@ -47,6 +47,7 @@ AF: Final = {Family.IPV4: 2, Family.IPV6: 10}
 BITS: Final = {Family.IPV4: 32, Family.IPV6: 128}
 PROTOCOLS: Final = {Protocol.TCP: 6, Protocol.UDP: 17, Protocol.SCTP: 132}
 
+_OCTETS: Final = {str(number): bytes([number]) for number in range(256)}
 _ALL: Final = 0xFFFFFFFF
 _NAME: Final = 16
 _WEIGHT: Final = 0x7FFFFFFF
@@ -65,6 +66,8 @@ _PLACE6: Final = struct.Struct("=HH HH16s HHBBxx")
 _QUALITIES: Final = struct.Struct("=HHI HHI HHI HHI HHHxx")
 _REAL_KEY4: Final = struct.Struct("=HH HH4s HH2sxx HHHxx")
 _REAL_KEY6: Final = struct.Struct("=HH HH16s HH2sxx HHHxx")
+_KEY_PLACE: Final = HEADER_SIZE + 4 + 8 + 8 + 4
+"""Where the address of a virtual server stands: behind three attributes' headers and two whole attributes."""
 _TIMEOUTS: Final = struct.Struct("=BBxx HHI HHI HHI")
 
 
@@ -90,12 +93,10 @@ def packed(address: str) -> bytes:
     if ":" in address:
         return IPv6Address(address).packed
     try:
-        number = bytes(map(int, address.split(".")))
-    except ValueError:
-        number = b""
-    if len(number) != 4:
-        raise ValueError(f"{address!r} is no IP address")
-    return number
+        first, second, third, fourth = address.split(".")
+        return _OCTETS[first] + _OCTETS[second] + _OCTETS[third] + _OCTETS[fourth]
+    except (ValueError, KeyError):
+        raise ValueError(f"{address!r} is no IP address") from None
 
 
 def _port(key: VirtualKey | RealKey, port: int) -> bytes:
@@ -210,15 +211,36 @@ def set_real(key: RealKey, server: RealServer) -> bytes:
 
 def delete_real(key: RealKey) -> bytes:
     """Remove a real server; its connections go with their next packet where the sysctl expire_nodest_conn is 1. ENOENT, ESRCH."""
+    return _named_real(DELETE_REAL, key)
+
+
+def _named_real(command: int, key: RealKey) -> bytes:
     place = packed(key.address)
     layout, family = (_REAL_KEY4, 2) if len(place) == 4 else (_REAL_KEY6, 10)
     body = layout.pack(layout.size, 2, 4 + len(place), 1, place, 6, 2, _port(key, key.port), 6, 11, family)
-    return b"".join((_HEADERS[DELETE_REAL], _key(key.virtual), body))
+    return b"".join((_HEADERS[command], _key(key.virtual), body))
 
 
 def dump_reals(key: VirtualKey) -> bytes:
     """Ask for every real server of a virtual server; a dump, empty also where there is no such virtual server."""
     return _HEADERS[GET_REAL] + _key(key)
+
+
+def request(command: int, key: VirtualKey | RealKey, value: VirtualServer | RealServer | None) -> bytes:
+    """Return the request of a command about a server; without a value (as for a removal) the server is only named."""
+    if isinstance(key, RealKey):
+        return _real(command, key, value) if isinstance(value, RealServer) else _named_real(command, key)
+    return _virtual(command, key, value) if isinstance(value, VirtualServer) else _HEADERS[command] + _key(key)
+
+
+def place(body: bytes, key: VirtualKey | RealKey) -> slice:
+    """Return where in a request the address of its real or of its virtual server stands; a mark has none, and its place is empty."""
+    if isinstance(key, RealKey):
+        begin = HEADER_SIZE + _U16.unpack_from(body, HEADER_SIZE)[0] + 8
+        return slice(begin, begin + (16 if ":" in key.address else 4))
+    if key.protocol is None:
+        return slice(HEADER_SIZE, HEADER_SIZE)
+    return slice(_KEY_PLACE, _KEY_PLACE + BITS[key.family] // 8)
 
 
 def set_timeouts(timeouts: Timeouts) -> bytes:

@@ -78,13 +78,16 @@ def every_address(family: int) -> bytes:
     return _ADDRESS.pack(family, 0, 0, 0, 0)
 
 
-def addresses(answers: Iterable[codec.Message], index: int) -> Iterator[str]:
-    """Yield the addresses of one link in the answers to `every_address`, without IPv6 link-local ones. Raises MalformedError."""
+def addresses(answers: Iterable[codec.Message], index: int, *, besides: bool = False) -> Iterator[str]:
+    """Yield the addresses of one link, or `besides` it, in the answers to `every_address`, without IPv6 link-local ones.
+
+    Raises MalformedError.
+    """
     for message in answers:
         if len(message.body) < _ADDRESS.size:
             raise codec.MalformedError(f"address of {len(message.body)} bytes: too short")
         family, _, _, scope, where = _ADDRESS.unpack_from(message.body)
-        if where != index or (family == _INET6 and scope == _SCOPE_LINK):
+        if (where == index) is besides or (family == _INET6 and scope == _SCOPE_LINK):
             continue
         found = dict(codec.attributes(message.body, _ADDRESS.size))
         raw = bytes(found.get(_IFA_LOCAL) or found.get(_IFA_ADDRESS) or b"")

@@ -11,7 +11,7 @@ import logging
 import time
 from datetime import UTC, datetime
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 from pointsman.kube.events import Batch
 from pointsman.kube.objects import Kind
 from pointsman.kube.recorder import Recorder
@@ -20,6 +20,8 @@ from pointsman.proxy import facts as facts_of
 from pointsman.proxy.announce import Announcer
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import warnings
+from pointsman.proxy.departed import Departed
+from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.health_nodeport import HealthPorts
@@ -28,8 +30,8 @@ from pointsman.proxy.modes import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
 from pointsman.proxy.requests import Requests
 from pointsman.routing.build import Builder
-from pointsman.routing.route import Family, Routing
-from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, Snapshot, advance
+from pointsman.routing.route import Family, Protocol, Routing
+from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, advance
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class Agent:
         self.ports = HealthPorts(lambda: health.healthy(self.health()), self._port_refused)
         self._started = time.time()
         self.leaving: tuple[Leaving, ...] = ()
-        self._endpoints: tuple[Routing | None, frozenset[tuple[str, int]]] = (None, frozenset())
+        self._departed = Departed()
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
         self._warnings = config_notices(warnings(parts.config), NAMES)
 
@@ -75,9 +77,8 @@ class Agent:
         self._measure(changes.between(before, self.snapshot, dirty, self._started))
         if Kind.NODE in dirty.kinds:
             self._gather()
-            if self.parts.config.manifests:  # the API is asked for this Node alone (IN-03), so of others nothing is known
-                for one in self._drains():
-                    one.bury(orphaned(self.snapshot))
+            self._departed.lose(before.nodes.keys(), self.snapshot)
+            self._bury()
         if dirty != CLEAN:
             self._route(dirty)
         self.parts.announcer.judge(self.journal.notices, self.journal.problems)
@@ -103,7 +104,7 @@ class Agent:
             families=tuple(loop.status(wall) for loop in self.parts.loops.values()),
             notices=self.journal.notices,
             problems=self.journal.problems,
-            draining=tuple(drained for one in self._drains() for drained in one.draining(wall)),
+            draining=self._draining(wall),
         )
 
     def health(self) -> health.Health:
@@ -130,19 +131,26 @@ class Agent:
             if loop := self.parts.loops.get(family):
                 loop.progress.meters.triggered([moment + elapsed for moment in triggers])
 
-    def endpoints(self) -> frozenset[tuple[str, int]]:
-        """Return address and port of every endpoint that a Service uses here."""
-        routing = self.routing
-        if routing is not self._endpoints[0]:
-            routes = routing.routes.values() if routing is not None else ()
-            self._endpoints = (routing, frozenset((one.address, one.port) for route in routes for one in route.reachable))
-        return self._endpoints[1]
+    def endpoints(self) -> frozenset[tuple[Protocol, str, int]]:
+        """Return protocol, address and port of every endpoint that a Service uses here."""
+        routes = self.routing.routes.values() if self.routing is not None else ()
+        return frozenset((route.protocol, one.address, one.port) for route in routes for one in route.reachable)
 
     def _drains(self) -> tuple[Drains, ...]:
         return (self.parts.engine, *self.leaving)
 
     def _port_refused(self, service: ServiceKey, text: str) -> None:
         self.parts.announcer.recorder.record(announce.unchecked(self.facts.node.name, service, text))
+
+    def _draining(self, wall: datetime) -> tuple[Drained, ...]:
+        found = [drained for one in self._drains() for drained in one.draining(wall)]
+        self._departed.forget_others((one.real, one.real_port) for one in found)
+        return tuple(structs.replace(one, pod=self._departed.pod((one.real, one.real_port))) for one in found)
+
+    def _bury(self) -> None:
+        buried = self._departed.buried()
+        for one in self._drains():
+            one.bury(buried)
 
     def _gather(self) -> None:
         self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)
@@ -152,19 +160,14 @@ class Agent:
         if self.snapshot.in_sync:
             if self.routing is None:
                 log.info("routing", extra=dict(facts_of.readable(self.facts.node)))
+            before = self.routing.routes if self.routing is not None else {}
             change = self._builder.update(self.snapshot, dirty, self.facts.node)
             self.routing = change.routing
+            if self._departed.follow(before, change):
+                self._bury()
             notices += change.routing.notices
             for loop in self.parts.loops.values():
                 loop.offer(change, self.facts.node)
             self.ports.offer(change.routing.revision, change.routing.health_checks)
         self.journal.set_notices(notices)
 
-
-def orphaned(snapshot: Snapshot) -> frozenset[str]:
-    """Return the endpoints that slices place on a node that exists no more; none while no Node is known at all."""
-    if not snapshot.nodes:
-        return frozenset()
-    endpoints = (one for slices in snapshot.slices.values() for value in slices.values() for one in value.endpoints or ())
-    lost = (one.addresses for one in endpoints if one.node_name and one.node_name not in snapshot.nodes)
-    return frozenset(addresses[0] for addresses in lost if addresses)

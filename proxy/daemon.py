@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import uvloop
@@ -21,7 +20,7 @@ from pointsman.dataplane.errors import KernelError
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Sink
 from pointsman.kube.recorder import Recorder
-from pointsman.proxy import announce, memory, node, privileges, reception, sole, takeover, version
+from pointsman.proxy import announce, memory, node, privileges, reception, sole, version
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.announce import Announcer
@@ -31,9 +30,10 @@ from pointsman.proxy.config_watch import ConfigFile, Stop, end_on_change
 from pointsman.proxy.facts import Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import MODES, Leaving, Loop, usable
+from pointsman.proxy.modes import MODES, Loop, usable
 from pointsman.proxy.requests import Requests
 from pointsman.proxy.source import Opened, open_source
+from pointsman.proxy.succession import programmed, succeed
 from pointsman.routing.route import Family
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
             agent = Agent(parts)
             inbox.open(agent.receive)
             watching = (end_on_change(file, stop),) if file else ()
-            tuning = privileges.tune_later(config, untuned, lambda: _programmed(agent.parts.loops.values()))
+            tuning = privileges.tune_later(config, untuned, lambda: programmed(agent.parts.loops.values()))
             await _until(stop, (_ended(reading), *_tasks(agent, stop), tuning, *watching))
     log.info("stopped; all rules stay in place")
     return stop.status
@@ -161,7 +161,7 @@ def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         _follow_addresses(agent),
         *(loop.run() for loop in agent.parts.loops.values()),
-        reception.answer(agent, lambda: _programmed(agent.parts.loops.values()), stop),
+        reception.answer(agent, lambda: programmed(agent.parts.loops.values()), stop),
         _slim_down(agent.parts.loops.values()),
         succeed(agent),
     )
@@ -178,56 +178,11 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]])
 
 async def _slim_down(loops: Iterable[Loop]) -> None:
     """Give the memory of the start back when everything is programmed, and what is freed later now and then."""
-    await _programmed(loops)
+    await programmed(loops)
     memory.give_back()
     while True:
         await asyncio.sleep(TRIM_PERIOD)
         memory.trim()
-
-
-async def _programmed(loops: Iterable[Loop]) -> None:
-    for loop in loops:
-        await loop.applied(0)
-
-
-async def succeed(agent: Agent) -> None:
-    """Remove what kube-proxy, the other variant and other modes left, once this mode is programmed and was read back.
-
-    So no packet is without a way meanwhile. A kube-proxy that still runs would write its rules again, so its end is waited for.
-    """
-    config, variant, loops = agent.parts.config, agent.parts.engine.variant, agent.parts.loops.values()
-    await takeover.announce(config.mode, variant, allowed=config.takeover)
-    await _programmed(loops)
-    if config.takeover:
-        await takeover.ended()
-    for loop in loops:
-        await loop.verified()
-    await takeover.run(config.mode, variant, allowed=config.takeover)
-    await _retire_others(agent)
-
-
-async def _retire_others(agent: Agent) -> None:
-    """Let the other modes end: connections that need one keep it until they end. What cannot be removed stays and is told."""
-    config = agent.parts.config
-    leaving = {name: other.retire(config, agent.endpoints) for name, other in MODES.items() if name != config.mode}
-    agent.leaving = tuple(leaving.values())
-    await asyncio.gather(*(_retire(name, one, agent) for name, one in leaving.items()))
-
-
-async def _retire(mode: str, leaving: Leaving, agent: Agent) -> None:
-    try:
-        found = await leaving.begin()
-        if found:
-            log.info("removed what another mode left", extra={"mode": mode, "objects": len(found), "named": ", ".join(found[:5])})
-        draining = len(leaving.draining(datetime.now(UTC)))
-        if draining:
-            facts = {"mode": mode, "servers": draining, "seconds_at_most": agent.parts.config.ipvs_drain_cap, "see": "pointsman ipvs drain"}
-            log.info("connections through another mode go on until they end", extra=facts)
-        await leaving.finish()
-        if draining:
-            log.info("nothing of the other mode is left", extra={"mode": mode})
-    except KernelError as error:
-        log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": mode, "error": str(error)})
 
 
 async def _follow_addresses(agent: Agent) -> None:

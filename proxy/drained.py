@@ -13,10 +13,14 @@ SCHEMA = "pointsman/v1"
 
 
 class Drained(Struct, frozen=True):
-    """One real server that drains, as its mode tells it. A virtual server by mark has no protocol and address, but `node_port`s do."""
+    """One real server that drains, as its mode tells it; `pod` is for whoever knows it.
+
+    A virtual server by mark has no protocol and address, but `node_port`s do.
+    """
 
     family: Family
-    server: str
+    real: str
+    real_port: int
     virtual: str
     protocol: Protocol | None
     address: str
@@ -25,13 +29,20 @@ class Drained(Struct, frozen=True):
     inactive: int
     since: datetime
     removed_by: datetime
+    pod: str = ""
+
+    @property
+    def server(self) -> str:
+        """Return `ip:port`, IPv6 in brackets."""
+        return f"[{self.real}]:{self.real_port}" if ":" in self.real else f"{self.real}:{self.real_port}"
 
 
 class DrainedReport(Struct, frozen=True, rename="camel"):
-    """One row: server, the Service if it is known, connections left, since when, and when it is removed at the latest."""
+    """One row: server, its pod and Service if they are known, connections left, since when, and when it is removed at the latest."""
 
     family: str
     server: str
+    pod: str
     virtual_server: str
     service: str
     active_connections: int
@@ -57,6 +68,7 @@ def report(drained: Iterable[Drained], routing: Routing | None) -> DrainReport:
             DrainedReport(
                 family=one.family.value,
                 server=one.server,
+                pod=one.pod,
                 virtual_server=one.virtual,
                 service=names.get((one.protocol, one.address, one.port)) or names.get((one.protocol, "", one.port), ""),
                 active_connections=one.active,

@@ -31,7 +31,7 @@ from pointsman.ipvs.drain import Draining
 from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.ipvs.names import mark_node_port, mark_protocol
-from pointsman.ipvs.objects import Timeouts, endpoint
+from pointsman.ipvs.objects import Timeouts
 from pointsman.ipvs.retirement import Endpoints, Retirement
 from pointsman.proxy import facts
 from pointsman.proxy.config import Config
@@ -155,6 +155,10 @@ class Mode(Protocol):
         """Remove everything of ours, however it came there; return what was (or would be) removed. Raises KernelError."""
         ...
 
+    async def succeed(self) -> tuple[str, ...]:
+        """Remove what kube-proxy's mode of this name left and this one has no use for; return it in words. Raises KernelError."""
+        ...
+
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
         """Return what takes this mode away from under another one; `endpoints` returns where all present endpoints are."""
         ...
@@ -209,6 +213,10 @@ class IptablesMode:
         """See `Mode`."""
         return await iptables_cleanup.cleanup(dry_run=dry_run)
 
+    async def succeed(self) -> tuple[str, ...]:
+        """See `Mode`: all chains have the same names, so they are ours already."""
+        return ()
+
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:  # noqa: ARG002
         """See `Mode`: connection tracking keeps translating what it once has, so everything can go at once."""
         return _AtOnce(self)
@@ -238,6 +246,10 @@ class IpvsMode:
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
         """See `Mode`."""
         return await ipvs_cleanup.cleanup(dry_run=dry_run)
+
+    async def succeed(self) -> tuple[str, ...]:
+        """See `Mode`."""
+        return await ipvs_cleanup.remove_inherited()
 
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
         """See `Mode`."""
@@ -330,7 +342,8 @@ def _drained(one: Draining, wall: datetime, now: float) -> Drained:
     key = one.key.virtual
     return Drained(
         family=key.family,
-        server=endpoint(one.key.address, one.key.port),
+        real=one.key.address,
+        real_port=one.key.port,
         virtual=str(key),
         protocol=key.protocol or mark_protocol(key.mark),
         address=key.address,

@@ -13,10 +13,11 @@ people take the Routing.
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pointsman.kube.objects import Kind
 from pointsman.routing import endpoint
 from pointsman.routing.addresses import CidrSet, parse_cidr
-from pointsman.routing.conflicts import Claims, note_loss
+from pointsman.routing.conflicts import Claims, note_crossing, note_loss
 from pointsman.routing.endpoint import PortEndpoint, ServiceEndpoints, service_endpoints, unknown_types
 from pointsman.routing.exposure import Exposure, Surroundings, Watchlist, refuse_node_addresses, surroundings
 from pointsman.routing.frontends import PortFrontends, ServiceFrontends, Wish, service_frontends
@@ -65,7 +66,8 @@ class Builder:
         """Route what is dirty, and what depends on facts of this node that changed; the first update routes everything."""
         keys = self._keys(snapshot, dirty, node)
         plans = {key: self._plan(snapshot, key) for key in keys}
-        for key in self._claims.settle(snapshot.services) - plans.keys():
+        affected = self._claims.settle(snapshot.services) | self._claims.cross(self._exposure.around.local_addresses)
+        for key in affected - plans.keys():
             plans[key] = self._plan(snapshot, key)
         exposed = {key: plan.facts for key, plan in plans.items() if plan.names_external_addresses}
         unexposed = plans.keys() - exposed.keys()
@@ -131,7 +133,9 @@ class Builder:
         routes = []
         for port in plan.frontends.ports:
             kept = self._owned(key, port.wishes, notes)
-            routes.append(_service_route(plan.facts, port, kept, endpoints[port.family.family], node))
+            route = _service_route(plan.facts, port, kept, endpoints[port.family.family], node)
+            taken = self._taken(key, kept, notes)
+            routes.append(replace(route, node_port_taken=taken) if taken else route)
         check = plan.frontends.health_check
         if check is not None and self._owned(key, (check,), notes):
             counted = HealthCheck(key.namespace, key.name, check.claim.port, _local_endpoints(plan.facts, endpoints))
@@ -154,6 +158,18 @@ class Builder:
             else:
                 note_loss(wish, owner, notes)
         return kept
+
+    def _taken(self, key: ServiceKey, kept: list[Wish], notes: Notes) -> tuple[str, ...]:
+        """Return the local addresses at which the node port is a frontend by itself, and tell of those that are another Service's."""
+        for wish in kept:
+            if wish.kind is FrontendKind.NODE_PORT:
+                taken = self._claims.crossings(wish.claim)
+                for place in taken:
+                    owner = self._claims.owner(replace(wish.claim, place=place))
+                    if owner is not None and owner != key:
+                        note_crossing(wish, place, owner, notes)
+                return taken
+        return ()
 
     def _remember(self, key: ServiceKey, plan: "_Plan", routes: list[ServiceRoute], changed: dict[RouteKey, ServiceRoute | None]) -> None:
         """Note what differs from the Service's routes so far, and what must be taken back when it changes again."""

@@ -6,17 +6,20 @@ first by namespace and name; so the owner does not depend on the order in which 
 Service of unknown age counts as youngest. The others lose that frontend only, and are told who has it. When the owner goes, the next in
 line gets it in the same update.
 
+A node port is claimed at all of this node's addresses at once. Where such an address is a frontend of its own with the same port, that
+frontend comes first, whoever has it and whichever is older, as packets are classified (SEM-40); the node port stays at the others.
+
 `Claims` is the index behind this: most claims have one claimant and cost one dict entry. `build` puts every Service's claims in, then
 settles what was touched.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from math import inf
 
 from pointsman.kube.objects import Service
 from pointsman.routing.addresses import parse_address
-from pointsman.routing.frontends import Claim, Wish
+from pointsman.routing.frontends import NODE_PORT, Claim, Wish
 from pointsman.routing.notices import Notes
 from pointsman.routing.snapshot import ServiceKey
 
@@ -29,6 +32,8 @@ class Claims:
         self._claimants: dict[Claim, ServiceKey | set[ServiceKey]] = {}
         self._owners: dict[Claim, ServiceKey] = {}  # of contested claims only
         self._touched: dict[Claim, ServiceKey] = {}  # contested at some time since the last settlement, with their owners before
+        self._crossings: dict[Claim, tuple[str, ...]] = {}
+        self._crossed: Set[str] | None = None  # the local addresses that the crossings are about, None if claims have changed since
 
     def put(self, service: ServiceKey, claims: tuple[Claim, ...]) -> None:
         """Replace a Service's claims (each named once); `settle` must follow before owners are asked for."""
@@ -38,6 +43,7 @@ class Claims:
         else:
             self._claims.pop(service, None)
         if before != claims:
+            self._crossed = None
             kept = set(claims)
             for claim in before:
                 if claim not in kept:
@@ -61,6 +67,25 @@ class Claims:
                     affected.add(claimants)
         self._touched.clear()
         return affected
+
+    def cross(self, local: Set[str]) -> set[ServiceKey]:
+        """Find the node ports that meet frontends at local addresses; return the owners of those for which that has changed."""
+        if self._crossed == local:
+            return set()
+        self._crossed = local
+        found: dict[Claim, list[str]] = {}
+        for claim in self._claimants:
+            if claim.place in local:
+                node_port = Claim(claim.family, NODE_PORT, claim.port, claim.protocol)
+                if node_port in self._claimants:
+                    found.setdefault(node_port, []).append(claim.place)
+        before, self._crossings = self._crossings, {claim: tuple(sorted(places)) for claim, places in found.items()}
+        changed = {claim for claim in before.keys() | found.keys() if before.get(claim) != self._crossings.get(claim)}
+        return {owner for claim in changed if (owner := self.owner(claim)) is not None}
+
+    def crossings(self, node_port: Claim) -> tuple[str, ...]:
+        """Return the local addresses at which a node port is another frontend's."""
+        return self._crossings.get(node_port, ())
 
     def owner(self, claim: Claim) -> ServiceKey | None:
         """Return the Service that owns a claim, None if nobody claims it."""
@@ -111,6 +136,16 @@ def note_loss(wish: Wish, owner: ServiceKey, notes: Notes) -> None:
         wish.field,
         f"{wish.claim} belongs to Service {owner} (a cluster IP goes before other uses, then the oldest Service, then the first by name);"
         f" this {wish.claim.place if wish.claim.family is None else wish.kind.value} is not programmed",
+    )
+
+
+def note_crossing(wish: Wish, place: str, owner: ServiceKey, notes: Notes) -> None:
+    """Tell a Service that its node port is another one's frontend at an address of this node."""
+    claim = Claim(wish.claim.family, place, wish.claim.port, wish.claim.protocol)
+    notes.refuse(
+        wish.field,
+        f"{claim} is a frontend of Service {owner}, which goes before a node port: at {place} this one does not answer;"
+        " give one of them another port",
     )
 
 

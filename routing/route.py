@@ -131,7 +131,8 @@ class ServiceRoute(Struct, frozen=True, gc=False):
     """Everything a mode needs to program one Service port in one family.
 
     `cluster_ip` is empty if another Service owns that address and port, or it may not be used; lost or refused external addresses are
-    absent, a lost node port is 0. Addresses are normalised. `source_ranges` restricts load-balancer IPs only (SEM-30), empty = everybody;
+    absent, a lost node port is 0. `node_port_taken` are addresses of this node at which the node port is no node port, but a frontend that
+    is somebody's. Addresses are normalised. `source_ranges` restricts load-balancer IPs only (SEM-30), empty = everybody;
     `vip_is_source` admits the load-balancer IPs as sources too (SEM-32). `affinity_seconds` 0 = no session affinity.
     `internal_local` and `external_local` are the traffic policies (IN-19). Backends are sorted by their text, bytewise (IN-40).
     """
@@ -141,6 +142,7 @@ class ServiceRoute(Struct, frozen=True, gc=False):
     cluster_ip: str
     port: int
     node_port: int = 0
+    node_port_taken: tuple[str, ...] = ()
     external_ips: tuple[str, ...] = ()
     load_balancer_ips: tuple[str, ...] = ()
     source_ranges: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ Properties are tried with the same examples each time, without limits in time: w
 import logging
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None, print_blob=True)
 settings.load_profile("same")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs in its background, and programs under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 NAMESPACES = Path("/run/netns")
 ELSEWHERE = pytest.StashKey[int]()
 HERE = pytest.StashKey[int]()

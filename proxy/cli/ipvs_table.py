@@ -59,11 +59,11 @@ def show_connections(report: ConnectionsReport, place: Console) -> None:
 
 def show_drain(report: DrainReport, place: Console) -> None:
     """Print endpoints that are gone and still have connections."""
-    table = _table("SERVER", "VIRTUAL SERVER", "SERVICE", "SINCE", "REMOVED BY", numbers=("ACTIVE", "INACTIVE"))
+    table = _table("SERVER", "POD", "VIRTUAL SERVER", "SERVICE", "SINCE", "REMOVED BY", numbers=("ACTIVE", "INACTIVE"))
     for one in report.draining:
         times = (f"{moment:%H:%M:%S}" for moment in (one.since, one.removed_by))
         counts = (str(one.active_connections), str(one.inactive_connections))
-        table.add_row(one.server, one.virtual_server, one.service, *times, *counts)
+        table.add_row(one.server, one.pod, one.virtual_server, one.service, *times, *counts)
     if report.draining:
         _print(table, place)
     else:

@@ -41,6 +41,13 @@ _EVERYWHERE = {
     "net/ipv6/conf/default/accept_ra": "0",
     "net/core/somaxconn": "4096",
 }
+_NEIGHBOURS = {  # a busy machine is slow to answer who has an address: no packet is lost by that, and nobody asks again
+    f"net/{version}/neigh/*/{name}": value
+    for version in ("ipv4", "ipv6")
+    for name, value in (
+        ("unres_qlen_bytes", str(8 << 20)), ("base_reachable_time_ms", "3600000"), ("mcast_solicit", "60"), ("ucast_solicit", "60"),
+    )
+}  # fmt: skip
 _ELSEWHERE = {"net/ipv4/ip_nonlocal_bind": "1", "net/ipv6/ip_nonlocal_bind": "1"}
 _ON_NODES = {"net/ipv4/ip_forward": "1", "net/ipv6/conf/all/forwarding": "1"}
 
@@ -154,6 +161,8 @@ class Laboratory:
         self._namespaces.sysctl("elsewhere", _ELSEWHERE)
         for name, text in self.topology.batches(self.scope):
             self._namespaces.batch(name, text)
+        for name in places:
+            self._namespaces.sysctl(name, _NEIGHBOURS)
         self._servers = Servers(self._namespaces)
         if self._serve:
             for place in places.values():

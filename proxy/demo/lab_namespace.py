@@ -89,12 +89,14 @@ class Namespaces:
         return self._thread.submit(go).result()
 
     def sysctl(self, name: str, settings: Mapping[str, str]) -> None:
-        """Write sysctls (`net/ipv4/ip_forward`) of a namespace; one that this kernel does not have per namespace is left out."""
+        """Write sysctls (`net/ipv4/ip_forward`) of a namespace; one that this kernel does not have per namespace is left out.
+
+        A `*` stands for every interface.
+        """
 
         def write() -> None:
             for key, value in settings.items():
-                path = Path("/proc/sys", key)
-                if path.exists():
+                for path in Path("/proc/sys").glob(key):
                     path.write_text(value)
 
         self.inside(name, write)

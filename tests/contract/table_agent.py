@@ -10,7 +10,7 @@ from pathlib import Path
 
 IN_SYNC_SECONDS = 120.0
 STOP_SECONDS = 60.0
-POLL_SECONDS = 0.2
+POLL_SECONDS = (0.02, 0.3)  # at first, and at most: a question costs the daemon time, and both may share one processor
 FAMILIES = 2
 
 
@@ -38,7 +38,7 @@ class Agent:
     async def in_sync(self, at_least=0, seconds=IN_SYNC_SECONDS):
         """Wait until nothing is pending in either family, and a revision is applied that is at least the given one; return it."""
         deadline = asyncio.get_running_loop().time() + seconds
-        status = None
+        status, (pause, longest) = None, POLL_SECONDS
         while asyncio.get_running_loop().time() < deadline:
             if self.process.returncode is not None:
                 raise AssertionError(f"the daemon ended with status {self.process.returncode}:\n{self.log.read_text()}")
@@ -46,7 +46,8 @@ class Agent:
             families = status["families"] if status else []
             if len(families) == FAMILIES and all(settled(family, at_least) for family in families):
                 return min(family["revisionApplied"] for family in families)
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.3, longest)
         raise AssertionError(f"not in sync after {seconds} s: {json.dumps(status, indent=1)}\n{self.log.read_text()}")
 
     async def stop(self, number=signal.SIGTERM):

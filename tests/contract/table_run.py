@@ -15,7 +15,7 @@ from pointsman.routing.packet import SourcePlace, Verdict
 from table_worlds import TOPOLOGY
 
 AT_ONCE = 48
-LEAST = 10
+LEAST = 8
 ROUND = 8
 MISSED_BY_CHANCE = 1e-15
 SILENCE_SECONDS = 0.4

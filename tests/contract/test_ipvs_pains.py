@@ -321,6 +321,44 @@ async def test_pain_36_removal_leaves_nothing(tmp_path):
         assert [line for line in rules if "KUBE" in line] == []
 
 
+async def test_pain_22_affinity_lasts_its_time_and_then_ends(tmp_path):
+    """It ends with its time, but never before the client's closed connections are forgotten, which bind it (docs: modes.md)."""
+    service = replace(PLAIN, affinity=2)
+    vip = service.cluster_ip(V4)
+
+    def remembered():
+        lines = on_node(made, "cat", "/proc/net/ip_vs_conn").splitlines()[1:]
+        return [line for line in lines if line.split()[2] == "0000" and int(line.split()[4], 16) == 80]
+
+    async with cluster(IPVS, tmp_path, service) as made, made.start():
+        assert len(await met(made, "pod", V4, vip, 80, TCP, 10)) == 1
+        assert len(remembered()) == 1
+        await until(made, lambda: not remembered())
+
+
+@pytest.mark.parametrize("family", Family)
+async def test_pain_27_node_ports_answer_at_the_nodes_addresses_and_at_no_service_address(family, tmp_path):
+    port = PLAIN.node_port(PLAIN.ports[0])
+    async with cluster(IPVS, tmp_path, PLAIN) as made, made.start():
+        assert (await made.ask("outside", family, NODE_IP[family], port, TCP)).ending is Ending.ANSWERED
+        for vip in (PLAIN.cluster_ip(family), PLAIN.external_ip(family), PLAIN.balancer_ip(family)):
+            assert (await made.ask("outside", family, vip, port, TCP)).ending is Ending.REFUSED, vip
+        loopback = {V4: "127.0.0.1", V6: "::1"}[family]
+        assert (await made.ask("loopback", family, loopback, port, TCP)).ending is Ending.RESET, "nobody listens there (docs: modes.md)"
+
+
+async def test_pain_86_weights_are_given_by_annotation_and_kept(tmp_path):
+    async with cluster(IPVS, tmp_path, replace(PLAIN, ends=ready("n1p1", "n2p1"))) as made:
+        listing = json.loads((made.folder / "cluster.json").read_text())
+        [one] = [one for one in listing["items"] if one["kind"] == "Service"]
+        one["metadata"]["annotations"] = {"pointsman.dev/ipvs-scheduler": "wrr", "pointsman.dev/ipvs-weights": "node:n1=3, node:n2=1"}
+        (made.folder / "cluster.json").write_text(json.dumps(listing))
+        async with made.start():
+            weights = {place: TOPOLOGY.places[place].addresses[V4] for place in ("n1p1", "n2p1")}
+            assert real_servers(made, TCP, PLAIN.cluster_ip(V4), 80) == {weights["n1p1"]: 3, weights["n2p1"]: 1}
+            assert await met(made, "pod", V4, PLAIN.cluster_ip(V4), 80, TCP, 40) == {"n1p1": 30, "n2p1": 10}
+
+
 async def test_pain_87_the_hairpin_entry_of_a_pod_is_there_and_comes_back(tmp_path):
     async with cluster(IPVS, tmp_path, replace(PLAIN, ends=ready("n1p1"))) as made, made.start("--drift-check-period", "2s"):
         assert (await made.ask("itself", V4, PLAIN.cluster_ip(V4), 80, TCP)).backend == "n1p1"

@@ -108,6 +108,11 @@ async def test_plain_tools_serve_if_they_are_of_the_variant(monkeypatch, tmp_pat
     with pytest.raises(KernelError, match="install the Debian package iptables") as caught:
         await find_tools(Family.IPV4, Variant.LEGACY)
     assert caught.value.kind is ErrorKind.UNSUPPORTED
+    newer = tmp_path / "newer"
+    newer.write_text("#!/bin/sh\necho 'iptables-restore v1.8.11 (nf_tables)'\n")
+    newer.chmod(0o755)
+    newer.rename(tmp_path / "iptables-restore")
+    assert (await find_tools(Family.IPV4, Variant.NFT)).version == (1, 8, 11)
 
 
 async def test_no_tools_at_all(monkeypatch):

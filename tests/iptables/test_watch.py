@@ -1,6 +1,8 @@
 """Foreign changes are noticed in both variants, our own are not, and what cannot be ours wakes nobody (pain 42)."""
 
 import asyncio
+import ctypes
+import errno
 import socket
 from contextlib import asynccontextmanager, closing
 
@@ -8,6 +10,7 @@ import pytest
 from fakes import routes as make
 from fakes.scratch import desired, difference, shell
 from pointsman.dataplane.contract import ForeignChange
+from pointsman.dataplane.errors import KernelError
 from pointsman.iptables import watch
 from pointsman.iptables.kernel import IptablesKernel, is_our_chain
 from pointsman.iptables.objects import RuleKey
@@ -173,6 +176,30 @@ def test_a_fingerprint_knows_size_and_order(scratch):
         shell("iptables-legacy -t nat -F")
         assert watch.table_fingerprint(asking, socket.IPPROTO_IP, "nat") == empty
         assert watch.table_fingerprint(asking, socket.IPPROTO_IP, "nosuch") == b""
+
+
+class Doubtful:
+    """A C library whose kernel cannot copy its answer for some times."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def getsockopt(self, _descriptor, _level, _option, buffer, _length):
+        self.times -= 1
+        if self.times >= 0:
+            ctypes.set_errno(errno.EFAULT)
+            return -1
+        buffer.raw = b"nat".ljust(84, b"\0")
+        return 0
+
+
+def test_an_answer_that_could_not_be_copied_is_asked_for_again(monkeypatch):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        monkeypatch.setattr(watch, "_LIBC", Doubtful(3))
+        assert watch.table_fingerprint(asking, socket.IPPROTO_IP, "nat").startswith(b"nat\0")
+        monkeypatch.setattr(watch, "_LIBC", Doubtful(1000))
+        with pytest.raises(KernelError, match=r"table nat: cannot ask for the size of the table: Bad address"):
+            watch.table_fingerprint(asking, socket.IPPROTO_IP, "nat")
 
 
 async def test_many_reports_become_one_and_a_culprit_wins():

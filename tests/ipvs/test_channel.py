@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import itertools
 import subprocess
 import sys
 import threading
@@ -13,9 +12,9 @@ import uvloop
 from fakes.scratch import namespace, shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import answers, channel, wire
-from pointsman.ipvs.channel import IpvsChannel, cuts
+from pointsman.ipvs.channel import IpvsChannel
+from pointsman.ipvs.datagrams import MESSAGES
 from pointsman.ipvs.objects import RealKey, RealServer, VirtualKey, VirtualServer
-from pointsman.netlink import codec
 from pointsman.routing.route import Family, Protocol
 from pyroute2.ipvs import IPVS, IPVSDest, IPVSService
 
@@ -34,36 +33,21 @@ def scratch():
         yield
 
 
-def cut(bodies):
-    return [bodies[begin:end] for begin, end in itertools.pairwise([0, *cuts(bodies)])]
-
-
-def test_a_datagram_holds_so_many_requests_and_bytes():
-    bodies = [bytes(100)] * 1000
-    assert [body for part in cut(bodies) for body in part] == bodies
-    assert max(map(len, cut(bodies))) == channel.MESSAGES
-    large = cut([bytes(20_000)] * 5)
-    assert [len(part) for part in large] == [2, 2, 1]
-    assert all(sum(len(body) + codec.HEADER.size for body in part) <= channel.BYTES for part in large)
-    assert [len(part) for part in cut([bytes(60_000), b"", bytes(60_000)])] == [1, 1, 1]
-    assert cut([]) == []
-
-
 @pytest.mark.kernel
 @pytest.mark.ipvs
 async def test_a_batch_is_applied_and_read_back(scratch):
     wanted = {web(number): [real(web(number), index) for index in range(3)] for number in range(400)}
-    bodies = []
+    requests = []
     for key, reals in wanted.items():
-        bodies.append(wire.new_virtual(key, VirtualServer()))
-        bodies += [wire.new_real(one, RealServer()) for one in reals]
+        requests.append((wire.NEW_VIRTUAL, key, VirtualServer()))
+        requests += [(wire.NEW_REAL, one, RealServer()) for one in reals]
     async with await IpvsChannel.open() as opened:
-        assert await opened.apply(iter(bodies)) == {}
+        assert await opened.apply(iter(requests)) == {}
         virtuals = [answers.virtual(body).key for body in await opened.dump(wire.DUMP_VIRTUALS, "all")]
         assert set(virtuals) == set(wanted)
         lists = await opened.dumps([wire.dump_reals(key) for key in virtuals], "reals")
-    for key, bodies in zip(virtuals, lists, strict=True):
-        assert {answers.real(body, key).key for body in bodies} == set(wanted[key])
+    for key, requests in zip(virtuals, lists, strict=True):
+        assert {answers.real(body, key).key for body in requests} == set(wanted[key])
 
 
 @pytest.mark.kernel
@@ -71,32 +55,32 @@ async def test_a_batch_is_applied_and_read_back(scratch):
 async def test_each_error_is_matched_to_its_request_and_stops_none(scratch):
     """In three datagrams; every seventh request is refused, each for its own reason."""
     key = web(0)
-    bodies = [wire.new_virtual(key, VirtualServer())]
+    requests = [(wire.NEW_VIRTUAL, key, VirtualServer())]
     expected = {}
-    for index in range(3 * channel.MESSAGES):
+    for index in range(3 * MESSAGES):
         if index % 7 == 3:
-            expected[len(bodies)] = errno.EEXIST
-            bodies.append(wire.new_virtual(key, VirtualServer()))
+            expected[len(requests)] = errno.EEXIST
+            requests.append((wire.NEW_VIRTUAL, key, VirtualServer()))
         elif index % 7 == 5:
-            expected[len(bodies)] = errno.ESRCH
-            bodies.append(wire.new_real(real(web(1), 1), RealServer()))
+            expected[len(requests)] = errno.ESRCH
+            requests.append((wire.NEW_REAL, real(web(1), 1), RealServer()))
         elif index % 7 == 6:
-            expected[len(bodies)] = errno.ENOENT
-            bodies.append(wire.delete_real(real(key, 250)))
+            expected[len(requests)] = errno.ENOENT
+            requests.append((wire.DELETE_REAL, real(key, 250), None))
         else:
-            bodies.append(wire.new_virtual(web(index + 10), VirtualServer()))
+            requests.append((wire.NEW_VIRTUAL, web(index + 10), VirtualServer()))
     async with await IpvsChannel.open() as opened:
-        assert await opened.apply(bodies) == expected
+        assert await opened.apply(requests) == expected
         count = len(await opened.dump(wire.DUMP_VIRTUALS, "all"))
-    assert count == len(bodies) - len(expected)
+    assert count == len(requests) - len(expected)
 
 
 @pytest.mark.kernel
 @pytest.mark.ipvs
 async def test_a_datagram_full_of_errors_is_answered_in_full(scratch):
     async with await IpvsChannel.open() as opened:
-        failed = await opened.apply([wire.delete_virtual(web(0))] * 600)
-    assert failed == dict.fromkeys(range(600), errno.ESRCH)
+        failed = await opened.apply([(wire.DELETE_VIRTUAL, web(0), None)] * 1100)
+    assert failed == dict.fromkeys(range(1100), errno.ESRCH)
 
 
 @pytest.mark.kernel
@@ -116,32 +100,32 @@ async def test_lost_outcomes_are_told_and_the_channel_goes_on(scratch, monkeypat
     """The kernel drops errors that find no room: nobody may take the silence for success."""
     monkeypatch.setattr(channel, "_RECEIVE", 2304)  # the smallest that there is
     async with await IpvsChannel.open() as opened:
-        failed = await opened.apply([wire.delete_virtual(web(0))] * 200)
+        failed = await opened.apply([(wire.DELETE_VIRTUAL, web(0), None)] * 200)
         assert set(failed) == set(range(200))
         assert set(failed.values()) == {errno.ESRCH, errno.ENOBUFS}
-        assert await opened.apply([wire.new_virtual(web(1), VirtualServer())]) == {}
+        assert await opened.apply([(wire.NEW_VIRTUAL, web(1), VirtualServer())]) == {}
 
 
 @pytest.mark.kernel
 @pytest.mark.ipvs
 async def test_a_cancelled_batch_stops_between_datagrams_and_the_channel_goes_on(scratch, monkeypatch):
-    monkeypatch.setattr(channel, "PORTION", channel.MESSAGES)
-    bodies = [wire.new_virtual(web(number), VirtualServer()) for number in range(20 * channel.MESSAGES)]
+    monkeypatch.setattr(channel, "PORTION", MESSAGES)
+    requests = [(wire.NEW_VIRTUAL, web(number), VirtualServer()) for number in range(20 * MESSAGES)]
     async with await IpvsChannel.open() as opened:
-        task = asyncio.create_task(opened.apply(bodies))
+        task = asyncio.create_task(opened.apply(requests))
         await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         count = len(await opened.dump(wire.DUMP_VIRTUALS, "all"))
-    assert count <= channel.MESSAGES
+    assert count <= MESSAGES
 
 
 @pytest.mark.kernel
 @pytest.mark.ipvs
 async def test_the_event_loop_runs_on_while_the_kernel_works(scratch, monkeypatch):
-    monkeypatch.setattr(channel, "PORTION", channel.MESSAGES)
-    bodies = [wire.new_virtual(web(number), VirtualServer()) for number in range(4 * channel.MESSAGES)]
+    monkeypatch.setattr(channel, "PORTION", MESSAGES)
+    requests = [(wire.NEW_VIRTUAL, web(number), VirtualServer()) for number in range(4 * MESSAGES)]
     turns = 0
 
     async def count():
@@ -152,7 +136,7 @@ async def test_the_event_loop_runs_on_while_the_kernel_works(scratch, monkeypatc
 
     async with await IpvsChannel.open() as opened:
         counting = asyncio.create_task(count())
-        assert await opened.apply(bodies) == {}
+        assert await opened.apply(requests) == {}
         counting.cancel()
     assert turns > 4
 
@@ -161,7 +145,7 @@ async def test_the_event_loop_runs_on_while_the_kernel_works(scratch, monkeypatc
 @pytest.mark.ipvs
 async def test_a_channel_belongs_to_the_namespace_in_which_it_was_opened(scratch):
     async with await IpvsChannel.open() as inner:
-        await inner.apply([wire.new_virtual(web(0), VirtualServer())])
+        await inner.apply([(wire.NEW_VIRTUAL, web(0), VirtualServer())])
         assert "10.96.0.1:80" in shell("ipvsadm -Ln")
         with namespace():
             assert "10.96.0.1:80" not in shell("ipvsadm -Ln")
@@ -175,7 +159,7 @@ async def test_a_channel_belongs_to_the_namespace_in_which_it_was_opened(scratch
 def test_it_works_on_uvloop(scratch):
     async def ours():
         async with await IpvsChannel.open() as opened:
-            await opened.apply([wire.new_virtual(web(0), VirtualServer())])
+            await opened.apply([(wire.NEW_VIRTUAL, web(0), VirtualServer())])
             return len(await opened.dump(wire.DUMP_VIRTUALS, "all"))
 
     assert uvloop.run(ours()) == 1

@@ -4,15 +4,49 @@ import pytest
 from fakes import routes as make
 from fakes.ipvs import desired, difference
 from fakes.scratch import lock_file, namespace, shell
+from pointsman.iptables.objects import RuleKey
 from pointsman.iptables.variant import Variant
 from pointsman.iptables.writer import Writer
-from pointsman.ipvs.cleanup import cleanup
+from pointsman.ipvs.cleanup import cleanup, remove_inherited
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.routing.route import Family
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
 
 LEGACY = (Variant.LEGACY,)
+
+KUBE_PROXYS = """
+ip link add kube-ipvs0 type dummy; ip addr add 10.96.0.1/32 dev kube-ipvs0; ip addr add 192.0.2.7/32 dev lo
+ipvsadm -A -t 10.96.0.1:443 -s rr; ipvsadm -A -t 192.0.2.7:30080 -s rr; ipvsadm -A -u 192.0.2.7:30080 -s rr
+ipset create KUBE-CLUSTER-IP hash:ip,port maxelem 65536; ipset add KUBE-CLUSTER-IP 10.96.0.1,tcp:443
+ipset create KUBE-NODE-PORT-TCP bitmap:port range 0-65535; ipset add KUBE-NODE-PORT-TCP 30080
+ipset create KUBE-6-NODE-PORT-LOCAL-SCTP-HAS hash:ip,port family inet6; ipset create KUBE-HEALTH-CHECK-NODE-PORT bitmap:port range 0-65535
+iptables-legacy-restore <<END
+*nat
+:KUBE-NODE-PORT - [0:0]
+:KUBE-LOAD-BALANCER - [0:0]
+:KUBE-MARK-MASQ - [0:0]
+-A KUBE-NODE-PORT -p tcp -m set --match-set KUBE-NODE-PORT-TCP dst -j KUBE-MARK-MASQ
+-A KUBE-LOAD-BALANCER -j KUBE-MARK-MASQ
+COMMIT
+*filter
+:KUBE-NODE-PORT - [0:0]
+:KUBE-SOURCE-RANGES-FIREWALL - [0:0]
+:KUBE-IPVS-FILTER - [0:0]
+:KUBE-IPVS-OUT-FILTER - [0:0]
+-A INPUT -m comment --comment "kubernetes health check rules" -j KUBE-NODE-PORT
+-A INPUT -j KUBE-IPVS-FILTER
+-A OUTPUT -j KUBE-IPVS-OUT-FILTER
+-A KUBE-NODE-PORT -m set --match-set KUBE-HEALTH-CHECK-NODE-PORT dst -j ACCEPT
+-A KUBE-SOURCE-RANGES-FIREWALL -j DROP
+COMMIT
+END
+"""
+"""What its ipvs mode leaves, but for the chains that it shares with its iptables mode."""
+
+
+def chains():
+    return {line.split()[0][1:] for line in shell("iptables-legacy-save").splitlines() if line.startswith(":KUBE")}
 
 
 async def test_both_families_and_the_device_go(monkeypatch, tmp_path):
@@ -31,3 +65,33 @@ async def test_both_families_and_the_device_go(monkeypatch, tmp_path):
         assert shell("ipset list -name") == ""
         assert "--dport 9" in shell("iptables-legacy-save")
         assert "KUBE" not in shell("iptables-legacy-save; ip6tables-legacy-save; ip link")
+
+
+async def test_ipvs_20_and_ipvs_21_all_that_kube_proxy_left_goes(monkeypatch, tmp_path):
+    with lock_file(monkeypatch, tmp_path), namespace():
+        shell(KUBE_PROXYS)
+        shell("ipvsadm -A -t 203.0.113.77:30080 -s wlc")
+        told = await cleanup(dry_run=True, variants=LEGACY)
+        assert await cleanup(dry_run=False, variants=LEGACY) == told
+        assert chains() == {"KUBE-MARK-MASQ"}, "that is the iptables mode's"
+        assert shell("ipset list -name") == ""
+        assert sorted(shell("ipvsadm -Sn").splitlines()) == ["-A -t 203.0.113.77:30080 -s wlc", "-A -u 192.0.2.7:30080 -s rr"], "pain 30"
+        assert "kube-ipvs0" not in shell("ip -o link")
+
+
+async def test_what_is_kube_proxys_alone_goes_beside_ours(monkeypatch, tmp_path):
+    with lock_file(monkeypatch, tmp_path), namespace():
+        shell(KUBE_PROXYS)
+        kernel = IpvsKernel(Family.IPV4, Variant.LEGACY, Writer(), Settings())
+        wanted = desired(Family.IPV4, make.route(backends=[make.backend(Family.IPV4, 1)]))
+        try:
+            assert not (await kernel.apply(difference(Family.IPV4, wanted, await kernel.observe()))).failed
+            assert await kernel.observe() == wanted
+            told = await remove_inherited(LEGACY)
+            assert "legacy IPv4 nat: chain KUBE-LOAD-BALANCER" in told
+            assert await remove_inherited(LEGACY) == ()
+            assert await kernel.observe() == wanted
+        finally:
+            await kernel.close()
+        assert chains() - {"KUBE-MARK-MASQ"} == {key.chain for key in wanted if isinstance(key, RuleKey) and not key.rule}
+        assert not any("NODE-PORT-TCP" in name or "SCTP" in name for name in shell("ipset list -name").split())

@@ -48,3 +48,11 @@ async def test_a_link_of_our_name_that_is_no_dummy_is_not_touched(scratch):
     with pytest.raises(KernelError, match="is a link of kind bridge, not ours") as caught:
         await device.bind(KEYS[Family.IPV4])
     assert caught.value.kind is ErrorKind.EXISTS
+
+
+async def test_addresses_of_the_node_are_those_of_all_other_links(scratch):
+    shell("ip link set lo up; ip addr add 192.0.2.7/32 dev lo; ip addr add 2001:db8::7/128 dev lo")
+    assert await device.local_addresses(Family.IPV4) == {"127.0.0.1", "192.0.2.7"}
+    await device.bind([KEYS[Family.IPV4][1], KEYS[Family.IPV6][1]])
+    assert await device.local_addresses(Family.IPV4) == {"127.0.0.1", "192.0.2.7"}
+    assert await device.local_addresses(Family.IPV6) == {"::1", "2001:db8::7"}

@@ -161,3 +161,21 @@ def test_every_frontend_forwards_or_refuses_and_every_real_server_has_its_virtua
         assert addresses
         assert f"{key.address},{(key.protocol or route.protocol).lower}:{key.port}" not in refused
     assert all(key.virtual in behind for key in found if isinstance(key, RealKey))
+
+
+def test_sem_40_a_node_port_is_not_served_where_it_is_somebodys_frontend():
+    node = make.node()
+    route = make.route(node_port=30080, node_port_taken=(make.NODE_ADDRESS[V4],), backends=[LOCAL])
+    assert tcp(make.NODE_ADDRESS[V4], 30080) not in fragment(route, node, Options())
+
+
+def test_service_ports_of_one_mark_do_not_share_their_endpoints(monkeypatch):
+    """The second is refused by name, as whatever two want otherwise in one place."""
+    monkeypatch.setattr(names, "mark", lambda route: names.MARK_PREFIX | 7)
+    external = {"external_local": True, "backends": [LOCAL]}
+    one = fragment(make.route(name="one", external_ips=("192.0.2.1",), **external), NODE, Options())
+    other = fragment(make.route(name="other", cluster_ip="10.96.0.9", external_ips=("192.0.2.2",), **external), NODE, Options())
+    mark = VirtualKey(V4, mark=names.MARK_PREFIX | 7)
+    assert one[mark] != other[mark]
+    assert one[mark].scheduler == other[mark].scheduler
+    assert not one[mark].flags & ServerFlag.PERSISTENT

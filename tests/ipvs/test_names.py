@@ -54,3 +54,25 @@ def test_marks_of_others_are_not_ours():
         assert not names.is_our_mark(mark)
         assert names.mark_protocol(mark) is None
         assert names.mark_node_port(mark) == 0
+
+
+@pytest.mark.parametrize("family", Family)
+def test_ipvs_20_what_kube_proxy_alone_has_is_no_name_of_ours(family):
+    inherited = names._INHERITED_SETS[family]
+    assert len(inherited) == 8
+    assert all(len(name) <= LONGEST_SET for name in inherited)
+    assert not any(names.is_our_set(name, family) for name in inherited)
+    assert not any(names.is_our_chain(*one) or iptables.role(*one) for one in names._INHERITED_CHAINS)
+
+
+def test_service_ports_of_one_mark_are_told_apart():
+    """Marks of names have 25 bits: among 20,000 Service ports some must meet. Their identity differs, and fits the kernel's clock."""
+    routes = [make.route(name=f"s{number}") for number in range(20_000)]
+    marks, pairs = {}, []
+    for route in routes:
+        other = marks.setdefault(names.mark(route), route)
+        if other is not route:
+            pairs.append((other, route))
+    assert pairs
+    assert all(names.identity(one) != names.identity(other) for one, other in pairs)
+    assert all(names.identity(route) * 1000 < 1 << 32 for route in routes)

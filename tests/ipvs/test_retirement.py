@@ -28,7 +28,7 @@ def nowhere():
 
 
 def everywhere():
-    return {(POD, 8080)}
+    return {(Protocol.UDP, POD, 8080)}
 
 
 @pytest.fixture

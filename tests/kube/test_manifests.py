@@ -82,7 +82,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-async def follow(path: Path, rescan: float = 30.0) -> AsyncIterator[Watched]:
+async def follow(path: Path, rescan: float = 3600.0) -> AsyncIterator[Watched]:
     watched = Watched()
     task = asyncio.create_task(ManifestSource(path, rescan=rescan).run(watched.sink))
     try:

@@ -16,6 +16,8 @@ def test_an_address_is_read_back_from_what_was_written(address, length):
     assert body[1] == length
     assert list(route.addresses([message(body)], 7)) == [address]
     assert list(route.addresses([message(body)], 8)) == []
+    assert list(route.addresses([message(body)], 8, besides=True)) == [address]
+    assert list(route.addresses([message(body)], 7, besides=True)) == []
 
 
 def test_an_ipv6_address_is_deprecated_and_not_probed():

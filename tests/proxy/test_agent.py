@@ -2,10 +2,10 @@ import pytest
 from msgspec import structs
 from pointsman.kube.events import Batch, Problem, Remove, Replace, Upsert
 from pointsman.kube.objects import Kind, Node, NodeAddress, NodeStatus, ObjectMeta, ref_of
-from pointsman.proxy.agent import Agent, Parts, orphaned
+from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
 
 from .engines import FakeEngine, FakeLoop
 from .views import endpoint, endpoint_slice, service
@@ -120,8 +120,28 @@ def test_hlt_03_a_node_that_the_api_does_not_know_is_not_eligible() -> None:
 
 def test_nothing_is_buried_while_no_node_is_known() -> None:
     one, _ = agent()
-    one.receive(Batch((SERVICES, endpoints_on("n1", "n2"))))
-    assert orphaned(one.snapshot) == frozenset()
+    one.receive(Batch((SERVICES, endpoints_on("n1", "n2"), Replace(Kind.NODE, (Node(ObjectMeta("n1")),)))))
+    one.receive(Batch((Replace(Kind.NODE, ()),)))
+    assert one.parts.engine.buried == frozenset()
+
+
+def test_pain_90_a_node_that_nobody_has_seen_is_not_lost() -> None:
+    """A source may tell of this node only."""
+    one, _ = agent()
+    one.receive(Batch((SERVICES, endpoints_on("n1", "n2"), Replace(Kind.NODE, (Node(ObjectMeta("n1")),)))))
+    one.receive(Batch((endpoints_on("n1"),)))
+    assert one.parts.engine.buried == frozenset()
+
+
+def test_pain_90_it_does_not_matter_whether_the_node_or_its_endpoints_go_first() -> None:
+    nodes = Replace(Kind.NODE, tuple(Node(ObjectMeta(name)) for name in ("n1", "n2")))
+    gone = Remove(ref_of(Node(ObjectMeta("n2"))))
+    for changes in ((gone, endpoints_on("n1")), (endpoints_on("n1"), gone)):
+        one, _ = agent()
+        one.receive(Batch((SERVICES, endpoints_on("n1", "n2"), nodes)))
+        for change in changes:
+            one.receive(Batch((change,)))
+        assert one.parts.engine.buried == {"10.244.2.1"}
 
 
 def endpoints_on(*names: str) -> Replace:
@@ -133,7 +153,6 @@ def test_endpoints_are_those_that_services_use_now() -> None:
     one, _ = agent()
     assert one.endpoints() == frozenset()
     one.receive(Batch((SERVICES, SLICES)))
-    assert one.endpoints() == {("10.244.1.1", 8080)}
-    assert one.endpoints() is one.endpoints()
+    assert one.endpoints() == {(Protocol.TCP, "10.244.1.1", 8080)}
     one.receive(Batch((Remove(ref_of(WEB_SLICE)),)))
     assert one.endpoints() == frozenset()

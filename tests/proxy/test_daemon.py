@@ -7,28 +7,25 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from msgspec import structs
+from fakes.scratch import namespace, shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.ipvs import wire
 from pointsman.kube.events import Batch
 from pointsman.proxy import daemon, socket
-from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
 from pointsman.proxy.config import Config
 from pointsman.proxy.daemon import StartError, prepare
 from pointsman.proxy.demo.lab import Laboratory
 from pointsman.proxy.demo.lab_probe import Ending
 from pointsman.proxy.demo.lab_topology import Topology
-from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Host
-from pointsman.proxy.modes import Loop
 from pointsman.proxy.report import ServicesReport
 from pointsman.routing.route import Family, Protocol
 
-from .engines import FakeEngine, FakeLoop
+from .engines import FakeEngine
 
 
 class FakeMode:
@@ -286,102 +283,16 @@ async def test_health_is_served_inside_the_node(process: Process) -> None:
     assert list(value["status"]) == ["IPv4", "IPv6"]
 
 
-class Leftover:
-    """A mode that left something here, or cannot be taken away; what drains of it does so until `drained`."""
-
-    def __init__(self, error: KernelError | None = None, drains: tuple[Drained, ...] = ()) -> None:
-        self.cleaned = 0
-        self.error = error
-        self.drains = drains
-        self.drained = asyncio.Event()
-        self.buried: frozenset[str] = frozenset()
-
-    def retire(self, config: Config, endpoints: object) -> "Leftover":
-        return self
-
-    async def begin(self) -> tuple[str, ...]:
-        self.cleaned += 1
-        if self.error:
-            raise self.error
-        return ("chain KUBE-OLD",)
-
-    async def finish(self) -> None:
-        if self.drains:
-            await self.drained.wait()
-
-    def draining(self, wall: datetime) -> tuple[Drained, ...]:
-        return () if self.drained.is_set() else self.drains
-
-    def bury(self, addresses: frozenset[str]) -> None:
-        self.buried = addresses
-
-
-class NoPeer:
-    """Stands for `takeover` where no kube-proxy ever was."""
-
-    async def announce(self, mode: str, variant: str, *, allowed: bool) -> None:
-        pass
-
-    async def ended(self) -> None:
-        pass
-
-    async def run(self, mode: str, variant: str, *, allowed: bool) -> None:
-        pass
-
-
-def routing_agent(loops: dict[Family, Loop], **settings: object) -> Agent:
-    config = structs.replace(Config(manifests="m"), **settings)
-    return Agent(Parts(config, Host("n1", {Family.IPV4: (), Family.IPV6: ()}), FakeEngine({}), loops))
-
-
-async def test_what_other_modes_left_goes_only_when_ours_is_programmed_and_was_read_back(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.kernel
+def test_a_kernel_without_ipvs_is_told_by_the_modules_name_with_both_ways_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    caplog.set_level("INFO")
-    busy = KernelError(ErrorKind.BUSY, "a set is in use", "ipset")
-    modes = {"iptables": Leftover(), "other": Leftover(), "third": Leftover(busy)}
-    monkeypatch.setattr(daemon, "MODES", modes)
-    monkeypatch.setattr(daemon, "takeover", NoPeer())
-    done = asyncio.Event()
-
-    class Slow(FakeLoop):
-        async def verified(self) -> None:
-            await done.wait()
-
-    agent = routing_agent({Family.IPV4: Slow(), Family.IPV6: Slow()}, mode="iptables")
-    retiring = asyncio.create_task(daemon.succeed(agent))
-    await asyncio.sleep(0.01)
-    assert not any(mode.cleaned for mode in modes.values())
-    done.set()
-    await retiring
-    assert {name: mode.cleaned for name, mode in modes.items()} == {"iptables": 0, "other": 1, "third": 1}
-    assert "removed what another mode left" in caplog.text
-    assert "pointsman cleanup" in caplog.text
-
-
-async def test_what_another_mode_lets_end_is_shown_until_it_has_ended(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A mode that does not end does not keep the others from being taken away."""
-    caplog.set_level("INFO")
-    moment = datetime(2026, 1, 2, tzinfo=UTC)
-    row = Drained(Family.IPV4, "10.244.1.1:80", "TCP 10.96.0.1:80", Protocol.TCP, "10.96.0.1", 80, 3, 0, moment, moment)
-    slow, quick = Leftover(drains=(row,)), Leftover()
-    monkeypatch.setattr(daemon, "MODES", {"iptables": Leftover(), "slow": slow, "quick": quick})
-    monkeypatch.setattr(daemon, "takeover", NoPeer())
-
-    class Done(FakeLoop):
-        async def verified(self) -> None:
-            return
-
-    agent = routing_agent({Family.IPV4: Done()}, mode="iptables")
-    retiring = asyncio.create_task(daemon.succeed(agent))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert quick.cleaned == 1
-    assert agent.view().draining == (row,)
-    assert "go on until they end" in caplog.text
-    slow.drained.set()
-    await retiring
-    assert agent.view().draining == ()
-    assert "nothing of the other mode is left" in caplog.text
+    """The whole way from the configuration to the exit status; the kernel is one without, whatever this one has."""
+    monkeypatch.setattr(wire, "FAMILY_NAME", "NO-SUCH-FAMILY")
+    with namespace():
+        assert daemon.main(Config(mode="ipvs", manifests=str(tmp_path))) == 1
+        assert "kube-ipvs0" not in shell("ip -o link")
+    said = capsys.readouterr().err
+    assert said.count("ip_vs is not loaded") == 1
+    assert "`modprobe ip_vs`" in said
+    assert "--proxy-mode iptables" in said

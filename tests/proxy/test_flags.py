@@ -38,6 +38,17 @@ def test_defaults_are_those_of_the_configuration() -> None:
     ("arguments", "field", "value"),
     [
         (["--masquerade-all"], "masquerade_all", True),
+        (["--ipvs-scheduler", "mh"], "ipvs_scheduler", "mh"),
+        (["--ipvs-exclude-cidrs", "10.1.0.0/16,fd00::/64"], "ipvs_exclude_cidrs", ("10.1.0.0/16", "fd00::/64")),
+        (["--ipvs-strict-arp"], "ipvs_strict_arp", True),
+        (["--ipvs-strict-arp=false"], "ipvs_strict_arp", False),
+        (["--ipvs-tcp-timeout", "15m"], "ipvs_tcp_timeout", 900.0),
+        (["--ipvs-tcpfin-timeout=1m30s"], "ipvs_tcpfin_timeout", 90.0),
+        (["--ipvs-udp-timeout", "0"], "ipvs_udp_timeout", 0.0),
+        (["--ipvs-drain-cap", "0"], "ipvs_drain_cap", 0.0),
+        (["--ipvs-drain-cap", "1h"], "ipvs_drain_cap", 3600.0),
+        (["--ipvs-sync-period", "1m"], "ipvs_sync_period", 60.0),
+        (["--ipvs-min-sync-period", "5s"], "ipvs_min_sync_period", 5.0),
         (["--masquerade-all=false"], "masquerade_all", False),
         (["--iptables-localhost-nodeports=false"], "localhost_node_ports", False),
         (["--masquerade-all", "--cluster-cidr", "10.0.0.0/8"], "cluster_cidr", ("10.0.0.0/8",)),
@@ -120,3 +131,21 @@ def test_cfg_41_whatever_is_written_is_answered_in_words(arguments: list[str]) -
     result = invoke(*arguments)
     assert result.exit_code in {0, 2}, (arguments, result.output, result.exception)
     assert "Config(" in result.output or "problem" in result.output or "Usage" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--ipvs-scheduler", "fastest"),
+        ("--ipvs-drain-cap", "-1s"),
+        ("--ipvs-tcp-timeout", "soon"),
+        ("--ipvs-udp-timeout", "-5s"),
+        ("--ipvs-exclude-cidrs", "10.1.0.0/99"),
+        ("--ipvs-strict-arp=perhaps",),
+        ("--ipvs-sync-period", "0"),
+    ],
+)
+def test_values_that_ipvs_cannot_use_are_refused_by_the_name_of_their_flag(arguments: tuple[str, ...]) -> None:
+    result = invoke("--manifests", "m", "--proxy-mode", "ipvs", *arguments)
+    assert result.exit_code == 2
+    assert arguments[0].partition("=")[0] in result.output

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.variant import Choice, Variant
@@ -53,3 +55,26 @@ def test_proc_02_an_error_forbids_starting_and_is_told_once() -> None:
     assert [str(error) for error in errors] == [str(NO_IPSET)]
     _, errors = usable({V4: (NO_V4,), V6: (NO_V6,)})
     assert errors == (NO_V4, NO_V6)
+
+
+async def test_the_iptables_mode_goes_at_once_when_another_one_has_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+
+    async def cleanup(*, dry_run: bool) -> tuple[str, ...]:
+        calls.append(dry_run)
+        return ("chain KUBE-SERVICES",)
+
+    monkeypatch.setattr(modes.iptables_cleanup, "cleanup", cleanup)
+    leaving = MODES["iptables"].retire(config.Config(mode="ipvs"), frozenset)
+    assert await leaving.begin() == ("chain KUBE-SERVICES",)
+    await leaving.finish()
+    leaving.bury(frozenset())
+    assert calls == [False]
+    assert leaving.draining(datetime.now(UTC)) == ()
+    assert await MODES["iptables"].succeed() == ()
+
+
+def test_the_ipvs_mode_has_nothing_to_show_before_it_begins_to_go() -> None:
+    leaving = MODES["ipvs"].retire(config.Config(mode="iptables", ipvs_drain_cap=5.0), frozenset)
+    leaving.bury(frozenset({"10.244.1.1"}))
+    assert leaving.draining(datetime.now(UTC)) == ()

@@ -153,7 +153,7 @@ async def test_a_folder_that_cannot_be_made_stops_nothing(tmp_path: Path, caplog
 async def test_pain_23_what_drains_is_answered(tmp_path: Path) -> None:
     path = str(tmp_path / "p.sock")
     since = datetime(2026, 1, 1, tzinfo=UTC)
-    one = Drained(Family.IPV4, "10.244.1.9:8080", "TCP 10.96.0.10:80", Protocol.TCP, "10.96.0.10", 80, 2, 1, since, since)
+    one = Drained(Family.IPV4, "10.244.1.9", 8080, "TCP 10.96.0.10:80", Protocol.TCP, "10.96.0.10", 80, 2, 1, since, since)
     async with serving(path, structs.replace(small(), draining=(one,))):
         document = json.loads(await asyncio.to_thread(fetch, path, "/v1/drain"))
     assert [row["server"] for row in document["draining"]] == ["10.244.1.9:8080"]

@@ -476,3 +476,23 @@ def test_annotations_choose_scheduler_and_weights():
     [route] = build(snapshot(web, *slices), NodeFacts("n1")).routes.values()
     assert route.scheduler == "wrr"
     assert [backend.weight for backend in route.cluster] == [3, 0, 1, 9]
+
+
+def test_sem_40_a_node_port_is_not_programmed_where_it_meets_an_address_of_a_service():
+    """The load balancer's address is one of this node's, as some have it, and its port in the range of node ports."""
+    held = replace(N1, local_addresses={V4: ("192.0.2.1", "172.16.0.1")})
+    first = service("front", clusterIP="10.96.0.2", **BALANCED, ports=[{**HTTP, "port": 30080}])
+    other = service("web", type="NodePort", ports=[{**HTTP, "nodePort": 30080}])
+    builder = Builder()
+    state = snapshot(first, other, WEB)
+    routing = builder.update(state, Dirty(kinds=frozenset(Kind)), held).routing
+    assert routing.routes[key()].node_port_taken == ("192.0.2.1",)
+    assert routing == build(state, held)
+    [notice] = [one for one in routing.notices if one.field.endswith("nodePort")]
+    assert "Service shop/front" in notice.text
+    after, dirty = advance(state, Batch((Remove(ref_of(first)),)))
+    change = builder.update(after, dirty, held)
+    assert change.changed[key()].node_port_taken == ()
+    assert not [one for one in change.routing.notices if one.field.endswith("nodePort")]
+    moved = builder.update(state, Dirty(services=frozenset(state.services)), N1)
+    assert moved.routing.routes[key()].node_port_taken == ()

@@ -6,8 +6,8 @@ import pytest
 from fakes.objects import service
 from hypothesis import given
 from hypothesis import strategies as st
-from pointsman.routing.conflicts import Claims, first_in_line, note_loss, seniority
-from pointsman.routing.frontends import HEALTH_CHECK, Claim, Wish
+from pointsman.routing.conflicts import Claims, first_in_line, note_crossing, note_loss, seniority
+from pointsman.routing.frontends import HEALTH_CHECK, NODE_PORT, Claim, Wish
 from pointsman.routing.notices import Notes
 from pointsman.routing.route import Family, FrontendKind, Protocol
 from pointsman.routing.snapshot import ServiceKey
@@ -166,3 +166,31 @@ def test_the_loser_is_told_who_has_it():
     assert texts[0].startswith("Service shop/web: spec.externalIPs[1]: 10.96.0.1:80/TCP belongs to Service shop/a (")
     assert texts[0].endswith("this external IP is not programmed")
     assert texts[1].endswith("this health-check node port is not programmed")
+
+
+NODE_PORTS = Claim(Family.IPV4, NODE_PORT, 30080, Protocol.TCP)
+MET = Claim(Family.IPV4, "192.0.2.7", 30080, Protocol.TCP)
+LOCAL = frozenset({"192.0.2.7", "192.0.2.8"})
+
+
+def test_sem_40_a_node_port_gives_way_to_a_frontend_at_a_local_address():
+    claims = Claims()
+    claims.put(A, (NODE_PORTS,))
+    assert claims.cross(LOCAL) == set()
+    claims.put(B, (MET, Claim(Family.IPV4, "192.0.2.8", 30080, Protocol.UDP)))
+    assert claims.cross(LOCAL) == {A}
+    assert claims.crossings(NODE_PORTS) == ("192.0.2.7",)
+    assert claims.cross(LOCAL) == set(), "nothing has changed"
+    assert claims.cross(frozenset()) == {A}
+    assert claims.crossings(NODE_PORTS) == ()
+    assert claims.cross(LOCAL) == {A}
+    claims.put(B, ())
+    assert claims.cross(LOCAL) == {A}
+
+
+def test_a_crossing_is_told_with_both_names_and_the_way_out():
+    notes = Notes("Service shop/a")
+    note_crossing(Wish(FrontendKind.NODE_PORT, NODE_PORTS, "spec.ports[0].nodePort"), "192.0.2.7", B, notes)
+    [notice] = notes.notices()
+    assert "192.0.2.7:30080/TCP is a frontend of Service shop/b" in notice.text
+    assert "another port" in notice.text

@@ -1,11 +1,13 @@
 """The tables of `pointsman ipvs`, as people see them."""
 
 import io
+from datetime import UTC, datetime, timedelta
 
 from pointsman.ipvs.connections import Connection, Table
 from pointsman.ipvs.objects import Counters, ServerFlag, VirtualKey, VirtualServer
 from pointsman.proxy.cli import ipvs_table
 from pointsman.proxy.cli.ipvs_report import connections, servers
+from pointsman.proxy.drained import DrainedReport, DrainReport
 from pointsman.routing.route import Family
 from rich.console import Console
 
@@ -56,8 +58,18 @@ def test_connections_and_what_persistence_remembers() -> None:
     assert "1 lines of the kernel's table could not be read" in text
 
 
+def test_pain_23_what_drains_has_its_pod_its_service_and_its_end() -> None:
+    begin = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    end = begin + timedelta(minutes=15)
+    row = DrainedReport("IPv4", "10.244.1.1:8080", "web-1", "TCP 10.96.0.10:80", "shop/web:http", 3, 1, begin, end)
+    heading, line = drawn(ipvs_table.show_drain, DrainReport("pointsman/v1", (row,))).splitlines()
+    assert heading.split() == ["SERVER", "POD", "VIRTUAL", "SERVER", "SERVICE", "SINCE", "REMOVED", "BY", "ACTIVE", "INACTIVE"]
+    assert line.split() == ["10.244.1.1:8080", "web-1", "TCP", "10.96.0.10:80", "shop/web:http", "03:04:05", "03:19:05", "3", "1"]
+
+
 def test_nothing_is_said_too() -> None:
     assert drawn(ipvs_table.show_servers, servers([], None)) == "none\n"
+    assert drawn(ipvs_table.show_drain, DrainReport("pointsman/v1", ())) == "nothing drains\n"
 
 
 def test_counters_are_grouped_by_thousands() -> None:

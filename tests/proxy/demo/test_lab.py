@@ -99,11 +99,23 @@ def test_an_interrupt_leaves_no_trace():
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-c", INTERRUPTED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as child:
-        scope = child.stdout.readline().strip()
-        assert traces(scope)
-        child.send_signal(signal.SIGINT)
-        child.wait(60)
+        try:
+            scope = child.stdout.readline().strip()
+            assert traces(scope)
+            child.send_signal(signal.SIGINT)
+            child.wait(60)
+        finally:
+            child.kill()
     assert traces(scope) == []
+
+
+async def test_a_slow_neighbour_costs_no_packet():
+    async with Laboratory(TWO) as lab:
+        for place in ("n1", "n1p1", "outside", "elsewhere"):
+            for version in ("ipv4", "ipv6"):
+                command = lab.command(place, "cat", f"/proc/sys/net/{version}/neigh/eth0/unres_qlen_bytes")
+                done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+                assert int(done.stdout) == 8 << 20
 
 
 def settings_of_the_host():

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import subprocess
+import time
 
 import pytest
 from pointsman.proxy.demo.lab import POD_PORT, Ending, Laboratory, Topology
@@ -44,6 +45,18 @@ add rule inet t output meta l4proto { tcp, udp, sctp } th dport 82 drop
 
 def program(lab):
     subprocess.run(lab.command("n1", "nft", "-f", "-"), input=RULES, text=True, check=True)
+
+
+@pytest.mark.kernel
+async def test_what_came_while_the_process_stood_still_is_an_answer():
+    """SCTP needs several turns of the event loop, and both ends are in this process."""
+    async with Laboratory(Topology(nodes=1, pods_per_node=2)) as lab:
+        target = lab.place("n1p2").addresses[Family.IPV4]
+        for protocol in Protocol:
+            probe = asyncio.create_task(lab.probe("n1p1", target, POD_PORT, protocol, timeout_seconds=1.0))
+            await asyncio.sleep(0)
+            time.sleep(1.2)  # noqa: ASYNC251 - that is what is tested
+            assert (await probe).ending is Ending.ANSWERED
 
 
 @pytest.mark.kernel
