@@ -24,10 +24,9 @@ async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)
     Rules of kube-proxy stay unless `spare` is false. Tools that are not installed are passed over. Sets are common to the variants, so they
     go only when all variants are cleaned up. Everything is tried; then a KernelError tells what could not be removed.
     """
-    writer = Writer()
     removed: list[str] = []
     errors: list[KernelError] = []
-    kernels = [kernel for variant in variants for family in Family if await _usable(kernel := IptablesKernel(family, variant, writer))]
+    kernels = await usable(variants)
     for part in (RuleKey, SetKey) if set(variants) == set(Variant) else (RuleKey,):
         for kernel in kernels:
             try:
@@ -38,6 +37,12 @@ async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)
         done = f"; of {len(set(removed))} others all were removed" if removed else ""
         raise KernelError(errors[0].kind, "; ".join(dict.fromkeys(map(str, errors))) + done)
     return tuple(dict.fromkeys(removed))
+
+
+async def usable(variants: Sequence[Variant] = tuple(Variant)) -> list[IptablesKernel]:
+    """Return the kernels of both families and the given variants whose tools are installed."""
+    writer = Writer()
+    return [kernel for variant in variants for family in Family if await _usable(kernel := IptablesKernel(family, variant, writer))]
 
 
 async def _usable(kernel: IptablesKernel) -> bool:

@@ -69,6 +69,10 @@ class IptablesKernel:
             self._route_loopback()  # whoever wrote these rules may have been killed before it came to this
         return seen
 
+    async def standing(self) -> Mapping[Key, Value | Mark]:
+        """Return what `observe` returns, once: nothing is watched from then on."""
+        return await self._read()
+
     async def _read(self) -> dict[Key, Value | Mark]:
         tools = await self.tools()
         seen: dict[Key, Value | Mark] = {}

@@ -8,6 +8,9 @@ Established connections are the kernel's own and need no rule. So: program, read
 
 A kube-proxy that still runs would write its rules again, so it is named and waited for. With `--takeover=false` its rules stay and are
 named. `daemon` runs this beside the loops; `remove_all` is what `run --cleanup` does.
+
+The way back is `hand_back`: before `pointsman cleanup` removes anything, a kube-proxy that runs here again must have written its own rules,
+for which those of ours may have to make way first (`iptables.release`).
 """
 
 import asyncio
@@ -15,19 +18,30 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from msgspec import Struct
-from pointsman.dataplane.errors import KernelError
+from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.cleanup import cleanup as iptables_cleanup
+from pointsman.iptables.cleanup import usable
+from pointsman.iptables.kernel import IptablesKernel
+from pointsman.iptables.release import release, stuck
 from pointsman.iptables.variant import Variant
+from pointsman.iptables.whose import Owner, owner
 from pointsman.netlink import tables
 from pointsman.proxy import peers
 from pointsman.proxy.modes import MODES
+from pointsman.routing.route import Family
 
 log = logging.getLogger(__name__)
 
 TABLE = "kube-proxy"
 """The name of kube-proxy's tables in nftables (NFT-02)."""
 POLL = 1.0
-"""Seconds between two looks whether kube-proxy has ended."""
+"""Seconds between two looks whether kube-proxy has ended, or written."""
+BEGIN = 10.0
+"""Seconds in which a kube-proxy that runs here begins to write, if it is to write at all."""
+RETRY = 90.0
+"""Seconds in which a kube-proxy writes again that could not: it waits for 30 s, unless told otherwise."""
+
+_FAMILIES = {"ip": Family.IPV4, "ip6": Family.IPV6}
 
 Remove = Callable[[bool], Awaitable[tuple[str, ...]]]
 
@@ -77,6 +91,55 @@ async def remove_all(*, dry_run: bool = False) -> Leftovers:
     """Remove everything that pointsman and kube-proxy, in any mode, put into this kernel (PROC-04)."""
     modes = [_of_mode(name) for name in MODES if name != "iptables"]
     return await _each([*_steps(tuple(Variant), everyone=True), *modes], dry_run=dry_run)
+
+
+async def hand_back() -> None:
+    """Wait until a kube-proxy that runs here has written its rules, and help it where ours are in its way; without one, do nothing.
+
+    Raises KernelError if it does not come to that, and then nothing should be removed: ours still forward.
+    """
+    if not await asyncio.to_thread(peers.running):
+        return
+    kernels = await usable()
+    await _within(BEGIN, lambda: _shown(kernels, lambda way: way.begun >= way.ours))
+    for kernel in kernels:
+        if stuck(seen := await kernel.standing()):
+            await release(await kernel.tools(), seen)
+            log.info("kube-proxy is to write its rules yet; ours forward until then", extra={"at_most_seconds": RETRY})
+    if not await _within(RETRY, lambda: _shown(kernels, lambda way: way.through >= way.begun)):
+        text = f"kube-proxy runs here but did not write its rules within {RETRY:g} s (see its log); to remove ours all the same, end it"
+        raise KernelError(ErrorKind.TIMEOUT, text, "nothing was removed")
+
+
+class Way(Struct, frozen=True):
+    """How far kube-proxy has come: families in which ours forwards, in which it has written something, and in which everything."""
+
+    ours: frozenset[Family]
+    begun: frozenset[Family]
+    through: frozenset[Family]
+
+
+async def _shown(kernels: Sequence[IptablesKernel], what: Callable[[Way], bool]) -> bool:
+    """Read the kernel and ask how far kube-proxy has come."""
+    found = [(kernel.family, await kernel.standing()) for kernel in kernels]
+    by_nftables = {_FAMILIES[word] for word in await tables.find(TABLE)}
+
+    def where(table: str, whose: Owner) -> frozenset[Family]:
+        return frozenset(family for family, seen in found if owner(table, seen) is whose)
+
+    through = where("nat", Owner.KUBE_PROXY) | by_nftables
+    return what(Way(where("nat", Owner.OURS), where("filter", Owner.KUBE_PROXY) | through, through))
+
+
+async def _within(seconds: float, so: Callable[[], Awaitable[bool]]) -> bool:
+    """Wait until it is so; return whether it is."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not await so():
+        if loop.time() >= deadline:
+            return False
+        await asyncio.sleep(POLL)
+    return True
 
 
 async def _holds_kube_proxys(variant: Variant) -> bool:

@@ -1,8 +1,9 @@
 """`pointsman cleanup`: removes everything that pointsman put into the kernel of this network namespace.
 
 It recognises what is ours by name, so it needs neither a configuration nor a record, works after a crash in any state, and doing it twice
-is the same as once (pain 63). Nothing of others is touched; kubelet's chains stay. An agent that runs here would put everything back, and
-its sets cannot be removed below its rules, so cleaning up waits a moment for it to end and otherwise names it and does nothing.
+is the same as once (pain 63). Nothing of others is touched; kubelet's chains stay, and those that a kube-proxy has written again. An agent
+that runs here would put everything back, and its sets cannot be removed below its rules, so cleaning up waits a moment for it to end and
+otherwise names it and does nothing.
 """
 
 import asyncio
@@ -23,7 +24,8 @@ Examples:
   pointsman cleanup               remove it
 
 \b
-Stop `pointsman run` first: nothing is removed while an agent runs here. Connections through Services end.
+Stop `pointsman run` first: nothing is removed while an agent runs here. Connections through Services end, unless a
+kube-proxy runs here again: then its rules stay, and ours go once it has written them.
 `pointsman run --cleanup` removes what kube-proxy left as well.
 
 \b
@@ -69,8 +71,15 @@ def finish(work: Coroutine[None, None, Cleaned], word: str) -> int:
 
 
 async def clean_alone(modes: list[str]) -> Cleaned:
-    """Clean up while no agent runs, and keep any from starting meanwhile; raises OccupiedError if one does not end."""
+    """Clean up while no agent runs, and keep any from starting meanwhile; raises OccupiedError if one does not end.
+
+    A kube-proxy that runs here again comes first: nothing is removed before its rules are there.
+    """
     async with sole.reserved():
+        try:
+            await takeover.hand_back()
+        except KernelError as error:
+            return [], [error]
         return await clean(modes, dry_run=False)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 
-LONG = 60.0
+LONG = 120.0
 PAUSE = 0.05
 
 

@@ -260,3 +260,47 @@ async def test_dep_02_it_takes_kube_proxys_place_with_its_configmap(lab, plane, 
             process.kill()
         await process.wait()
         await asyncio.to_thread(ask, str(PROGRAM), "cleanup")
+
+
+LIMITS = (
+    "--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=2h", "--conntrack-tcp-timeout-close-wait=0",
+    "--conntrack-udp-timeout=33s", "--conntrack-udp-timeout-stream=1m1s",
+)
+
+
+@pytest.mark.kernel
+@pytest.mark.asyncio(loop_scope="session")
+async def test_proc_05_init_only_makes_the_same_settings_as_kube_proxy(lab, plane, binaries, tmp_path):
+    """Each of the two in a node of its own; afterwards the settings of both nodes are the same, and are put back."""
+    theirs, ours = VARIANTS
+    places = " ".join(f"/proc/sys/{place}" for place in ("net/netfilter/nf_conntrack_*", "net/ipv4/conf/all/*", "net/ipv4/ip_forward"))
+
+    def ask(node, *command):
+        inside, environment = lab.command(node, *map(str, command)), {**os.environ, "XTABLES_LOCKFILE": str(tmp_path / f"{node}.lock")}
+        done = subprocess.run(inside, capture_output=True, text=True, check=False, env=environment, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def state(node):
+        lines = ask(node, "sh", "-c", f"grep -H . {places}; true").splitlines()
+        return {name: value for name, _, value in (line.partition(":") for line in lines) if not name.endswith("_count")}
+
+    def put(node, wanted):
+        now = state(node)
+        for name, value in wanted.items():
+            if now[name] != value:
+                ask(node, "sh", "-c", f"echo {value} > {name}")
+
+    before = {node: await asyncio.to_thread(state, node) for node in (theirs, ours)}
+    await asyncio.to_thread(put, theirs, before[ours])  # the same beginning, whatever ran there before
+    told = ("--init-only", f"--kubeconfig={plane.admin_kubeconfig()}", "--cluster-cidr=10.244.0.0/16", *LIMITS)
+    try:
+        await asyncio.to_thread(ask, theirs, binaries / "kube-proxy", *told, f"--hostname-override={theirs}")
+        await asyncio.to_thread(ask, ours, PROGRAM.with_name("kube-proxy"), *told, f"--hostname-override={ours}")
+        after = {node: await asyncio.to_thread(state, node) for node in (theirs, ours)}
+    finally:
+        for node, known in before.items():
+            await asyncio.to_thread(put, node, known)
+    assert after[ours] == after[theirs]
+    assert after[ours]["/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established"] == "7200"
+    assert after[ours]["/proc/sys/net/ipv4/conf/all/route_localnet"] == "1"

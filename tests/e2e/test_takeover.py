@@ -127,6 +127,27 @@ async def test_taking_over_and_going_back_break_nothing(peer, plane, stage, iden
     await in_charge(lab, stage, targets)
 
 
+@pytest.mark.parametrize("peer", ["iptables legacy", "iptables nft"], indirect=True)
+async def test_going_back_has_no_gap_where_services_went_meanwhile(peer, plane, stage, identity, tmp_path):
+    """kube-proxy cannot delete chains to which our buckets lead, and is refused; cleanup makes way, waits for it, and only then removes."""
+    lab, arguments = plane.lab, ("--kubeconfig", await identity.kubeconfig())
+    targets = await shop(stage)
+    await stage.service("gone", [port(80)], app="web")
+    async with api_agent(lab, NODE, peer.ours, arguments, tmp_path) as agent:
+        await agent.in_sync()
+        await until(lambda: answered(lab, targets))
+    await stage.remove("gone")
+    async with traffic(lab, targets, streams=50, per_second=50) as flow:
+        await peer.process.start()
+        said = await cleanup(peer)
+        assert "ours forward until then" in said
+        assert await peer.programmed()
+        await asyncio.sleep(1)
+    told(flow, "given back after a refusal")
+    assert not [line for line in leftovers(peer.kernel_state()) if "KUBE-DST" in line or "POINTSMAN" in line]
+    await in_charge(lab, stage, targets)
+
+
 @pytest.mark.parametrize("peer", ["iptables nft", "nftables, ours legacy"], indirect=True)
 async def test_a_kube_proxy_that_still_runs_is_waited_for(peer, plane, stage, identity, tmp_path):
     lab, arguments = plane.lab, ("--kubeconfig", await identity.kubeconfig())

@@ -151,3 +151,52 @@ async def test_proc_04_everything_of_both_goes_in_every_mode():
     assert rules("legacy") == []
     assert "kube-proxy" not in shell("nft list tables")
     assert await takeover.remove_all() == takeover.Leftovers()
+
+
+async def test_without_a_kube_proxy_there_is_nobody_to_hand_back_to():
+    load("nft", OURS)
+    before = rules("nft")
+    await takeover.hand_back()
+    assert rules("nft") == before
+
+
+STUCK = f"""{KUBE_PROXY.partition("*nat")[0]}{OURS.replace("COMMIT", "").rstrip()}
+:KUBE-SVC-GONE - [0:0]
+-A KUBE-DST -d 10.96.0.9/32 -j KUBE-SVC-GONE
+COMMIT
+"""
+
+
+async def test_on_the_way_back_ours_makes_way_and_forwards_until_kube_proxy_has_written(monkeypatch):
+    """Its filter table is there; nat was refused, because a bucket of ours leads to a chain that it wants to delete."""
+    monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
+    monkeypatch.setattr(takeover, "POLL", 0.05)
+    load("legacy", STUCK)
+    handing = asyncio.create_task(takeover.hand_back())
+    deadline = asyncio.get_running_loop().time() + 60
+    while not any("-j KUBE-DSTV-GONE" in line for line in rules("legacy")):
+        assert asyncio.get_running_loop().time() < deadline
+        assert not handing.done()
+        await asyncio.sleep(0.05)
+    again = KUBE_PROXY.partition("*mangle")[0].replace("COMMIT\n*nat", "COMMIT\n*nat\n:KUBE-SVC-GONE - [0:0]\n-X KUBE-SVC-GONE")
+    load("legacy", again)
+    async with asyncio.timeout(60):
+        await handing
+
+
+async def test_a_kube_proxy_that_never_writes_is_told_and_nothing_is_removed(monkeypatch):
+    monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
+    for name in ("POLL", "RETRY", "BEGIN"):
+        monkeypatch.setattr(takeover, name, 0.05)
+    load("legacy", STUCK)
+    with pytest.raises(KernelError, match="nothing was removed: kube-proxy runs here but did not write"):
+        await takeover.hand_back()
+    assert any("-j KUBE-DSTV-GONE" in line for line in rules("legacy"))
+
+
+async def test_a_kube_proxy_that_has_written_elsewhere_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
+    load("legacy", OURS)
+    shell(f"nft '{NFTABLES}'")
+    async with asyncio.timeout(60):
+        await takeover.hand_back()
