@@ -26,7 +26,7 @@ from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.health_nodeport import HealthPorts
 from pointsman.proxy.journal import Journal, config_notices
-from pointsman.proxy.modes import Drains, Engine, Leaving, Loop
+from pointsman.proxy.mode import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
 from pointsman.proxy.requests import Requests
 from pointsman.routing.build import Builder

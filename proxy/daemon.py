@@ -30,7 +30,8 @@ from pointsman.proxy.config_watch import ConfigFile, Stop, end_on_change
 from pointsman.proxy.facts import Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import MODES, Loop, usable
+from pointsman.proxy.mode import Loop
+from pointsman.proxy.modes import MODES, usable
 from pointsman.proxy.requests import Requests
 from pointsman.proxy.source import Opened, open_source
 from pointsman.proxy.succession import programmed, succeed

@@ -21,7 +21,7 @@ from pointsman.proxy import gates, version
 from pointsman.proxy.health import Health
 from pointsman.proxy.histogram import Histogram
 from pointsman.proxy.metrics_list import METRICS, Metric, MetricType, offered
-from pointsman.proxy.modes import Loop
+from pointsman.proxy.mode import Loop
 from pointsman.proxy.report import View
 from pointsman.proxy.status import FamilyStatus
 from pointsman.routing.route import Family, Missing, Routing, Severity

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy import takeover
 from pointsman.proxy.agent import Agent
-from pointsman.proxy.modes import MODES, Loop
+from pointsman.proxy.mode import Loop
+from pointsman.proxy.modes import MODES
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import Loop
+from pointsman.proxy.mode import Loop
 from pointsman.proxy.status import ApplyStatus, FamilyProgress, FamilyStatus, ForeignStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts

@@ -11,7 +11,7 @@ from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Host
-from pointsman.proxy.modes import Loop
+from pointsman.proxy.mode import Loop
 from pointsman.routing.route import Family, Protocol
 
 from .engines import FakeEngine, FakeLoop
