@@ -52,19 +52,17 @@ class Agent:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.journal = Journal()
+        self.journal = Journal(config_notices(warnings(parts.config), NAMES))
         self.snapshot = EMPTY
         self.host = parts.host
         self.facts: Facts = facts_of.gather(parts.config, parts.host, {})
         self.routing: Routing | None = None
-        self.backlog = changes.Backlog()
+        self.backlog = changes.Backlog(time.time())
         self.checks = health.Checks(self.health, time.time)
         self.ports = HealthPorts(lambda: health.healthy(self.health()), self._port_refused)
-        self._started = time.time()
         self.leaving: tuple[Leaving, ...] = ()
         self._departed = Departed()
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
-        self._warnings = config_notices(warnings(parts.config), NAMES)
 
     def receive(self, batch: Batch) -> None:
         """Take what a source delivers."""
@@ -74,7 +72,7 @@ class Agent:
             loop.trust(complete=not batch.blind)
         before = self.snapshot
         self.snapshot, dirty = advance(before, batch)
-        self._measure(changes.between(before, self.snapshot, dirty, self._started))
+        self._measure(changes.between(before, self.snapshot, dirty, self.backlog.started))
         if Kind.NODE in dirty.kinds:
             self._gather()
             self._departed.lose(before.nodes.keys(), self.snapshot)
@@ -156,7 +154,7 @@ class Agent:
         self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)
 
     def _route(self, dirty: Dirty) -> None:
-        notices = (*self._warnings, *self.facts.notices)
+        notices = self.facts.notices
         if self.snapshot.in_sync:
             if self.routing is None:
                 log.info("routing", extra=dict(facts_of.readable(self.facts.node)))

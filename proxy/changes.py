@@ -60,9 +60,10 @@ def trigger_of(value: EndpointSlice) -> float | None:
 
 
 class Backlog:
-    """Which changes are not applied in all families yet; totals since the start."""
+    """Which changes are not applied in all families yet; totals since the start, which was at `started` (seconds since the epoch)."""
 
-    def __init__(self) -> None:
+    def __init__(self, started: float = 0.0) -> None:
+        self.started = started
         self.services_total = 0
         self.slices_total = 0
         self._waiting: deque[tuple[int, int, int]] = deque()  # revision, Services, EndpointSlices

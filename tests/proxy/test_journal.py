@@ -37,6 +37,15 @@ def test_a_notice_is_told_once_with_object_field_and_reason(caplog: pytest.LogCa
     assert journal.notices == (ODD,)
 
 
+def test_what_stands_is_told_once_whatever_else_comes_and_goes(caplog: pytest.LogCaptureFixture) -> None:
+    always, other = Notice("configuration", "--x", "never mended", Severity.SUSPICIOUS), Notice("a/b", "spec", "no", Severity.REFUSED)
+    journal = Journal([always])
+    for notices in ((), (other,), ()):
+        journal.set_notices(notices)
+        assert journal.notices == (always, *notices)
+    assert caplog.text.count("suspicious") == 1
+
+
 def test_warnings_about_the_configuration_use_the_flags_names() -> None:
     (notice,) = config_notices([ConfigProblem("node_port_addresses", "is not set")], NAMES)
     assert notice == Notice("configuration", "--nodeport-addresses", "is not set", Severity.SUSPICIOUS)
