@@ -13,6 +13,7 @@ from plane_agent import api_agent
 from plane_objects import port
 from plane_peer import KubeProxy, leftovers
 from plane_wait import until
+from pointsman.routing.route import Family
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel, pytest.mark.asyncio(loop_scope="session")]
 
@@ -194,6 +195,58 @@ async def test_proc_10_events_are_told_and_a_broken_service_once_for_the_whole_c
         assert sum(float(one.get("known", 0)) for one in outcomes) >= 1
         assert len(await told(stage.name, "ServiceNotRouted", 1)) == 1
         assert not any("refused" in one for one in outcomes), "the least of all service accounts may create events"
-    for place in (NODE, OTHER):
+    await clean(lab, NODE, OTHER)
+
+
+async def test_a_load_balancer_asks_from_outside_which_node_has_endpoints(lab, identity, stage, shop, tmp_path):
+    """HLT-10 to HLT-12, pains 53 and 54: both nodes, both families; where the last endpoint leaves, 503."""
+    check, config = await shop(), await identity.kubeconfig()
+    nodes = lab.topology.places
+    async with api_agent(lab, NODE, "nft", ("--kubeconfig", config), tmp_path) as agent:
+        await agent.in_sync()
+
+        async def answers(status, count):
+            for family in Family:
+                address = nodes[NODE].addresses[family]
+                answer = await ask(lab, f"[{address}]:{check}/" if family is Family.IPV6 else f"{address}:{check}/", "outside")
+                if answer is None or answer[0] != status or json.loads(answer[2])["localEndpoints"] != count:
+                    return False
+                assert answer[1]["X-Load-Balancing-Endpoint-Weight"] == str(count)
+            return True
+
+        await until(lambda: answers(200, 1))  # each family counts for itself: one Pod here
+        await stage.say("web", "n1p1", ready=False)
+        await until(lambda: answers(503, 0))
+        await stage.say("web", "n1p1", ready=True)
+        await until(lambda: answers(200, 1))
+        await stage.end("web", "n1p1")  # terminating endpoints serve, and do not count
+        await until(lambda: answers(503, 0))
+    await clean(lab, NODE)
+
+
+async def test_pain_55_a_node_that_the_autoscaler_takes_away_fails_healthz_and_not_livez(lab, plane, identity, tmp_path):
+    config, path = await identity.kubeconfig(), f"/api/v1/nodes/{NODE}"
+    async with api_agent(lab, NODE, "nft", ("--kubeconfig", config, *ADDRESSES), tmp_path) as agent:
+        await agent.in_sync()
+
+        async def codes(*wanted):
+            found = [await ask(lab, f"{HEALTH}/{name}") for name in ("healthz", "livez")]
+            return all(found) and tuple(one[0] for one in found) == wanted
+
+        try:
+            await until(lambda: codes(200, 200))
+            await plane.api.patch(path, {"spec": {"unschedulable": True}})  # a cordon alone must not fail it
+            taint = {"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule", "value": "1"}
+            await plane.api.patch(path, {"spec": {"taints": [taint]}})
+            await until(lambda: codes(503, 200))
+        finally:
+            await plane.api.patch(path, {"spec": {"taints": [], "unschedulable": None}})
+        await until(lambda: codes(200, 200))
+    await clean(lab, NODE)
+
+
+async def clean(lab, *places):
+    """Remove what was programmed."""
+    for place in places:
         process = await asyncio.create_subprocess_exec(*lab.command(place, *CLEANUP), stdout=asyncio.subprocess.DEVNULL)
         assert await process.wait() == 0
