@@ -79,8 +79,9 @@ class Access:
         return self._read_at is None or not 0 <= now - self._read_at < FRESH_SECONDS
 
     def distrust(self) -> None:
-        """Have everything read again before the next request: the server did not accept it."""
+        """Have everything read again before the next request, and plug-ins run: the server did not accept what they gave."""
         self._read_at = None
+        self._loader = None
 
     async def refresh(self, now: float) -> None:
         """Read everything again. Raises ApiConfigError with what is wrong; what was read before then stays in force."""

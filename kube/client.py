@@ -159,7 +159,6 @@ class ApiClient:
                     await self._access.refresh(time.monotonic())
                 await self._renew()
             except (TimeoutError, ApiConfigError) as error:
-                self._access.distrust()
                 told = ApiConfigError(str(error) or f"the credential plug-in did not end within {PREPARE_SECONDS:.0f} seconds")
                 if self._session is None:
                     raise told from error
@@ -195,7 +194,8 @@ class ApiClient:
         for last in (False, True):
             async with self._sent(request) as response:
                 if response.status == 401 and not last:
-                    self._access.distrust()
+                    if response.request_info.headers.get("Authorization", "") == self._access.authorization:
+                        self._access.distrust()  # unless somebody else has just had newer credentials read
                 elif response.status >= 400:
                     raise await self._refusal(response)
                 else:

@@ -133,6 +133,14 @@ async def test_a_plug_in_gives_a_token_and_runs_again_only_when_that_expires(tmp
     assert (tmp_path / "runs").read_text() == "run\n" * 3
 
 
+async def test_a_plug_in_runs_again_if_the_server_refuses_what_it_gave(tmp_path):
+    found = await access(kubeconfig(tmp_path, plugin(tmp_path, {"token": "p1", "expirationTimestamp": "2100-01-01T00:00:00Z"})))
+    plugin(tmp_path, {"token": "p2", "expirationTimestamp": "2100-01-01T00:00:00Z"})
+    found.distrust()
+    await found.refresh(1.0)
+    assert found.authorization == "Bearer p2"
+
+
 async def test_a_plug_in_that_fails_is_told_with_its_words(tmp_path):
     with pytest.raises(ApiConfigError, match=r"plug-in '.*plugin' gave neither .*process returned 3.*who are you"):
         await access(kubeconfig(tmp_path, plugin(tmp_path, {"token": "x"}, status=3)))

@@ -199,6 +199,32 @@ async def test_after_401_the_token_is_read_again_and_the_request_repeated(tmp_pa
             assert server.header("Authorization") == ["Bearer old", "Bearer old", "Bearer new"]
 
 
+async def test_many_refusals_at_once_have_credentials_read_once(tmp_path, monkeypatch):
+    """Each kind has its request; a plug-in need not run for every one."""
+    (tmp_path / "token").write_text("old")
+    both = asyncio.Barrier(3)
+
+    async def together(_request):
+        await both.wait()
+        return web.Response(status=401)
+
+    async with Server().running() as server:
+        kubeconfig(tmp_path, server.url, {"tokenFile": str(tmp_path / "token")})
+        async with connected(server, tmp_path) as client:
+            (tmp_path / "token").write_text("new")
+            server.answers = [together] * 3
+            refreshed, refresh = [], Access.refresh
+
+            async def counted(self, now):
+                refreshed.append(now)
+                await refresh(self, now)
+
+            monkeypatch.setattr(Access, "refresh", counted)
+            await asyncio.gather(*(client.get("/x") for _ in range(3)))
+            assert server.header("Authorization") == ["Bearer old"] * 3 + ["Bearer new"] * 3
+            assert len(refreshed) == 1
+
+
 async def test_401_twice_is_an_error():
     async with Server().running() as server, connected(server) as client:
         server.answers = [saying(401), saying(401)]
