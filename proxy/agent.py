@@ -9,6 +9,7 @@ returns. Nothing is offered before Services and EndpointSlices have been read co
 
 import logging
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from msgspec import Struct, field, structs
@@ -30,7 +31,7 @@ from pointsman.proxy.mode import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
 from pointsman.proxy.requests import Requests
 from pointsman.routing.build import Builder
-from pointsman.routing.route import Family, Protocol, Routing
+from pointsman.routing.route import Family, Protocol, Routing, ServicePortName
 from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, advance
 
 log = logging.getLogger(__name__)
@@ -115,6 +116,10 @@ class Agent:
             eligible=health.eligible(self.snapshot.nodes, self.facts.node.name, known=not self.parts.config.manifests),
             timeout=2 * self.parts.config.retry_period,
         )
+
+    def refused(self) -> Mapping[ServicePortName, str]:
+        """Return the Service ports that the kernel does not take, and why, of both families."""
+        return {name: text for loop in self.parts.loops.values() for name, text in loop.refused().items()}
 
     def applied(self) -> int | None:
         """Return the revision that all families have applied; None if one has applied none."""

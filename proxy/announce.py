@@ -1,20 +1,20 @@
 """What the cluster is told as events: that this node's proxy starts, what it cannot serve, and which Services are broken (PROC-10).
 
-A broken Service is one of which something that was asked for is not routed: its refusals and unusable fields, all together, are one event,
-told again when they change and, as the API server forgets events after an hour, every half hour. Every node sees the same, so the event is
-the same for all (`kube.recorder`), and each node waits a random while to see fewer of them at once. What happens to many Services in a
-moment is not told of each: the log and `pointsman services` have them all.
+A broken Service is one of which something that was asked for is not routed: its refusals and unusable fields, and what the kernel does not
+take, all together, are one event, told again when they change and, as the API server forgets events after an hour, every half hour. Every
+node sees the same, so the event is the same for all (`kube.recorder`), and each node waits a random while to see fewer of them at once. Not
+every one of very many is told of: the log and `pointsman services` have them all.
 """
 
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pointsman.kube.events import Problem
 from pointsman.kube.objects import Kind, ObjectRef
 from pointsman.kube.recorder import Event, Recorder
-from pointsman.routing.route import Notice, Severity
+from pointsman.routing.route import Notice, ServicePortName, Severity
 from pointsman.routing.snapshot import ServiceKey
 
 PACE = 10.0
@@ -62,6 +62,12 @@ def broken(notices: Iterable[Notice], problems: Iterable[Problem]) -> Mapping[Ob
     return services
 
 
+def kernel_notices(refused: Mapping[ServicePortName, str]) -> Iterator[Notice]:
+    """Yield a notice for each Service port that the kernel does not take."""
+    for name, text in refused.items():
+        yield Notice(f"{_SERVICE}{name.namespace}/{name.name}", f"port {name.port or name.protocol.value}", text)
+
+
 class Announcer:
     """Tells of broken Services. `clock` is monotonic, `dice` gives numbers from 0 to 1; both in the hands of tests."""
 
@@ -73,6 +79,7 @@ class Announcer:
         self._dice = dice
         self._notices: tuple[Notice, ...] = ()
         self._problems: tuple[Problem, ...] = ()
+        self._refused: dict[ServicePortName, str] = {}
         self._told: dict[ObjectRef, tuple[str, float]] = {}
         self._wake = asyncio.Event()
 
@@ -80,6 +87,12 @@ class Announcer:
         """Take the present lists."""
         if notices != self._notices or problems != self._problems:
             self._notices, self._problems = notices, problems
+            self._wake.set()
+
+    def unprogrammed(self, refused: Mapping[ServicePortName, str]) -> None:
+        """Take the Service ports that this node's kernel does not take, with the reasons."""
+        if refused != self._refused:
+            self._refused = dict(refused)
             self._wake.set()
 
     async def run(self) -> None:
@@ -102,7 +115,7 @@ class Announcer:
 
     def _tell(self) -> None:
         now = self._clock()
-        found = dict(list(broken(self._notices, self._problems).items())[:MOST])
+        found = dict(list(broken((*self._notices, *kernel_notices(self._refused)), self._problems).items())[:MOST])
         for service in [service for service in self._told if service not in found]:
             del self._told[service]
         for service, note in found.items():

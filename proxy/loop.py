@@ -28,11 +28,15 @@ from pointsman.dataplane.wanted import Wanted
 from pointsman.proxy.status import FamilyProgress, FamilyStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import RouteKey, ServicePortName
 
 log = logging.getLogger(__name__)
 
 SLICE = 250
 """So many routes are compiled before other tasks get their turn."""
+
+LASTING = 4
+"""Attempts after which a failure is told of at the Service: about a second has passed."""
 
 NAMED = 5
 """So many keys are named in one log line."""
@@ -95,6 +99,16 @@ class FamilyLoop(Generic[K, V]):
         """Return a function that counts what is wanted in the kernel, by kind; it takes its time, and may do so in a thread."""
         wanted = dict(self._wanted.desired.values)
         return lambda: self._compiler.census(wanted.items())
+
+    def refused(self) -> Mapping[ServicePortName, str]:
+        """Return the Service ports that are not programmed, or not wholly, because the kernel does not take it; and why."""
+        found = {owner.port_name: str(error) for owner, error in self._wanted.refused.items() if isinstance(owner, RouteKey)}
+        lasting = {key: entry.error for key, entry in self._retry.failing.items() if entry.attempts >= LASTING}
+        for owner in self._wanted.desired.owners if lasting else ():
+            key = next((key for key in self._wanted.desired.owned(owner) if key in lasting), None)
+            if isinstance(owner, RouteKey) and key is not None:
+                found.setdefault(owner.port_name, f"the kernel does not take {key}: {lasting[key].text}")
+        return found
 
     async def applied(self, revision: int) -> None:
         """Wait until a revision, or a later one, is applied."""

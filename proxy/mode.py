@@ -17,7 +17,7 @@ from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.status import FamilyProgress, FamilyStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
-from pointsman.routing.route import Family, Routing
+from pointsman.routing.route import Family, Routing, ServicePortName
 
 DEFAULTS = Config()
 
@@ -51,6 +51,10 @@ class Loop(Protocol):
 
     def census(self) -> Callable[[], Mapping[str, int]]:
         """See `FamilyLoop.census`."""
+        ...
+
+    def refused(self) -> Mapping[ServicePortName, str]:
+        """See `FamilyLoop.refused`."""
         ...
 
     @property

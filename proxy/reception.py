@@ -26,7 +26,7 @@ FAREWELL = 5.0
 """Seconds that the end waits for the event that tells of it."""
 
 LOOK_AGAIN = 60.0
-"""Seconds after which ports are compared again though nobody said that something has changed."""
+"""Seconds after which ports and refusals are looked at again though nobody said that something has changed."""
 
 
 async def answer(agent: Agent, programmed: Callable[[], Awaitable[None]], stop: Stop) -> None:
@@ -44,7 +44,7 @@ async def answer(agent: Agent, programmed: Callable[[], Awaitable[None]], stop: 
         group.create_task(_serve(agent, checks, "FailedToStartProxierHealthcheck", stop))
         group.create_task(_serve(agent, metrics, "FailedToStartMetricServer", stop))
         group.create_task(socket.serve(config.socket, agent.view))
-        group.create_task(follow_ports(agent))
+        group.create_task(follow(agent))
 
 
 async def _serve(agent: Agent, server: Server, reason: str, stop: Stop) -> None:
@@ -61,13 +61,14 @@ async def _serve(agent: Agent, server: Server, reason: str, stop: Stop) -> None:
         stop.set()
 
 
-async def follow_ports(agent: Agent) -> None:
-    """Keep the health-check node ports as the kernel follows the Services."""
+async def follow(agent: Agent) -> None:
+    """Keep the health-check node ports as the kernel follows the Services, and tell of the Services that it does not take."""
     try:
         while True:
             revision = agent.applied()
             if revision is not None:
                 await agent.ports.update(revision, health_nodeport.places(agent.facts.node, agent.parts.loops))
+            agent.parts.announcer.unprogrammed(agent.refused())
             if agent.applied() == revision:
                 await _settled(agent, servers.RETRY if agent.ports.failing else LOOK_AGAIN)
     finally:

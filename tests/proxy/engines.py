@@ -11,7 +11,7 @@ from pointsman.proxy.mode import Loop
 from pointsman.proxy.status import ApplyStatus, FamilyProgress, FamilyStatus, ForeignStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, ServicePortName
 
 
 class FakeLoop:
@@ -22,6 +22,7 @@ class FakeLoop:
         self.complete: bool | None = None
         self.complete_at_offer: list[bool | None] = []
         self.progress = FamilyProgress(Family.IPV4)
+        self.refusals: dict[ServicePortName, str] = {}
         self._settled = asyncio.Event()
 
     def offer(self, change: RoutingChange, node: NodeFacts) -> None:
@@ -49,6 +50,9 @@ class FakeLoop:
     async def settled(self) -> None:
         await self._settled.wait()
         self._settled.clear()
+
+    def refused(self) -> Mapping[ServicePortName, str]:
+        return self.refusals
 
     def census(self) -> Callable[[], Mapping[str, int]]:
         return lambda: {"nat": 7, "filter": 3, "set elements": 2}

@@ -6,7 +6,7 @@ from fakes.virtual import run
 from pointsman.kube.events import Problem
 from pointsman.kube.objects import Kind, ObjectRef
 from pointsman.proxy.announce import AGAIN, MOST, PACE, Announcer, broken, starting, unchecked, unserved
-from pointsman.routing.route import Notice, Severity
+from pointsman.routing.route import Notice, Protocol, ServicePortName, Severity
 from pointsman.routing.snapshot import ServiceKey
 
 WEB = ObjectRef(Kind.SERVICE, "shop", "web")
@@ -91,6 +91,23 @@ def test_a_service_that_was_mended_is_told_of_when_it_breaks_again() -> None:
             await asyncio.sleep(5 * PACE)
 
     assert len(play(story)) == 2
+
+
+def test_what_the_kernel_does_not_take_is_part_of_the_same_event() -> None:
+    port_name = ServicePortName("shop", "web", "http", Protocol.TCP)
+
+    async def story(announcer, recorder):
+        announcer.judge((REFUSED,), ())
+        announcer.unprogrammed({port_name: "the kernel does not take nat KUBE-SVC-1: no such match"})
+        await asyncio.sleep(5 * PACE)
+        announcer.unprogrammed({port_name: "the kernel does not take nat KUBE-SVC-1: no such match"})
+        await asyncio.sleep(5 * PACE)
+        announcer.unprogrammed({})
+        await asyncio.sleep(5 * PACE)
+
+    one, other = play(story)
+    assert one.note.startswith("port http: the kernel does not take nat KUBE-SVC-1: no such match; spec.externalIPs[0]:")
+    assert other.note == "spec.externalIPs[0]: 192.0.2.1 is a node's address"
 
 
 def test_a_flood_of_broken_services_is_bounded() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from fakes.faulty import Chain
 from fakes.virtual import run
 from pointsman.routing.route import Family
 
@@ -143,6 +144,27 @@ def test_settled_waits_for_the_next_run_that_leaves_nothing_to_do():
         process.loop.offer(router.change(route("web", 1)), NODE)
         await asyncio.wait_for(waiting, 60)
         assert process.loop.progress.revision_applied == 2
+        await process.kill()
+
+    run(main)
+
+
+def test_a_service_that_the_kernel_refuses_is_named_and_its_neighbours_are_not():
+    async def main():
+        web, cart = route("web", 1), route("cart", 2)
+        kernel, router = faultless(refuses=lambda key: key == Chain("shop/web")), Router()
+        process = await started(kernel, router)
+        process.loop.offer(router.change(web, cart), NODE)
+        await asyncio.sleep(0.2)
+        assert process.loop.refused() == {}  # it may pass
+        await asyncio.sleep(60)
+        ((name, text),) = process.loop.refused().items()
+        assert name == web.port_name
+        assert text.startswith("the kernel does not take ")
+        assert "is refused" in text or "no such chain" in text
+        process.loop.offer(router.change(gone=["web"]), NODE)
+        await process.in_sync(router.routing.revision)
+        assert process.loop.refused() == {}
         await process.kill()
 
     run(main)

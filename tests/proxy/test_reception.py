@@ -13,6 +13,7 @@ from pointsman.kube.recorder import Recorder
 from pointsman.proxy.announce import Announcer
 from pointsman.proxy.config_watch import Stop
 from pointsman.proxy.reception import answer
+from pointsman.routing.route import Protocol, ServicePortName
 
 from .test_agent import SLICES, agent
 from .test_servers import fetch, free_port
@@ -94,6 +95,16 @@ async def test_a_broken_service_becomes_an_event(tmp_path: Path) -> None:
         (event,) = told.posted
         assert event["reason"] == "ServiceNotRouted"
         assert event["metadata"]["namespace"] == "shop"
+
+
+async def test_a_service_that_the_kernel_does_not_take_becomes_an_event(tmp_path: Path) -> None:
+    async with received(tmp_path) as (one, loop, told, _, _):
+        one.receive(Batch((Replace(Kind.SERVICE, (service("web", "10.96.0.10"),)), SLICES)))
+        loop.refusals[ServicePortName("shop", "web", "http", Protocol.TCP)] = "the kernel does not take it"
+        loop.progress.offered(one.snapshot.revision, 1.0)
+        loop.settle()
+        await until(lambda: told.posted)
+        assert told.posted[0]["note"] == "port http: the kernel does not take it"
 
 
 @pytest.mark.parametrize(("name", "reason"), [("healthz", "FailedToStartProxierHealthcheck"), ("metrics", "FailedToStartMetricServer")])
