@@ -89,17 +89,23 @@ class Recount:
         return counted
 
 
-def routing_census(routing: Routing | None) -> Mapping[str, int]:
-    """Return, by family, how many Service ports are routed, how many backends they reach, and how many lack local ones (MET-06)."""
+def routing_census(routing: Routing | None, *, by_service: bool = False) -> Mapping[str, int]:
+    """Return, by family, how many Service ports are routed, how many backends they reach, and how many lack local ones (MET-06).
+
+    Those that lack local ones are counted by Service port, or by Service, as kube-proxy does in the ipvs mode.
+    """
     found: Counter[str] = Counter()
+    lacking: set[tuple[str, object]] = set()
     for key, route in routing.routes.items() if routing else ():
         family = key.family.value
         found[f"ports {family}"] += 1
         found[f"backends {family}"] += len(route.reachable)
+        who = (key.port_name.namespace, key.port_name.name) if by_service else key.port_name
         if route.internal_local and route.internal_missing is Missing.DROP:
-            found[f"internal {family}"] += 1
+            lacking.add((f"internal {family}", who))
         if route.external_local and route.externally_accessible and route.external_missing is Missing.DROP:
-            found[f"external {family}"] += 1
+            lacking.add((f"external {family}", who))
+    found.update(name for name, _ in lacking)
     return found
 
 

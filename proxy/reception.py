@@ -1,7 +1,8 @@
 """Everything that the agent answers and tells: the status socket, health, metrics, health-check node ports, events.
 
-The rules go first, for some seconds at most: loading the HTTP library takes 0.1 s and 16 MB at the peak. None of it ever stops the routing,
-but where the operator wants it so (`--bind-address-hard-fail`): then the reason is logged, told as an event, and the agent ends.
+The rules go first, for some seconds at most: loading the HTTP library takes 0.1 s and 16 MB at the peak, the metrics a little more. None of
+it ever stops the routing, but where the operator wants it so (`--bind-address-hard-fail`): then the reason is logged, told as an event, and
+the agent ends.
 """
 
 import asyncio
@@ -13,11 +14,12 @@ from importlib import import_module
 from pointsman.proxy import announce, health_nodeport, servers, socket
 from pointsman.proxy.agent import Agent
 from pointsman.proxy.config_watch import Stop
-from pointsman.proxy.metrics_server import MetricsServer
-from pointsman.proxy.scrape import Scraper
 from pointsman.proxy.servers import ListenError, Server
 
 log = logging.getLogger(__name__)
+
+LATE = ("aiohttp.web", "pointsman.proxy.metrics_server", "pointsman.proxy.scrape")
+"""What is loaded only here, in a thread."""
 
 RULES_FIRST = 5.0
 """Seconds that health and status wait at most for the first rules; less than a probe's usual period."""
@@ -34,7 +36,11 @@ async def answer(agent: Agent, programmed: Callable[[], Awaitable[None]], stop: 
     with suppress(TimeoutError):
         async with asyncio.timeout(RULES_FIRST):
             await programmed()
-    await asyncio.to_thread(import_module, "aiohttp.web")
+    for name in LATE:
+        await asyncio.to_thread(import_module, name)
+    from pointsman.proxy.metrics_server import MetricsServer  # noqa: PLC0415 - see above
+    from pointsman.proxy.scrape import Scraper  # noqa: PLC0415 - see above
+
     config, scraper = agent.parts.config, Scraper(agent)
     checks = agent.checks.server(config.healthz_bind_address)
     metrics = MetricsServer(config, scraper, agent.health).server()

@@ -57,7 +57,9 @@ class Scraper:
             ports=agent.ports.counts(),
             events=dict(agent.parts.announcer.recorder.counts),
             routing_census=self._recount.count(
-                "routing", (routing.revision, id(routing.routes)) if routing else None, lambda: lambda: routing_census(routing)
+                "routing",
+                (routing.revision, id(routing.routes)) if routing else None,
+                lambda: lambda: routing_census(routing, by_service=view.mode == "ipvs"),
             ),
         )
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 from pointsman.iptables.counters import INVALID_DROPPED, LOOPBACK_ACCEPTED
+from pointsman.kube.objects import EndpointPort, ServicePort
 from pointsman.proxy import metrics
 from pointsman.proxy.health import Health
 from pointsman.proxy.histogram import REQUEST_BOUNDS, Histogram
@@ -135,6 +136,17 @@ def test_met_06_service_ports_whose_policy_is_local_and_that_have_only_endpoints
     assert found[(("ip_family", "IPv4"), ("traffic_policy", "external"))] == 1
     assert found[(("ip_family", "IPv6"), ("traffic_policy", "internal"))] == 0
     assert parsed(made)["pointsman_service_ports"][(("ip_family", "IPv4"),)] == 5
+
+
+def test_met_06_the_ipvs_mode_counts_services_and_not_their_ports() -> None:
+    two = structs.replace(service("two", "10.96.0.1", internal_traffic_policy="Local"))
+    ports = (ServicePort(80, "http"), ServicePort(81, "more"))
+    two = structs.replace(two, spec=structs.replace(two.spec, ports=ports))
+    elsewhere = endpoint_slice("two", endpoint("10.244.2.1", "n2"))
+    elsewhere = structs.replace(elsewhere, ports=(EndpointPort("http", 8080, "TCP"), EndpointPort("more", 8081, "TCP")))
+    routing = build(snapshot([two], [elsewhere]), NODE)
+    assert routing_census(routing)["internal IPv4"] == 2
+    assert routing_census(routing, by_service=True)["internal IPv4"] == 1
 
 
 def test_moments_that_never_came_are_not_told() -> None:
