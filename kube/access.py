@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import yaml
 from msgspec import Struct
+from pointsman.kube.detour import proxy_for
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.library import Configuration, Library, Loader
 
@@ -100,6 +101,7 @@ class Access:
             raise ApiConfigError(f"{self._described()} is not in the form of a kubeconfig ({error})") from error
         if self._place.master:
             configuration.host = _url(self._place.master, secure=bool(configuration.ssl_ca_cert or configuration.cert_file))
+        configuration.proxy = configuration.proxy or proxy_for(configuration.host, self._place.environ)
         self._configuration = configuration
         self._read_at = now
         _keep(configuration)

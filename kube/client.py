@@ -180,7 +180,8 @@ class ApiClient:
         except (OSError, ValueError) as error:
             raise ApiConfigError(f"the certificates for {self.host} cannot be used: {error}") from error
         connector = TCPConnector(ssl=rest.ssl_context, limit=0, socket_factory=_socket)
-        self._access.configuration.client_session_kwargs = {"connector": connector, "read_bufsize": _READ_BUFFER}
+        own = {"connector": connector, "read_bufsize": _READ_BUFFER, "trust_env": False}  # the environment is read by `detour`
+        self._access.configuration.client_session_kwargs = own
         self._session = _Session(rest, connector, identity)
         if former is not None:
             former.retired = True

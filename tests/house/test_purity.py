@@ -4,7 +4,7 @@ import fnmatch
 
 PURE = (
     "kube.objects", "kube.events", "kube.decode", "kube.share", "kube.documents", "kube.folder", "kube.yamltree",
-    "kube.errors", "kube.listing", "kube.reflector", "kube.resource", "kube.stream", "kube.throttle",
+    "kube.detour", "kube.errors", "kube.listing", "kube.reflector", "kube.resource", "kube.stream", "kube.throttle",
     "routing", "routing.*",
     "dataplane", "dataplane.*",
     "netlink.codec", "netlink.generic", "netlink.nftables",

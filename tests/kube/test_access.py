@@ -184,6 +184,16 @@ async def test_nothing_at_all_says_what_there_is_to_say():
         await access()
 
 
+async def test_the_environments_proxy_is_used_but_for_what_is_spared(tmp_path):
+    path = kubeconfig(tmp_path)
+    through = await access(path, environ={"HTTPS_PROXY": "http://p:3128"})
+    assert through.configuration.proxy == "http://p:3128"
+    past = await access(path, environ={"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "10.0.0.0/8"})
+    assert past.configuration.proxy is None
+    told = await access(kubeconfig(tmp_path, cluster={"proxy-url": "http://q:1"}), environ={"HTTPS_PROXY": "http://p:3128"})
+    assert told.configuration.proxy == "http://q:1"
+
+
 async def test_proc_08_in_a_pod_the_service_account_is_used(tmp_path):
     (tmp_path / "token").write_text("pod\n")
     (tmp_path / "ca").write_text("ca")

@@ -260,6 +260,8 @@ async def test_a_name_that_does_not_exist_is_told(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
     client = await connect("", "http://nowhere.invalid:6443")
     with pytest.raises(ApiError, match=r"nowhere\.invalid.*Name or service not known"):
         await client.get("/x")
@@ -274,6 +276,14 @@ async def test_a_plug_in_that_hangs_is_told(monkeypatch):
     monkeypatch.setattr(Access, "refresh", never)
     with pytest.raises(ApiConfigError, match="did not end within"):
         await connect("", "http://127.0.0.1:1")
+
+
+async def test_a_proxy_is_asked_in_the_servers_place(tmp_path):
+    async with Server().running() as proxy:
+        kubeconfig(tmp_path, "http://api.example:8080", {"token": "t"}, **{"proxy-url": proxy.url})
+        async with connected(proxy, tmp_path) as client:
+            assert await client.get("/x") == b"{}"
+        assert [path for _, path, _, _ in proxy.requests] == ["http://api.example:8080/x"]
 
 
 async def test_requests_are_told_to_the_observer():
