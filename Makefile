@@ -19,7 +19,7 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo demo-ipvs test test-ipvs develop check bench clean
+.PHONY: help demo demo-ipvs test test-ipvs e2e develop check bench bench-e2e clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
@@ -57,6 +57,12 @@ test-ipvs: ## of these only what needs IPVS, under User-Mode Linux (root)
 	tools/setup kernel
 	tools/ipvs-tests $(T)
 
+e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy (root; 15 min, 25 the first time)
+	$(call need_root,e2e)
+	tools/setup e2e
+	tools/e2e-build >/dev/null
+	tools/e2e $(T)
+
 check: ## lint, types, import contracts, house rules (no root)
 	tools/setup python
 	echo "ruff";        ruff check .
@@ -72,6 +78,12 @@ bench: ## measure at scale; A=--write puts the figures into docs/performance.md 
 	$(call need_root,bench)
 	tools/setup kernel
 	python bench/run.py $(A)
+
+bench-e2e: ## beside a real kube-proxy and API server, 1,000 and 5,000 Services (BIG=1: 10,000); A=--quick, A=--write (root; half an hour)
+	$(call need_root,bench-e2e)
+	tools/setup e2e
+	tools/e2e-build >/dev/null
+	python bench/e2e.py $(A)
 
 clean: ## remove what the other targets made in this folder
 	rm -rf .venv .dev .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

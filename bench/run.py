@@ -129,12 +129,12 @@ def machine() -> str:
     return f"Machine: {', '.join(parts)}; Python {platform.python_version()}; {time.strftime('%Y-%m-%d')}."
 
 
-def write(said: str) -> None:
+def write(said: str, marks: tuple[str, str] = MARKS) -> None:
     """Put the figures between the marks of the page."""
     text = PAGE.read_text()
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    PAGE.write_text(f"{before}{MARKS[0]}\n{said}\n{MARKS[1]}{after}")
+    before, _, rest = text.partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    PAGE.write_text(f"{before}{marks[0]}\n{said}\n{marks[1]}{after}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Keys and values belong to the mode; the rest of the program only needs them hash
 rewrite together (the rules of one chain) share a `group`; a plan carries the complete target content of every group it touches.
 """
 
-from collections.abc import AsyncIterator, Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from enum import Enum
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -85,6 +85,10 @@ class Compiler(Protocol[K, V]):
 
     def group(self, key: K) -> Hashable:
         """Return the group that must be rewritten together with the key, or None if it stands alone."""
+        ...
+
+    def census(self, contents: Iterable[tuple[K, V]]) -> Mapping[str, int]:
+        """Return how many objects of each kind these keys and values are in the kernel; a kind of rules is named by its table."""
         ...
 
     def render(self, plan: Plan[K, V]) -> str:

@@ -5,9 +5,9 @@ rank (frontends before backends), so that no half-made change is ever visible wh
 rank are ordered by their text: the same difference always gives the same plan, whichever way it came about.
 """
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Iterator
 
-from pointsman.dataplane.contract import ABSENT, Change, Compiler, Fragment, K, Plan, V
+from pointsman.dataplane.contract import ABSENT, Change, Compiler, Fragment, K, Mark, Plan, V
 from pointsman.dataplane.delta import Delta
 from pointsman.dataplane.fragment import Desired
 from pointsman.routing.node import NodeFacts
@@ -47,3 +47,12 @@ def from_scratch(compiler: Compiler[K, V], family: Family, routing: Routing, nod
     delta = Delta(desired.values, compiler.group)
     delta.observe({})
     return make(delta, compiler.rank, compiler.group)
+
+
+def contents(plan: Plan[K, V], group: Callable[[K], Hashable]) -> Iterator[tuple[K, V]]:
+    """Yield what a plan writes: everything in the groups that it touches, and what it writes alone."""
+    for members in plan.groups.values():
+        yield from members.items()
+    for change in plan.changes:
+        if not isinstance(change.after, Mark) and group(change.key) is None:
+            yield change.key, change.after

@@ -5,12 +5,12 @@ Ranks follow the order of programming: sets, elements, filter, nat, and hooks la
 by then.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Mapping
 
 from pointsman.dataplane.contract import Fragment, Plan
 from pointsman.iptables import firewall, names, render, service, static
 from pointsman.iptables.names import Role
-from pointsman.iptables.objects import Key, SetKey, Value
+from pointsman.iptables.objects import SET_ELEMENTS, Key, SetKey, Value, rules_of
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing, ServiceRoute
 
@@ -47,6 +47,16 @@ class IptablesCompiler:
     def group(self, key: Key) -> Hashable:
         """Return the chain that must be written as a whole with a key; None if the key stands alone."""
         return render.group(key)
+
+    def census(self, contents: Iterable[tuple[Key, Value]]) -> Mapping[str, int]:
+        """Return how many rules each table has, and how many elements all sets."""
+        found = dict.fromkeys((*_TABLE_RANK, SET_ELEMENTS), 0)
+        for key, value in contents:
+            if isinstance(key, SetKey):
+                found[SET_ELEMENTS] += bool(key.element)
+            else:
+                found[key.table] += rules_of(key, value)
+        return found
 
     def render(self, plan: Plan[Key, Value]) -> str:
         """Return the input of each tool call, under a comment that names the call."""

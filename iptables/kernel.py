@@ -13,7 +13,7 @@ from typing import Final
 
 from pointsman.dataplane.contract import ForeignChange, Mark, Outcome, Plan
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.iptables import ipset, names, preflight, render, sysctl
+from pointsman.iptables import counters, ipset, names, preflight, render, sysctl
 from pointsman.iptables.application import Application
 from pointsman.iptables.names import TABLES, Role
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
@@ -22,6 +22,7 @@ from pointsman.iptables.removal import describe, removal
 from pointsman.iptables.run import lines
 from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
 from pointsman.iptables.watch import LegacyWatch, NftWatch, make_watch
+from pointsman.iptables.whose import without_kube_proxys
 from pointsman.iptables.writer import Writer
 from pointsman.routing.route import Family
 
@@ -47,6 +48,7 @@ class IptablesKernel:
         self._writer = writer
         self._tools: Tools | None = None
         self._watch: LegacyWatch | NftWatch | None = None
+        self._tally = counters.Tally()
         self._told = ""  # why loopback is not routed, said once
 
     async def preflight(self) -> tuple[KernelError, ...]:
@@ -66,6 +68,10 @@ class IptablesKernel:
         if self.family is Family.IPV4 and is_loopback_accepted(seen):
             self._route_loopback()  # whoever wrote these rules may have been killed before it came to this
         return seen
+
+    async def standing(self) -> Mapping[Key, Value | Mark]:
+        """Return what `observe` returns, once: nothing is watched from then on."""
+        return await self._read()
 
     async def _read(self) -> dict[Key, Value | Mark]:
         tools = await self.tools()
@@ -93,14 +99,30 @@ class IptablesKernel:
         async for change in self._watching().changes():
             yield change
 
+    async def counted(self) -> Mapping[str, int]:
+        """Return what the kernel counted since the start (MET-12); raises KernelError if it cannot be read."""
+        if self.variant is Variant.LEGACY and not legacy_tables(self.family):
+            return {}  # looking would make the table
+        tools = await self.tools()
+        listing: list[str] = []
+        await lines([tools.save, "-c", "-t", "filter"], lambda some: listing.extend(line for line in some if " -A KUBE-" in line))
+        return self._tally.read(counters.counted(listing))
+
     async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
         """Remove everything of ours in this family and variant, and this family's sets; raise KernelError if something stayed."""
         rules = await self.remove(RuleKey, dry_run=dry_run)
         return (*rules, *await self.remove(SetKey, dry_run=dry_run))
 
-    async def remove(self, part: type[RuleKey] | type[SetKey], *, dry_run: bool) -> tuple[str, ...]:
-        """Remove either all rules and chains of ours, or all sets; return what was (or would be) removed, in words."""
-        seen = {key: value for key, value in (await self._read()).items() if isinstance(key, part)}
+    async def remove(self, part: type[RuleKey] | type[SetKey], *, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
+        """Remove either all rules and chains of ours, or all sets; return what was (or would be) removed, in words.
+
+        Rules of kube-proxy stay, unless `spare` is false.
+        """
+        everything = await self._read()
+        ours = without_kube_proxys(everything) if spare else everything
+        if part is RuleKey and len(ours) < len(everything):
+            log.info("rules of kube-proxy stay", extra={"family": self.family.value, "variant": self.variant.value})
+        seen = {key: value for key, value in ours.items() if isinstance(key, part)}
         going = [key for key in seen if not names.is_kept(key)]
         if going and not dry_run:
             outcome = await self.apply(removal(seen))

@@ -51,7 +51,8 @@ ROOTS: Final = {
 """Shared chains that exist even while they have no rule, because a fixed rule or hook jumps to them."""
 
 _PER_SERVICE: Final = ("KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-", "KUBE-SEP-")
-_BUCKET: Final = pattern(r"KUBE-DST(-[0-9A-F]{1,2})?|KUBE-NP(-(TCP|UDP|SCTP)-[0-9]{1,5})?")
+_BUCKET: Final = pattern(r"KUBE-DST(-[0-9A-F]{1,2})?|KUBE-NP(-(TCP|UDP|SCTP)-[0-9]{1,5})?|KUBE-DST[VLEFP]-[A-Z2-7]+")
+_COPIES: Final = dict(zip(_PER_SERVICE, ("KUBE-DSTV-", "KUBE-DSTL-", "KUBE-DSTE-", "KUBE-DSTF-", "KUBE-DSTP-"), strict=True))
 
 SET_PREFIX: Final = {Family.IPV4: "POINTSMAN-", Family.IPV6: "POINTSMAN-6-"}
 _INET: Final = {Family.IPV4: "inet", Family.IPV6: "inet6"}
@@ -78,6 +79,21 @@ def role(table: str, chain: str) -> Role | None:
     if chain in ROOTS[table] or _BUCKET.fullmatch(chain):
         return Role.SHARED
     return Role.GUEST if (table, chain) == ("filter", KUBELET_FIREWALL) else None
+
+
+def is_bucket(chain: str) -> bool:
+    """Return whether a chain is a bucket or the root of buckets: names that kube-proxy does not have."""
+    return _BUCKET.fullmatch(chain) is not None
+
+
+def copy_of(chain: str) -> str:
+    """Return the name of the copy of a chain per Service (`release`); empty if the chain is none."""
+    return next((copy + chain.removeprefix(prefix) for prefix, copy in _COPIES.items() if chain.startswith(prefix)), "")
+
+
+def is_copy(chain: str) -> bool:
+    """Return whether a chain is such a copy."""
+    return chain.startswith(tuple(_COPIES.values()))
 
 
 class Hook(Struct, frozen=True):

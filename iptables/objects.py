@@ -41,3 +41,13 @@ class SetKey(Struct, frozen=True, gc=False, order=True):
 
 Key = RuleKey | SetKey
 Value = str
+
+SET_ELEMENTS = "set elements"
+"""What elements of sets are called where objects are counted; rules are called by their table."""
+
+
+def rules_of(key: RuleKey, value: str) -> int:
+    """Return how many rules stand for a key: one of a shared chain, or all of a whole chain."""
+    if key.rule:
+        return 1
+    return value.count("\n") + 1 if value else 0

@@ -4,6 +4,8 @@ Matches and targets are tried for real, in a network namespace that exists only 
 extension is written there, so nothing of the host is touched and the kernel loads the modules as it would later. Where making a namespace
 is not allowed (a container with CAP_NET_ADMIN only), the same text goes through `--test`, which loads extensions but commits nothing.
 
+Where our rules stand already, an earlier run of ours has shown all of it, and nothing is tried: a restart then writes nowhere at all.
+
 A kernel without IPv6 netfilter is not an error of the whole program but of one family: `family_error` tells it apart, and the daemon then
 serves the other family alone (PROC-09). Each error says which extension or program, and which package or kernel option brings it (pain
 41).
@@ -19,10 +21,11 @@ from typing import Final
 
 from msgspec import Struct
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.iptables import names
 from pointsman.iptables.failure import Failure, judge
 from pointsman.iptables.lock import lock_path
-from pointsman.iptables.run import Finished, find_program, run
-from pointsman.iptables.variant import Tools, Variant, find_tools
+from pointsman.iptables.run import Finished, find_program, output_of, run
+from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
 from pointsman.routing.route import Family
 
 _SET: Final = "POINTSMAN-PROBE"
@@ -64,7 +67,6 @@ async def preflight(family: Family, variant: Variant, probes: Sequence[Probe] | 
 
     Another mode that needs these tools says by `probes` which extensions it needs.
     """
-    probes = PROBES if probes is None else probes
     errors = _permissions()
     try:
         tools = await find_tools(family, variant)
@@ -76,7 +78,20 @@ async def preflight(family: Family, variant: Variant, probes: Sequence[Probe] | 
         errors.append(KernelError(ErrorKind.UNSUPPORTED, "no such program: install the Debian package ipset", "ipset"))
     if tools is None or ipset is None or errors:
         return tuple(errors)
-    return await _probe(tools, ipset, probes)
+    if probes is None and await _stands(tools):
+        return ()
+    return await _probe(tools, ipset, PROBES if probes is None else probes)
+
+
+async def _stands(tools: Tools) -> bool:
+    """Return whether our rules are in this kernel, which therefore knows every extension; a question about one chain is cheap."""
+    if tools.variant is Variant.LEGACY and "nat" not in legacy_tables(tools.family):
+        return False  # asking would create the table
+    try:
+        listed = await output_of((tools.save.removesuffix("-save"), "-w", "1", "-t", "nat", "-S", names.SERVICES))
+    except KernelError:
+        return False
+    return any(names.jump_target(rule) == names.DESTINATIONS for rule in listed.splitlines())
 
 
 def family_error(errors: tuple[KernelError, ...]) -> KernelError | None:

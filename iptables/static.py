@@ -11,7 +11,7 @@ Roots of the buckets, and the canaries, are chains that exist without a rule. `c
 whole routing change; it depends on nothing else.
 """
 
-from pointsman.iptables import names
+from pointsman.iptables import counters, names
 from pointsman.iptables.names import HOOKS, ROOTS, TABLES
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
 from pointsman.iptables.rule import (
@@ -43,7 +43,7 @@ def static(family: Family, node: NodeFacts, routing: Routing) -> dict[Key, Value
         ("nat", names.SERVICES): _services(family, node),
         ("nat", names.MARK_MASQ): [Rule(target="MARK", target_options=("--set-xmark", f"{_mark(node):#x}/{_mark(node):#x}"))],
         ("nat", names.POSTROUTING): _postrouting(family, node),
-        ("filter", names.SERVICES): _refuse_cluster_ips(family, routing),
+        ("filter", names.SERVICES): [*_counted(family, node), *_refuse_cluster_ips(family, routing)],
         ("filter", names.EXTERNAL_SERVICES): _to_node_ports(family, node, _REFUSED, names.NODE_PORT_BUCKETS),
         ("filter", names.NODE_PORTS): _health_checks(routing),
         ("filter", names.FORWARD): _forward(node),
@@ -106,6 +106,13 @@ def _postrouting(family: Family, node: NodeFacts) -> list[Rule]:
 
 
 # --- filter ----------------------------------------------------------------------------------------------------------
+
+
+def _counted(family: Family, node: NodeFacts) -> list[Rule]:
+    """Return the rule that only counts connections to node ports on loopback addresses, on their way to the backend (MET-12)."""
+    if family is Family.IPV6 or not node.node_port_addresses(family).loopback:
+        return []
+    return [Rule(source=_LOOPBACK[family], matches=(noted(counters.LOOPBACK), state("DNAT")))]
 
 
 def _refuse_cluster_ips(family: Family, routing: Routing) -> list[Rule]:

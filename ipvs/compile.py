@@ -6,10 +6,10 @@ servers; then the addresses, which lead packets to them. What goes, goes the oth
 exists, by which a process without memory knows it (`ownership`); a mark whose virtual server is not there yet changes nothing.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from pointsman.dataplane.contract import Fragment, Plan
-from pointsman.iptables.objects import RuleKey, SetKey
+from pointsman.iptables.objects import SET_ELEMENTS, RuleKey, SetKey, rules_of
 from pointsman.ipvs import filter as companion
 from pointsman.ipvs import frontends, names, render
 from pointsman.ipvs.frontends import Options
@@ -19,6 +19,7 @@ from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing, ServiceRoute
 
 _TABLE_RANK = {"filter": 20, "nat": 22, "mangle": 24}
+_KINDS: Mapping[type, str] = {VirtualKey: "virtual servers", RealKey: "real servers", AddressKey: "addresses"}
 VIRTUAL_RANK, REAL_RANK, ADDRESS_RANK = 40, 41, 60
 
 
@@ -57,6 +58,18 @@ class IpvsCompiler:
     def group(self, key: Key) -> Hashable:
         """Return the built-in chain whose hooks must be written together with a key; None if the key stands alone."""
         return (key.table, key.chain) if isinstance(key, RuleKey) and key.rule else None
+
+    def census(self, contents: Iterable[tuple[Key, Value]]) -> Mapping[str, int]:
+        """Return how many servers and addresses there are, how many rules each table has, and how many elements all sets."""
+        found = dict.fromkeys((*_KINDS.values(), *_TABLE_RANK, SET_ELEMENTS), 0)
+        for key, value in contents:
+            if isinstance(key, SetKey):
+                found[SET_ELEMENTS] += bool(key.element)
+            elif isinstance(key, RuleKey):
+                found[key.table] += rules_of(key, str(value))
+            else:
+                found[_KINDS[type(key)]] += 1
+        return found
 
     def render(self, plan: Plan[Key, Value]) -> str:
         """Return the input of each tool call; virtual and real servers in ipvsadm's words."""

@@ -11,7 +11,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
@@ -109,16 +109,11 @@ class Channel:
 
         `subject` names the request in errors. Flags: `codec.DUMP` for a list, `codec.ACK` otherwise.
         """
-        self._sequence += 1
-        packet = codec.encode(kind, codec.REQUEST | flags, self._sequence, body)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await asyncio.get_running_loop().sock_sendall(self._socket, packet)
-                return await self._answers(self._sequence, subject)
-        except TimeoutError as error:
-            raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {timeout_seconds:g} s", subject) from error
-        except codec.MalformedError as error:
-            raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", subject) from error
+
+        def made(sequence: int) -> bytes:
+            return codec.encode(kind, codec.REQUEST | flags, sequence, body)
+
+        return await self.exchange(made, subject, timeout_seconds=timeout_seconds)
 
     async def batch(self, requests: Sequence[tuple[int, int, bytes]], subject: str, *, timeout_seconds: float = 10.0) -> dict[int, int]:
         """Send many requests (type, flags, body), several in one datagram; return the errno of each that failed, by its place.
@@ -135,6 +130,18 @@ class Channel:
         except codec.MalformedError as error:
             raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", subject) from error
         return failed
+
+    async def exchange(self, make: Callable[[int], bytes], subject: str, *, timeout_seconds: float = 5.0) -> list[codec.Message]:
+        """Send the datagram that `make` makes for a sequence number and return what answers that number, as `request` does."""
+        self._sequence += 1
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await asyncio.get_running_loop().sock_sendall(self._socket, make(self._sequence))
+                return await self._answers(self._sequence, subject)
+        except TimeoutError as error:
+            raise KernelError(ErrorKind.TIMEOUT, f"the kernel did not answer within {timeout_seconds:g} s", subject) from error
+        except codec.MalformedError as error:
+            raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", subject) from error
 
     async def _send_some(self, requests: Sequence[tuple[int, int, bytes]], start: int, failed: dict[int, int], subject: str) -> None:
         first = self._sequence + 1

@@ -4,7 +4,8 @@ The kernel multicasts one message per changed object and, at the end of each tra
 and the process that made it. `iptables-nft` is a user of nftables, so these events show every change of its tables as well.
 A generation is one committed transaction of the whole network namespace; the number is 32 bits and wraps.
 
-`iptables.watch` reads these events; the nftables mode will. Source: include/uapi/linux/netfilter/nf_tables.h, nfnetlink.h.
+`iptables.watch` reads these events; the nftables mode will. `tables` lists and removes whole tables by messages made here.
+Source: include/uapi/linux/netfilter/nf_tables.h, nfnetlink.h.
 """
 
 import struct
@@ -13,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 from msgspec import Struct
-from pointsman.netlink.codec import MalformedError, Message, attributes, messages, text
+from pointsman.netlink.codec import ACK, REQUEST, MalformedError, Message, attribute, attributes, encode, messages, text
 
 PROTOCOL: Final = 12
 """NETLINK_NETFILTER."""
@@ -28,6 +29,37 @@ GET_GENERATION: Final = _SUBSYSTEM << 8 | 16
 NEW_GENERATION: Final = _SUBSYSTEM << 8 | _NEWGEN
 REQUEST_BODY: Final = bytes(_FIXED)
 """The body of a request for the current generation: family unspecified, version 0."""
+
+
+GET_TABLE: Final = _SUBSYSTEM << 8 | 1
+DELETE_TABLE: Final = _SUBSYSTEM << 8 | 2
+_BEGIN: Final = 0x10
+_END: Final = 0x11
+
+
+def every_table(family: int) -> bytes:
+    """Return the body of a request (a dump) for the tables of an address family."""
+    return bytes([family, 0, 0, 0])
+
+
+def table_name(message: Message) -> str:
+    """Return which table a message is about; MalformedError if it does not say so."""
+    for kind, payload in attributes(message.body, _FIXED):
+        if kind == 1:
+            return text(payload)
+    raise MalformedError("a message about a table has no name in it")
+
+
+def transaction(kind: int, body: bytes, sequence: int) -> bytes:
+    """Return a datagram that carries out one request as a transaction; the answer, also one to the frame around it, has `sequence`."""
+    frame = struct.pack(">BBH", 0, 0, _SUBSYSTEM)
+    parts = ((_BEGIN, 0, frame), (kind, ACK, body), (_END, 0, frame))
+    return b"".join(encode(part, REQUEST | flags, sequence, content) for part, flags, content in parts)
+
+
+def one_table(family: int, name: str) -> bytes:
+    """Return the body of a request about one table."""
+    return bytes([family, 0, 0, 0]) + attribute(1, name.encode() + b"\0")
 
 
 class What(Enum):

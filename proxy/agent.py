@@ -8,24 +8,31 @@ returns. Nothing is offered before Services and EndpointSlices have been read co
 """
 
 import logging
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 from pointsman.kube.events import Batch
 from pointsman.kube.objects import Kind
+from pointsman.kube.recorder import Recorder
+from pointsman.proxy import announce, changes, health
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import health
-from pointsman.proxy.config import Config, warnings
+from pointsman.proxy.announce import Announcer
+from pointsman.proxy.config import Config
+from pointsman.proxy.config_check import warnings
 from pointsman.proxy.departed import Departed
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Facts, Host
-from pointsman.proxy.flags import NAMES
+from pointsman.proxy.flag_table import NAMES
+from pointsman.proxy.health_nodeport import HealthPorts
 from pointsman.proxy.journal import Journal, config_notices
-from pointsman.proxy.modes import Drains, Engine, Leaving, Loop
+from pointsman.proxy.mode import Drains, Engine, Leaving, Loop
 from pointsman.proxy.report import View
+from pointsman.proxy.requests import Requests
 from pointsman.routing.build import Builder
-from pointsman.routing.route import Family, Protocol, Routing
-from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, advance
+from pointsman.routing.route import Family, Protocol, Routing, ServicePortName
+from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, advance
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +44,8 @@ class Parts(Struct):
     host: Host
     engine: Engine
     loops: dict[Family, Loop]
+    requests: Requests = field(default_factory=Requests)
+    announcer: Announcer = field(default_factory=lambda: Announcer(Recorder(None, "", time.time)))
 
 
 class Agent:
@@ -44,15 +53,17 @@ class Agent:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
-        self.journal = Journal()
+        self.journal = Journal(config_notices(warnings(parts.config), NAMES))
         self.snapshot = EMPTY
         self.host = parts.host
         self.facts: Facts = facts_of.gather(parts.config, parts.host, {})
         self.routing: Routing | None = None
+        self.backlog = changes.Backlog(time.time())
+        self.checks = health.Checks(self.health, time.time)
+        self.ports = HealthPorts(lambda: health.healthy(self.health()), self._port_refused)
         self.leaving: tuple[Leaving, ...] = ()
         self._departed = Departed()
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
-        self._warnings = config_notices(warnings(parts.config), NAMES)
 
     def receive(self, batch: Batch) -> None:
         """Take what a source delivers."""
@@ -60,14 +71,16 @@ class Agent:
             self.journal.set_problems(batch.problems)
         for loop in self.parts.loops.values():
             loop.trust(complete=not batch.blind)
-        nodes = self.snapshot.nodes.keys()
-        self.snapshot, dirty = advance(self.snapshot, batch)
+        before = self.snapshot
+        self.snapshot, dirty = advance(before, batch)
+        self._measure(changes.between(before, self.snapshot, dirty, self.backlog.started))
         if Kind.NODE in dirty.kinds:
             self._gather()
-            self._departed.lose(nodes, self.snapshot)
+            self._departed.lose(before.nodes.keys(), self.snapshot)
             self._bury()
         if dirty != CLEAN:
             self._route(dirty)
+        self.parts.announcer.judge(self.journal.notices, self.journal.problems)
 
     def move(self, host: Host) -> None:
         """Take what the kernel says about this node."""
@@ -97,12 +110,29 @@ class Agent:
         """Return what the health endpoints answer from."""
         wall = datetime.now(UTC)
         found = ((family, loop.status(wall)) for family, loop in self.parts.loops.items())
-        reported = ((family, one.last_updated, one.pending_seconds) for family, one in found if one.last_updated)
+        reported = ((family, one.last_updated, one.late_seconds) for family, one in found if one.last_updated)
         return health.Health(
             families={family: health.FamilyHealth(last.timestamp(), pending) for family, last, pending in reported},
-            eligible=health.eligible(self.snapshot.nodes, self.facts.node.name),
+            eligible=health.eligible(self.snapshot.nodes, self.facts.node.name, known=not self.parts.config.manifests),
             timeout=2 * self.parts.config.retry_period,
         )
+
+    def refused(self) -> Mapping[ServicePortName, str]:
+        """Return the Service ports that the kernel does not take, and why, of both families."""
+        return {name: text for loop in self.parts.loops.values() for name, text in loop.refused().items()}
+
+    def applied(self) -> int | None:
+        """Return the revision that all families have applied; None if one has applied none."""
+        done = [loop.progress.revision_applied for loop in self.parts.loops.values()]
+        return None if None in done else min((one for one in done if one is not None), default=None)
+
+    def _measure(self, found: changes.Changes) -> None:
+        self.backlog.applied(self.applied())
+        self.backlog.add(self.snapshot.revision, found)
+        elapsed = time.monotonic() - time.time()
+        for family, triggers in found.triggers.items():
+            if loop := self.parts.loops.get(family):
+                loop.progress.meters.triggered([moment + elapsed for moment in triggers])
 
     def endpoints(self) -> frozenset[tuple[Protocol, str, int]]:
         """Return protocol, address and port of every endpoint that a Service uses here."""
@@ -111,6 +141,9 @@ class Agent:
 
     def _drains(self) -> tuple[Drains, ...]:
         return (self.parts.engine, *self.leaving)
+
+    def _port_refused(self, service: ServiceKey, text: str) -> None:
+        self.parts.announcer.recorder.record(announce.unchecked(self.facts.node.name, service, text))
 
     def _draining(self, wall: datetime) -> tuple[Drained, ...]:
         found = [drained for one in self._drains() for drained in one.draining(wall)]
@@ -126,7 +159,7 @@ class Agent:
         self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)
 
     def _route(self, dirty: Dirty) -> None:
-        notices = (*self._warnings, *self.facts.notices)
+        notices = self.facts.notices
         if self.snapshot.in_sync:
             if self.routing is None:
                 log.info("routing", extra=dict(facts_of.readable(self.facts.node)))
@@ -138,5 +171,6 @@ class Agent:
             notices += change.routing.notices
             for loop in self.parts.loops.values():
                 loop.offer(change, self.facts.node)
+            self.ports.offer(change.routing.revision, change.routing.health_checks)
         self.journal.set_notices(notices)
 

@@ -12,33 +12,35 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
-from importlib import import_module
-from pathlib import Path
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import uvloop
 from pointsman.dataplane.errors import KernelError
+from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Sink
-from pointsman.kube.manifests import ManifestSource
+from pointsman.kube.recorder import Recorder
+from pointsman.proxy import announce, memory, node, privileges, reception, sole, version
 from pointsman.proxy import facts as facts_of
-from pointsman.proxy import health, memory, node, socket, sole
 from pointsman.proxy.agent import Agent, Parts
+from pointsman.proxy.announce import Announcer
 from pointsman.proxy.config import Config
+from pointsman.proxy.config_check import family_problems
+from pointsman.proxy.config_watch import ConfigFile, Stop, end_on_change
 from pointsman.proxy.facts import Host
+from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import MODES, Loop, usable
+from pointsman.proxy.mode import Loop
+from pointsman.proxy.modes import MODES, usable
+from pointsman.proxy.requests import Requests
+from pointsman.proxy.source import Opened, open_source
+from pointsman.proxy.succession import programmed, succeed
 from pointsman.routing.route import Family
 
 log = logging.getLogger(__name__)
 
 DRIFT_JITTER = 0.1
 """Nodes do not read their kernels in step: the drift check period varies by so much."""
-
-
-RULES_FIRST = 5.0
-"""Seconds that health and status wait at most for the first rules; less than a probe's usual period."""
 
 TRIM_PERIOD = 60.0
 """Seconds between two times that freed memory is given back to the kernel."""
@@ -48,32 +50,48 @@ class StartError(Exception):
     """The agent cannot work here; the text says everything that is wrong, and what to do."""
 
 
-def main(config: Config) -> int:
-    """Run the agent until it is told to stop; return the exit status."""
+def main(config: Config, file: ConfigFile | None = None) -> int:
+    """Run the agent until it is told to stop, or its configuration file changes; return the exit status."""
     memory.use_one_arena()
     memory.collect_rarely()
     try:
-        return uvloop.run(run(config))
-    except (StartError, sole.OccupiedError, KernelError) as error:
+        return uvloop.run(run(config, file))
+    except (StartError, ApiConfigError, sole.OccupiedError, KernelError) as error:
         print(f"pointsman run: cannot start: {error}", file=sys.stderr)
     except Exception:
         log.exception("unexpected error; all rules stay in place")
     return 1
 
 
-async def run(config: Config) -> int:
+def prepare_only(config: Config) -> int:
+    """Do what needs full privileges, and nothing else (PROC-05); return the exit status."""
+    errors = privileges.prepare_only(config)
+    for error in errors:
+        print(f"pointsman run --init-only: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+async def run(config: Config, file: ConfigFile | None = None) -> int:
     """Look at the machine, then route until SIGTERM or SIGINT; raises StartError before anything is written."""
-    stop = asyncio.Event()
+    stop = Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with sole.reserved():
-        inbox = Inbox()
-        async with _running(ManifestSource(Path(config.manifests)).run(inbox.deliver)) as reading:
-            agent = Agent(await prepare(config))
+        untuned = privileges.tune(config)  # before the host is looked at: liberal TCP is one of its facts
+        inbox, requests = Inbox(), Requests()
+        opening = asyncio.create_task(open_source(config, requests.observe))
+        async with _running(_read(opening, inbox)) as reading:
+            parts = await prepare(config)
+            node_name = facts_of.node_name(config, parts.host)
+            parts.requests, parts.announcer = requests, Announcer(Recorder((await opening).client, node_name, time.time))
+            parts.announcer.recorder.record(announce.starting(node_name, f"pointsman {version.ours()}, {config.mode} mode"))
+            agent = Agent(parts)
             inbox.open(agent.receive)
-            await _until(stop, (_ended(reading), *_tasks(agent)))
+            watching = (end_on_change(file, stop),) if file else ()
+            tuning = privileges.tune_later(config, untuned, lambda: programmed(agent.parts.loops.values()))
+            await _until(stop, (_ended(reading), *_tasks(agent, stop), tuning, *watching))
     log.info("stopped; all rules stay in place")
-    return 0
+    return stop.status
 
 
 class Inbox:
@@ -106,6 +124,12 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Tas
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def _read(opening: asyncio.Task[Opened], inbox: Inbox) -> None:
+    """Read the source, from when it is open."""
+    async with aclosing(await opening) as opened:
+        await opened.source.run(inbox.deliver)
+
+
 async def _ended(task: asyncio.Task[None]) -> None:
     """Wait for a task that ends only by its error, which is raised here."""
     await task
@@ -120,6 +144,8 @@ async def prepare(config: Config) -> Parts:
     families, errors = usable(await engine.preflight())
     if errors:
         raise StartError("".join(f"\n  {error}" for error in errors))
+    if unusable := family_problems(config, families):
+        raise StartError("".join(f"\n  {NAMES[one.field]}: {one.text}" for one in unusable))
     log.info("starting", extra={"mode": config.mode, "variant": engine.variant, "reason": engine.reason, "manifests": config.manifests})
     if len(families) < len(Family):
         log.warning("this kernel serves one IP family only", extra={"family": families[0].value})
@@ -132,13 +158,13 @@ async def prepare(config: Config) -> Parts:
     return Parts(config, host, engine, {family: engine.loop(family, settings) for family in families})
 
 
-def _tasks(agent: Agent) -> Iterable[Coroutine[Any, Any, None]]:
+def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         _follow_addresses(agent),
         *(loop.run() for loop in agent.parts.loops.values()),
-        _answer(agent),
+        reception.answer(agent, lambda: programmed(agent.parts.loops.values()), stop),
         _slim_down(agent.parts.loops.values()),
-        _retire(agent),
+        succeed(agent),
     )
 
 
@@ -151,82 +177,13 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]])
             task.cancel()
 
 
-async def _answer(agent: Agent) -> None:
-    """Serve health and status. The rules go first, for some seconds at most: loading the HTTP library takes 0.1 s and 16 MB at the peak."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(RULES_FIRST):
-            await _programmed(agent.parts.loops.values())
-    await asyncio.to_thread(import_module, "aiohttp.web")
-    await asyncio.gather(
-        health.serve(agent.parts.config.healthz_bind_address, agent.health, time.time),
-        socket.serve(agent.parts.config.socket, agent.view),
-    )
-
-
 async def _slim_down(loops: Iterable[Loop]) -> None:
     """Give the memory of the start back when everything is programmed, and what is freed later now and then."""
-    await _programmed(loops)
+    await programmed(loops)
     memory.give_back()
     while True:
         await asyncio.sleep(TRIM_PERIOD)
         memory.trim()
-
-
-async def _programmed(loops: Iterable[Loop]) -> None:
-    for loop in loops:
-        await loop.applied(0)
-
-
-async def retire_others(agent: Agent) -> None:
-    """Remove what other modes left in this kernel, once this one is programmed and was read back: no packet is without a way meanwhile.
-
-    Connections that need something of another mode keep that until they end (`let_end`). What cannot be removed stays and is told;
-    `pointsman cleanup` tries again.
-    """
-    config = agent.parts.config
-    for loop in agent.parts.loops.values():
-        await loop.verified()
-    for name, other in MODES.items():
-        if name == config.mode:
-            continue
-        leaving = other.retire(config, agent.endpoints)
-        try:
-            found = await leaving.begin()
-        except KernelError as error:
-            log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
-            continue
-        _tell_removed(name, found)
-        agent.leaving = (*agent.leaving, leaving)
-    try:
-        _tell_removed(config.mode, await MODES[config.mode].succeed())
-    except KernelError as error:
-        log.warning("what kube-proxy left stays; try `pointsman cleanup`", extra={"mode": config.mode, "error": str(error)})
-
-
-def _tell_removed(mode: str, found: tuple[str, ...]) -> None:
-    if found:
-        log.info("removed what an earlier proxy left", extra={"mode": mode, "objects": len(found), "named": ", ".join(found[:5])})
-
-
-async def let_end(agent: Agent) -> None:
-    """Wait for the connections that other modes still have, and remove what they needed."""
-    draining = len([row for one in agent.leaving for row in one.draining(datetime.now(UTC))])
-    if draining:
-        facts = {"servers": draining, "seconds_at_most": agent.parts.config.ipvs_drain_cap, "see": "pointsman ipvs drain"}
-        log.info("connections through another mode go on until they end", extra=facts)
-    for leaving in agent.leaving:
-        try:
-            await leaving.finish()
-        except KernelError as error:
-            log.warning("something that another mode left stays; try `pointsman cleanup`", extra={"error": str(error)})
-    agent.leaving = ()
-    if draining:
-        log.info("nothing of the other mode is left")
-
-
-async def _retire(agent: Agent) -> None:
-    await retire_others(agent)
-    await let_end(agent)
 
 
 async def _follow_addresses(agent: Agent) -> None:

@@ -38,6 +38,8 @@ class Facts(Struct, frozen=True):
     node: NodeFacts
     notices: tuple[Notice, ...] = ()
 
+_LOOPBACK_RANGE = ipaddress.IPv4Network("127.0.0.0/8")
+
 
 def node_name(config: Config, host: Host) -> str:
     """Return this node's name, trimmed and in lower case (IN-50); empty if nobody knows it."""
@@ -57,8 +59,8 @@ def gather(config: Config, host: Host, nodes: Mapping[str, Node]) -> Facts:
         local_addresses={family: tuple(host.addresses.get(family, ())) for family in Family},
         detectors=_detectors(config, node, notices),
         node_ports={family: _node_ports(config, family, node_ips[family], host, notices) for family in Family},
-        masquerade_all=config.masquerade_all,
-        masquerade_bit=config.masquerade_bit,
+        masquerade_all=config.masquerade_every,
+        masquerade_bit=config.mark_bit,
         tcp_be_liberal=host.tcp_be_liberal,
         all_node_addresses=frozenset(address for each in nodes.values() for address in addresses_of(each)),
     )
@@ -72,6 +74,14 @@ def external_ip_policy(config: Config) -> ExternalIPPolicy:
         allowed_ranges=config.external_ip_ranges,
         refuse_node_addresses=config.mode == "ipvs",
     )
+
+
+def loopback_node_ports(config: Config) -> bool:
+    """Return whether node ports may be accepted on IPv4 loopback addresses (SEM-45)."""
+    if not config.localhost_node_ports or config.mode != "iptables" or config.node_port_addresses == (PRIMARY,):
+        return False
+    networks = [ipaddress.ip_network(cidr, strict=False) for cidr in config.node_port_addresses if family_of(cidr) is Family.IPV4]
+    return not networks or any(isinstance(one, ipaddress.IPv4Network) and one.overlaps(_LOOPBACK_RANGE) for one in networks)
 
 
 def addresses_of(node: Node) -> tuple[str, ...]:

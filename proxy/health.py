@@ -1,40 +1,28 @@
-"""/healthz and /livez: whether this node should get traffic, and whether this agent lives (HLT-01 to HLT-04).
+"""/healthz and /livez: whether this node should get traffic, and whether this agent lives (HLT-01 to HLT-05).
 
 Two questions that must not be mixed up (pain 55): `/livez` asks only whether changes reach the kernel, and belongs to liveness probes;
-`/healthz` also asks whether the node is on its way out, so that load balancers drain it. A family is unhealthy when a change has waited for
-longer than twice the sync period. The answer is made by pure functions from `FamilyHealth`; only `serve` listens, and tries again five
-seconds after it could not (PROC-11): a taken port never stops the routing. The HTTP library is loaded when serving begins, because that
-takes a tenth of a second and the daemon begins to serve only when the first rules are written.
+`/healthz` also asks whether the node is on its way out, so that load balancers drain it. A family is unhealthy when it has owed something
+for longer than twice the sync period: a change that is not applied, or a sign of life of its loop (`meters`, pains 31 and 71). The answer
+is made by pure functions from `FamilyHealth`, on the event loop that does the work: where that hangs, nobody answers. `Checks` counts what
+was answered, for the metrics.
 """
 
-import asyncio
-import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
 from pointsman.kube.objects import Node
-from pointsman.proxy.config import split_host_port
+from pointsman.proxy.servers import JSON, Answer, Question, Server
 from pointsman.routing.route import Family
-
-if TYPE_CHECKING:
-    from aiohttp import web
-
-log = logging.getLogger(__name__)
-
-RETRY = 5.0
-"""Seconds until a server that could not listen tries again (PROC-11)."""
 
 DRAINING_TAINT = "ToBeDeletedByClusterAutoscaler"
 """A node with this taint is about to be deleted (HLT-03)."""
 
-HEADERS = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
-
 
 class FamilyHealth(Struct, frozen=True):
-    """When a family last had everything applied (seconds since the epoch), and how many seconds the oldest change waits (0 = none)."""
+    """When a family last had everything applied (seconds since the epoch), and for how many seconds it has owed something (0 = nothing)."""
 
     last_updated: float
     pending: float = 0.0
@@ -64,12 +52,13 @@ class _HealthBody(_LiveBody):
     node_eligible: bool
 
 
-def eligible(nodes: Mapping[str, Node], name: str) -> bool:
+def eligible(nodes: Mapping[str, Node], name: str, *, known: bool = False) -> bool:
     """Return whether the node should get traffic from load balancers (HLT-03).
 
-    Without any Node object nobody has said otherwise; among others, a node that is missing is not known.
+    `known`: whoever gives objects gives the Nodes too, as the API does. Manifests may have none, and then nobody has said otherwise; among
+    others, a node that is missing is not known.
     """
-    if not nodes:
+    if not nodes and not known:
         return True
     node = nodes.get(name)
     if node is None or node.metadata.deletion_timestamp is not None:
@@ -79,63 +68,47 @@ def eligible(nodes: Mapping[str, Node], name: str) -> bool:
 
 def livez(health: Health, now: float) -> tuple[int, bytes]:
     """Return status and body of /livez at `now`, seconds since the epoch (HLT-02)."""
-    healthy = _healthy(health)
-    return _status(healthy), msgspec.json.encode(_live(health, now, fine=healthy))
+    fine = healthy(health)
+    return _status(fine), msgspec.json.encode(_live(health, now, fine=fine))
 
 
 def healthz(health: Health, now: float) -> tuple[int, bytes]:
     """Return status and body of /healthz at `now`, seconds since the epoch (HLT-03)."""
-    fine = _healthy(health) and health.eligible
+    fine = healthy(health) and health.eligible
     live = _live(health, now, fine=fine)
     body = _HealthBody(live.last_updated, live.current_time, live.healthy, live.status, node_eligible=health.eligible)
     return _status(fine), msgspec.json.encode(body)
 
 
-async def serve(address: str, health: Callable[[], Health], clock: Callable[[], float], *, retry: float = RETRY) -> None:
-    """Answer on `address` (host:port; empty = nowhere) until cancelled; `clock` gives seconds since the epoch."""
-    if not address:
-        return
-    from aiohttp import web  # noqa: PLC0415 - see above
+class Checks:
+    """The two endpoints; counts its answers by path and status (HLT-05)."""
 
-    host, port = split_host_port(address)
-    runner = web.AppRunner(_application(health, clock), access_log=None)
-    await runner.setup()
-    try:
-        while True:
-            try:
-                await web.TCPSite(runner, host, port).start()
-            except OSError as error:
-                log.warning("health is not served", extra={"address": address, "error": str(error), "retry_seconds": retry})
-                await asyncio.sleep(retry)
-                continue
-            log.info("health is served", extra={"address": address})
-            await asyncio.Event().wait()
-    finally:
-        await runner.cleanup()
+    def __init__(self, health: Callable[[], Health], clock: Callable[[], float]) -> None:
+        """`clock` gives seconds since the epoch."""
+        self.counts: Counter[tuple[str, int]] = Counter()
+        self._health = health
+        self._clock = clock
 
+    def server(self, address: str) -> Server:
+        """Return the server of both, at an address (host:port; empty = nowhere)."""
+        return Server("health", address, {"/livez": self.livez, "/healthz": self.healthz})
 
-def _application(health: Callable[[], Health], clock: Callable[[], float]) -> "web.Application":
-    from aiohttp import web  # noqa: PLC0415 - see above
+    def livez(self, _: Question) -> Answer:
+        """Answer /livez."""
+        return self._counted("livez", livez(self._health(), self._clock()))
 
-    async def answer_livez(_: web.Request) -> web.Response:
-        return _response(*livez(health(), clock()))
+    def healthz(self, _: Question) -> Answer:
+        """Answer /healthz."""
+        return self._counted("healthz", healthz(self._health(), self._clock()))
 
-    async def answer_healthz(_: web.Request) -> web.Response:
-        return _response(*healthz(health(), clock()))
-
-    application = web.Application()
-    application.router.add_get("/livez", answer_livez)
-    application.router.add_get("/healthz", answer_healthz)
-    return application
+    def _counted(self, name: str, found: tuple[int, bytes]) -> Answer:
+        status, body = found
+        self.counts[name, status] += 1
+        return Answer(status, body, JSON)
 
 
-def _response(status: int, body: bytes) -> "web.Response":
-    from aiohttp import web  # noqa: PLC0415 - see above
-
-    return web.Response(status=status, body=body, headers=HEADERS)
-
-
-def _healthy(health: Health) -> bool:
+def healthy(health: Health) -> bool:
+    """Return whether no family has owed anything for too long."""
     return all(family.pending <= health.timeout for family in health.families.values())
 
 
@@ -148,7 +121,7 @@ def _live(health: Health, now: float, *, fine: bool) -> _LiveBody:
         family.value: _FamilyBody(_time(one.last_updated), one.pending <= health.timeout) for family, one in health.families.items()
     }
     oldest = min((one.last_updated for one in health.families.values()), default=now)
-    return _LiveBody(_time(now if fine else oldest), _time(now), _healthy(health), status)
+    return _LiveBody(_time(now if fine else oldest), _time(now), healthy(health), status)
 
 
 def _time(seconds: float) -> str:

@@ -15,11 +15,12 @@ log = logging.getLogger(__name__)
 
 
 class Journal:
-    """What is wrong now."""
+    """What is wrong now; `standing` are notices that hold as long as this process runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, standing: Iterable[Notice] = ()) -> None:
         self.problems: tuple[Problem, ...] = ()
         self.notices: tuple[Notice, ...] = ()
+        self._standing = tuple(standing)
 
     def set_problems(self, problems: Iterable[Problem]) -> None:
         """Take the source's present list."""
@@ -33,8 +34,8 @@ class Journal:
                 log.info("input mended", extra=_problem(problem))
 
     def set_notices(self, notices: Iterable[Notice]) -> None:
-        """Take the present list of what was refused or looks wrong."""
-        before, self.notices = self.notices, tuple(dict.fromkeys(notices))
+        """Take the present list of what was refused or looks wrong, besides what stands."""
+        before, self.notices = self.notices, tuple(dict.fromkeys((*self._standing, *notices)))
         known, current = frozenset(before), frozenset(self.notices)
         for notice in self.notices:
             if notice not in known:

@@ -41,11 +41,15 @@ def configure(logging_format: str, verbosity: int, stream: TextIO | None = None)
     """Send every log line to `stream` (standard error if None) in the given format (`text` or `json`); replaces earlier settings."""
     output = logging.StreamHandler(stream) if stream else Relay(_STANDARD_ERROR)
     output.setFormatter(json_formatter() if logging_format == "json" else TextFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [output]
-    root.setLevel(logging.DEBUG if verbosity >= LIBRARIES else logging.WARNING)
-    logging.getLogger("pointsman").setLevel(logging.DEBUG if verbosity >= STEPS else logging.INFO)
+    logging.getLogger().handlers[:] = [output]
+    set_verbosity(verbosity)
     logging.captureWarnings(capture=True)
+
+
+def set_verbosity(verbosity: int) -> None:
+    """Say from now on what the verbosity asks for."""
+    logging.getLogger().setLevel(logging.DEBUG if verbosity >= LIBRARIES else logging.WARNING)
+    logging.getLogger("pointsman").setLevel(logging.DEBUG if verbosity >= STEPS else logging.INFO)
 
 
 def fields(record: logging.LogRecord) -> dict[str, object]:

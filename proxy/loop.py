@@ -12,7 +12,7 @@ back-off and what it tried is in doubt until then. Any other exception is a defe
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from datetime import datetime
 from typing import Generic
 
@@ -28,11 +28,15 @@ from pointsman.dataplane.wanted import Wanted
 from pointsman.proxy.status import FamilyProgress, FamilyStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import RouteKey, ServicePortName
 
 log = logging.getLogger(__name__)
 
 SLICE = 250
 """So many routes are compiled before other tasks get their turn."""
+
+LASTING = 4
+"""Attempts after which a failure is told of at the Service: about a second has passed."""
 
 NAMED = 5
 """So many keys are named in one log line."""
@@ -88,12 +92,32 @@ class FamilyLoop(Generic[K, V]):
 
     def status(self, wall: datetime) -> FamilyStatus:
         """Return the picture of this moment; `wall` is the present time with its time zone."""
-        return self.progress.report(self._clock(), wall, len(self._delta.pending) - len(self._spared()), self._retry.failing)
+        pending, due = len(self._delta.pending) - len(self._spared()), self._pace.next_time()
+        return self.progress.report(self._clock(), wall, pending, self._retry.failing, due)
+
+    def census(self) -> Callable[[], Mapping[str, int]]:
+        """Return a function that counts what is wanted in the kernel, by kind; it takes its time, and may do so in a thread."""
+        wanted = dict(self._wanted.desired.values)
+        return lambda: self._compiler.census(wanted.items())
+
+    def refused(self) -> Mapping[ServicePortName, str]:
+        """Return the Service ports that are not programmed, or not wholly, because the kernel does not take it; and why."""
+        found = {owner.port_name: str(error) for owner, error in self._wanted.refused.items() if isinstance(owner, RouteKey)}
+        lasting = {key: entry.error for key, entry in self._retry.failing.items() if entry.attempts >= LASTING}
+        for owner in self._wanted.desired.owners if lasting else ():
+            key = next((key for key in self._wanted.desired.owned(owner) if key in lasting), None)
+            if isinstance(owner, RouteKey) and key is not None:
+                found.setdefault(owner.port_name, f"the kernel does not take {key}: {lasting[key].text}")
+        return found
 
     async def applied(self, revision: int) -> None:
         """Wait until a revision, or a later one, is applied."""
         while (done := self.progress.revision_applied) is None or done < revision:
             await self._advanced.wait()
+
+    async def settled(self) -> None:
+        """Wait until the next run that leaves nothing to do."""
+        await self._advanced.wait()
 
     async def verified(self) -> None:
         """Wait until all that is wanted was written, and until the kernel was then read again and held just that."""
@@ -120,9 +144,12 @@ class FamilyLoop(Generic[K, V]):
     async def _cycle(self) -> None:
         while True:
             await self._until_due()
-            self._pace.start(self._clock())
+            began = self._clock()
+            self._pace.start(began)
+            self.progress.meters.began(began)
             failed = not await self._reconcile()
             now = self._clock()
+            self.progress.meters.ended(now, well=not failed)
             self._pace.finish(now, failed=failed)
             self._pace.request(min(self._retry.next_time(), self._lookout.next_time()))
             if not failed and self._ready(now):
@@ -174,6 +201,7 @@ class FamilyLoop(Generic[K, V]):
     async def _observe(self) -> None:
         first, began = not self._delta.known, self._clock()
         self._lookout.start(began)
+        self.progress.meters.looking(began)
         try:
             seen = await self._kernel.observe()
         except KernelError as error:
@@ -183,6 +211,7 @@ class FamilyLoop(Generic[K, V]):
         drifted, suspects = self._delta.observe(seen), self.progress.suspects()
         now = self._clock()
         self._lookout.finish(now, touched=bool(drifted))
+        self.progress.meters.looked(now)
         if drifted:
             self.progress.drifted(len(drifted), now)
             facts = self._facts(keys=len(drifted), named=_named(drifted), **_blame(suspects))
@@ -205,6 +234,7 @@ class FamilyLoop(Generic[K, V]):
             now = self._clock()
             self._delta.doubt(plan)
             self.progress.wrote(began, now, str(error))
+            self.progress.meters.failed()
             log.warning("cannot write to the kernel", extra=self._facts(changes=len(plan.changes), kind=error.kind.value, error=str(error)))
             return False
         now = self._clock()
@@ -212,6 +242,7 @@ class FamilyLoop(Generic[K, V]):
         self._report_failures(plan, outcome, now)
         first = self.progress.revision_applied is None
         self.progress.wrote(began, now)
+        self.progress.meters.written = self._compiler.census(planning.contents(plan, self._compiler.group))
         log.log(logging.INFO if first else logging.DEBUG, "applied", extra=self._facts(**_counts(plan), seconds=round(now - began, 4)))
         return True
 
@@ -226,6 +257,8 @@ class FamilyLoop(Generic[K, V]):
             self._retry.failed(key, error, now)
         if mended:
             log.info("succeeded after failures", extra=self._facts(keys=len(mended), named=_named(mended)))
+        if outcome.failed:
+            self.progress.meters.failed()
         if fresh:
             error = next(iter(fresh.values()))
             facts = self._facts(keys=len(fresh), named=_named(fresh), kind=error.kind.value, error=str(error))

@@ -12,6 +12,8 @@ Arenas and pages are glibc's calls; where the C library has none, nothing happen
 
 import ctypes
 import gc
+import os
+from pathlib import Path
 
 _ARENA_MAX = -8  # M_ARENA_MAX of mallopt(3)
 _MANY = 100_000
@@ -41,3 +43,8 @@ def trim() -> bool:
     """Return freed memory to the kernel; takes some milliseconds. Returns whether any was given back."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     return malloc_trim is not None and bool(malloc_trim(0))
+
+
+def resident() -> int:
+    """Return the resident memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,16 +1,14 @@
-"""The modes that this version can program, behind one interface: the only place that knows a mode by name.
+"""The modes that this version can program, behind the interface of `mode`: the only place that knows a mode by name.
 
-A mode has its own keys and values, which nobody here ever sees: what it gives away is a reconcile loop, a text, or a list of words. `plan`
-needs no kernel, so a `Mode` exists without one; `open` looks at the machine and gives an `Engine`, which can be asked whether it would work
-and then makes one loop per family. A further mode is a further class and a further line in `MODES`.
+A further mode is a further class and a further line in `MODES`.
 """
 
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import msgspec
 from pointsman.dataplane import plan as planning
@@ -20,9 +18,11 @@ from pointsman.iptables import cleanup as iptables_cleanup
 from pointsman.iptables.compile import IptablesCompiler
 from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.preflight import family_error
+from pointsman.iptables.sysctl import allow_loopback_node_ports
 from pointsman.iptables.variant import Choice, Variant, choose
 from pointsman.iptables.writer import Writer
 from pointsman.ipvs import cleanup as ipvs_cleanup
+from pointsman.ipvs import sysctl as ipvs_sysctl
 from pointsman.ipvs.compile import IpvsCompiler
 from pointsman.ipvs.drain import Draining
 from pointsman.ipvs.frontends import Options
@@ -30,113 +30,16 @@ from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.ipvs.names import mark_node_port, mark_protocol
 from pointsman.ipvs.objects import Timeouts
 from pointsman.ipvs.retirement import Endpoints, Retirement
+from pointsman.proxy import facts
 from pointsman.proxy.config import Config
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import FamilyLoop, LoopSettings
-from pointsman.proxy.status import FamilyProgress, FamilyStatus
-from pointsman.routing.build import RoutingChange
+from pointsman.proxy.mode import DEFAULTS, Engine, Leaving, Loop, Mode
+from pointsman.proxy.status import FamilyProgress
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing
 
 log = logging.getLogger(__name__)
-
-
-DEFAULTS = Config()
-
-
-class Loop(Protocol):
-    """A reconcile loop of one family, whatever its keys and values are."""
-
-    def offer(self, change: RoutingChange, node: NodeFacts) -> None:
-        """See `FamilyLoop.offer`."""
-        ...
-
-    def trust(self, *, complete: bool) -> None:
-        """See `FamilyLoop.trust`."""
-        ...
-
-    def status(self, wall: datetime) -> FamilyStatus:
-        """See `FamilyLoop.status`."""
-        ...
-
-    async def applied(self, revision: int) -> None:
-        """See `FamilyLoop.applied`."""
-        ...
-
-    async def verified(self) -> None:
-        """See `FamilyLoop.verified`."""
-        ...
-
-    async def run(self) -> None:
-        """See `FamilyLoop.run`."""
-        ...
-
-
-class Drains(Protocol):
-    """What lets connections end before it removes what they need."""
-
-    def draining(self, wall: datetime) -> tuple[Drained, ...]:
-        """Return the endpoints that are gone and still have connections; `wall` is the present time."""
-        ...
-
-    def bury(self, addresses: frozenset[str]) -> None:
-        """Say which endpoints are on nodes that exist no more: nobody need wait for their connections."""
-        ...
-
-
-class Engine(Drains, Protocol):
-    """A mode on this machine."""
-
-    variant: str
-    reason: str
-
-    async def preflight(self) -> Mapping[Family, tuple[KernelError, ...]]:
-        """Return everything that keeps each family from working here. Writes nothing."""
-        ...
-
-    def loop(self, family: Family, settings: LoopSettings) -> Loop:
-        """Return a new loop."""
-        ...
-
-
-class Leaving(Drains, Protocol):
-    """The end of a mode that an earlier process programmed, while another mode routes; no established connection is ended by it."""
-
-    async def begin(self) -> tuple[str, ...]:
-        """Let it take no new connection, and remove what none needs; return in words what there was. Raises KernelError."""
-        ...
-
-    async def finish(self) -> None:
-        """Wait until the connections that it has have ended, or out of time, and remove the rest. Raises KernelError."""
-        ...
-
-
-class Mode(Protocol):
-    """A way to program the kernel."""
-
-    def text(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> str:
-        """Return what an empty kernel would be given, in the mode's own language."""
-        ...
-
-    def fragments(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> dict[str, list[object]]:
-        """Return what each owner wants, as plain values: by Service port (`namespace/name:port protocol`), and `static`."""
-        ...
-
-    async def open(self, config: Config) -> Engine:
-        """Look at the machine, and choose how to work on it; raises KernelError."""
-        ...
-
-    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
-        """Remove everything of ours, however it came there; return what was (or would be) removed. Raises KernelError."""
-        ...
-
-    async def succeed(self) -> tuple[str, ...]:
-        """Remove what kube-proxy's mode of this name left and this one has no use for; return it in words. Raises KernelError."""
-        ...
-
-    def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
-        """Return what takes this mode away from under another one; `endpoints` returns where all present endpoints are."""
-        ...
 
 
 async def _choose(config: Config) -> Choice:
@@ -174,6 +77,11 @@ class IptablesMode:
         """See `Mode`."""
         return _fragments(IptablesCompiler(family), family, routing, node)
 
+    def privileged(self, config: Config) -> None:
+        """See `Mode`: node ports on loopback addresses need a setting (SEM-45)."""
+        if facts.loopback_node_ports(config):
+            allow_loopback_node_ports()
+
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
         choice = await _choose(config)
@@ -203,6 +111,10 @@ class IpvsMode:
     def fragments(self, family: Family, routing: Routing, node: NodeFacts, config: Config = DEFAULTS) -> dict[str, list[object]]:
         """See `Mode`."""
         return _fragments(IpvsCompiler(family, ipvs_options(config)), family, routing, node)
+
+    def privileged(self, config: Config) -> None:
+        """See `Mode` (IPVS-02)."""
+        ipvs_sysctl.ensure(arp=config.ipvs_strict_arp)
 
     async def open(self, config: Config) -> Engine:
         """See `Mode`."""
@@ -290,6 +202,10 @@ class IpvsEngine:
         now = time.monotonic()
         return tuple(_drained(one, wall, now) for kernel in self._kernels.values() for one in kernel.servers.drain.listed())
 
+    async def counted(self) -> Mapping[str, int]:
+        """See `Engine`: the companion rules are not asked, as kube-proxy's are not in this mode (MET-16)."""
+        return {}
+
     def bury(self, addresses: frozenset[str]) -> None:
         """See `Engine`."""
         for kernel in self._kernels.values():
@@ -334,6 +250,13 @@ class IptablesEngine:
     def draining(self, wall: datetime) -> tuple[Drained, ...]:  # noqa: ARG002
         """See `Engine`: connections of removed endpoints end by themselves here."""
         return ()
+
+    async def counted(self) -> Mapping[str, int]:
+        """See `Engine`."""
+        found: Counter[str] = Counter()
+        for reading in await asyncio.gather(*(kernel.counted() for kernel in self._kernels.values())):
+            found.update(reading)
+        return found
 
     def bury(self, addresses: frozenset[str]) -> None:
         """See `Engine`."""

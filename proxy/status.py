@@ -13,11 +13,13 @@ not applied). If everything is refused, nothing is excused.
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from math import inf
 
 import msgspec
 from msgspec import Struct
 from pointsman.dataplane.contract import ForeignChange, K
 from pointsman.dataplane.retry import Failing
+from pointsman.proxy.meters import FamilyMeters
 from pointsman.routing.route import Family
 
 LISTED = 100
@@ -61,7 +63,9 @@ class FamilyStatus(Struct, frozen=True, rename="camel"):
     """One family at one moment. Revisions are the snapshot's, None before the first; durations are seconds.
 
     `in_sync_since` is None while anything is pending. `pending_seconds` is the age of the oldest change that is not applied, 0 if there is
-    none. `last_updated` is when everything was last applied, or when the loop started (HLT-01).
+    none. `last_updated` is when everything was last applied, or when the loop started (HLT-01). `stalled_seconds` is for how long the loop
+    has owed what it should have done, work on or read the kernel (pains 31, 71); `read_at` is when the kernel was last read, `queued_at`
+    when a change last came, `synced_at` when a run last went well.
     """
 
     family: str
@@ -76,10 +80,19 @@ class FamilyStatus(Struct, frozen=True, rename="camel"):
     failing_keys: int
     failing: tuple[FailingKey, ...]
     foreign: ForeignStatus
+    stalled_seconds: float = 0.0
+    read_at: datetime | None = None
+    queued_at: datetime | None = None
+    synced_at: datetime | None = None
+
+    @property
+    def late_seconds(self) -> float:
+        """Return for how long this family has owed something, a change or a sign of life."""
+        return max(self.pending_seconds, self.stalled_seconds)
 
     def healthy(self, sync_period: float) -> bool:
-        """Return whether no change has waited for longer than twice the sync period, in seconds (HLT-01)."""
-        return self.pending_seconds <= 2 * sync_period
+        """Return whether nothing has been owed for longer than twice the sync period, in seconds (HLT-01)."""
+        return self.late_seconds <= 2 * sync_period
 
     def json(self) -> bytes:
         """Return the status as JSON."""
@@ -115,6 +128,7 @@ class FamilyProgress:
         self._last_updated: float | None = None
         self._applies = _Applies()
         self._foreign = _Foreign()
+        self.meters = FamilyMeters()
 
     @property
     def pending_since(self) -> float | None:
@@ -130,6 +144,7 @@ class FamilyProgress:
         self.revision_wanted = revision
         if self._queued_since is None:
             self._queued_since = now
+        self.meters.queued_at = now
 
     def taken(self) -> None:
         """Note that a run begins to work on everything offered so far."""
@@ -137,6 +152,7 @@ class FamilyProgress:
         if self._taken_since is None:
             self._taken_since = self._queued_since
         self._queued_since = None
+        self.meters.taken()
 
     def noticed(self, change: ForeignChange, now: float) -> None:
         """Note a foreign change."""
@@ -175,14 +191,15 @@ class FamilyProgress:
         self.revision_applied = self._revision_taken
         self._taken_since = None
         self._last_updated = now
+        self.meters.settled(now)
 
-    def report(self, now: float, wall: datetime, pending: int, failing: Mapping[K, Failing]) -> FamilyStatus:
-        """Return the picture of this moment; `now` and `wall` are the same moment on both clocks."""
+    def report(self, now: float, wall: datetime, pending: int, failing: Mapping[K, Failing], due: float = inf) -> FamilyStatus:
+        """Return the picture of this moment; `now` and `wall` are the same moment on both clocks; the next run is to start at `due`."""
 
         def at(moment: float | None) -> datetime | None:
             return None if moment is None else _wall(moment, now, wall)
 
-        applies, foreign, oldest = self._applies, self._foreign, self.pending_since
+        applies, foreign, oldest, beat = self._applies, self._foreign, self.pending_since, self.meters.heartbeat
         return FamilyStatus(
             family=self.family.value,
             revision_wanted=self.revision_wanted,
@@ -196,6 +213,10 @@ class FamilyProgress:
             failing_keys=len(failing),
             failing=tuple(_failing(key, entry, now, wall) for key, entry in islice(failing.items(), LISTED)),
             foreign=ForeignStatus(foreign.noticed, foreign.repaired, foreign.last.what, foreign.last.culprit, at(foreign.at)),
+            stalled_seconds=beat.stalled(now, due),
+            read_at=at(beat.read_at),
+            queued_at=at(self.meters.queued_at),
+            synced_at=at(self.meters.synced_at),
         )
 
 

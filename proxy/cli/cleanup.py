@@ -1,17 +1,22 @@
 """`pointsman cleanup`: removes everything that pointsman put into the kernel of this network namespace.
 
 It recognises what is ours by name, so it needs neither a configuration nor a record, works after a crash in any state, and doing it twice
-is the same as once (pain 63). Nothing of others is touched; kubelet's chains stay. An agent that runs here would put everything back, and
-its sets cannot be removed below its rules, so cleaning up waits a moment for it to end and otherwise names it and does nothing.
+is the same as once (pain 63). Nothing of others is touched; kubelet's chains stay, and those that a kube-proxy has written again. An agent
+that runs here would put everything back, and its sets cannot be removed below its rules, so cleaning up waits a moment for it to end and
+otherwise names it and does nothing.
 """
 
 import asyncio
 import os
+from collections.abc import Coroutine
 
 import click
 from pointsman.dataplane.errors import KernelError
-from pointsman.proxy import logs, sole
+from pointsman.proxy import logs, sole, takeover
 from pointsman.proxy.modes import MODES
+
+Cleaned = tuple[list[str], list[KernelError]]
+"""What was (or would be) removed, in words, and what could not be."""
 
 EPILOG = """\b
 Examples:
@@ -19,7 +24,9 @@ Examples:
   pointsman cleanup               remove it
 
 \b
-Stop `pointsman run` first: nothing is removed while an agent runs here. Connections through Services end.
+Stop `pointsman run` first: nothing is removed while an agent runs here. Connections through Services end, unless a
+kube-proxy runs here again: then its rules stay, and ours go once it has written them.
+`pointsman run --cleanup` removes what kube-proxy left as well.
 
 \b
 Exit status:
@@ -34,15 +41,26 @@ Exit status:
 @click.option("--proxy-mode", "only", type=click.Choice(list(MODES)), help="Clean up after this mode only. Default: after every mode.")
 def command(*, dry_run: bool, only: str | None) -> int:
     """Remove everything that pointsman put into the kernel, whichever run or version did it."""
-    if os.geteuid() != 0:
-        raise click.ClickException("only root may look into the kernel's tables and change them; try it with sudo")
-    logs.configure("text", 0)
     modes = [only] if only else list(MODES)
+    return finish(clean(modes, dry_run=True) if dry_run else clean_alone(modes), "would remove" if dry_run else "removed")
+
+
+def everything() -> int:
+    """Remove all rules of pointsman and of kube-proxy, of every mode, as kube-proxy's `--cleanup` does (PROC-04); return the status."""
+    return finish(clean_everything(), "removed")
+
+
+def finish(work: Coroutine[None, None, Cleaned], word: str) -> int:
+    """Do the work, tell what was done and what failed, and return the exit status."""
+    logs.configure("text", 0)
     try:
-        removed, errors = asyncio.run(clean(modes, dry_run=True) if dry_run else clean_alone(modes))
+        if os.geteuid() != 0:
+            raise click.ClickException("only root may look into the kernel's tables and change them; try it with sudo")
+        removed, errors = asyncio.run(work)
     except sole.OccupiedError as occupied:
         raise click.ClickException(f"nothing was removed: {occupied}") from occupied
-    word = "would remove" if dry_run else "removed"
+    finally:
+        work.close()
     for line in removed:
         click.echo(f"{word} {line}")
     for error in errors:
@@ -52,13 +70,27 @@ def command(*, dry_run: bool, only: str | None) -> int:
     return 1 if errors else 0
 
 
-async def clean_alone(modes: list[str]) -> tuple[list[str], list[KernelError]]:
-    """Clean up while no agent runs, and keep any from starting meanwhile; raises OccupiedError if one does not end."""
+async def clean_alone(modes: list[str]) -> Cleaned:
+    """Clean up while no agent runs, and keep any from starting meanwhile; raises OccupiedError if one does not end.
+
+    A kube-proxy that runs here again comes first: nothing is removed before its rules are there.
+    """
     async with sole.reserved():
+        try:
+            await takeover.hand_back()
+        except KernelError as error:
+            return [], [error]
         return await clean(modes, dry_run=False)
 
 
-async def clean(modes: list[str], *, dry_run: bool) -> tuple[list[str], list[KernelError]]:
+async def clean_everything() -> Cleaned:
+    """Remove kube-proxy's rules too; raises OccupiedError if an agent runs and does not end."""
+    async with sole.reserved():
+        left = await takeover.remove_all()
+    return list(left.removed), list(left.errors)
+
+
+async def clean(modes: list[str], *, dry_run: bool) -> Cleaned:
     """Clean up after modes; one that fails does not keep the others from being cleaned. Returns what was removed, and the errors."""
     removed: list[str] = []
     errors: list[KernelError] = []

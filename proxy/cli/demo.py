@@ -8,10 +8,11 @@ import os
 import sys
 
 import click
-from pointsman.proxy.config import MODES, VARIANTS
+from pointsman.proxy.config import VARIANTS
 from pointsman.proxy.demo import manifests, scene, session, show, stay
 from pointsman.proxy.demo.agents import AgentError
 from pointsman.proxy.demo.lab_namespace import LabError
+from pointsman.proxy.modes import MODES
 from rich.console import Console
 
 EPILOG = """\b
@@ -32,7 +33,9 @@ Exit status:
 
 
 @click.command("demo", epilog=EPILOG)
-@click.option("--proxy-mode", "mode", type=click.Choice(MODES), default=MODES[0], show_default=True, help="How to program the kernel.")
+@click.option(
+    "--proxy-mode", "mode", type=click.Choice(list(MODES)), default="iptables", show_default=True, help="How to program the kernel.",
+)
 @click.option("--iptables-variant", "variant", type=click.Choice(VARIANTS), default="auto", show_default=True, help="Which iptables.")
 @click.option("--keep", is_flag=True, help="Leave the cluster running; prints how to look around and how to remove it.")
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Form of the output.")

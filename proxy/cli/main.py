@@ -8,16 +8,20 @@ standard error, with what to do next), 2 the command line or configuration is wr
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("pointsman.proxy.cli.run", "Route this node's Service traffic until stopped."),
     "services": ("pointsman.proxy.cli.services", "Show what a running agent routes, and why."),
     "ipvs": ("pointsman.proxy.cli.ipvs", "Look at the kernel's IPVS, with Service and pod names beside addresses."),
     "plan": ("pointsman.proxy.cli.plan", "Print what would be programmed; changes nothing."),
+    "config": ("pointsman.proxy.cli.config", "Say what a configuration file means, and what is wrong with it."),
     "cleanup": ("pointsman.proxy.cli.cleanup", "Remove everything that pointsman put into the kernel."),
     "demo": ("pointsman.proxy.cli.demo", "Build a small cluster of network namespaces and watch it being routed."),
+    "completion": ("pointsman.proxy.cli.completion", "Print the script that lets a shell complete these commands."),
 }
 """Name of each subcommand: the module that has it as `command`, and its line in the list of commands."""
 
@@ -46,18 +50,26 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002 - click's interface
+        """Return the subcommands that a word may become, without importing any."""
+        return [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items() if name.startswith(incomplete)]
+
+
 EPILOG = """\b
 Try it without touching anything:
   pointsman plan --proxy-mode iptables --manifests DIR
 
 \b
 Route for node n1 (as root), and look at it:
-  pointsman run --manifests DIR --hostname-override n1 --cluster-cidr 10.244.0.0/16
+  pointsman run --config /var/lib/kube-proxy/config.conf --hostname-override n1
   pointsman services
+
+\b
+In place of kube-proxy in its DaemonSet: the same arguments, by the program `kube-proxy` of this image.
 """
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"max_content_width": 120, "help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"max_content_width": 120})
 @click.version_option(package_name="pointsman", prog_name="pointsman")
 def cli() -> None:
     """Route Kubernetes Services on this node: every connection to a Service reaches a healthy endpoint."""
@@ -65,8 +77,13 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; the entry point of the `pointsman` program."""
+    finish(cli, "pointsman")
+
+
+def finish(command: click.Command, name: str) -> NoReturn:
+    """Run a command line under the name of a program, and end the process with its status; errors are told in one line."""
     try:
-        status = cli.main(prog_name="pointsman", standalone_mode=False)
+        status = command.main(prog_name=name, standalone_mode=False, help_option_names=["-h", "--help"])
     except click.ClickException as error:
         error.show()
         status = error.exit_code

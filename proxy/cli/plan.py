@@ -16,10 +16,11 @@ from pointsman.kube.events import Batch
 from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import flags
-from pointsman.proxy.cli.run import check
-from pointsman.proxy.config import Config, family_of
+from pointsman.proxy.cli import run
+from pointsman.proxy.config import Config, ConfigProblem, family_of
 from pointsman.proxy.facts import Facts, Host
-from pointsman.proxy.flags import ROUTING_FLAGS, FlagCommand
+from pointsman.proxy.flag_table import PLAN_FLAGS
+from pointsman.proxy.flags import FlagCommand
 from pointsman.proxy.modes import MODES
 from pointsman.routing.build import build
 from pointsman.routing.route import Family, Routing
@@ -42,12 +43,12 @@ Exit status:
 """
 
 
-@click.command("plan", cls=FlagCommand, flags=ROUTING_FLAGS, epilog=EPILOG)
+@click.command("plan", cls=FlagCommand, flags=PLAN_FLAGS, epilog=EPILOG)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
 @click.pass_context
 def command(ctx: click.Context, /, output: str, **values: object) -> int:
     """Print what would be programmed into the kernel for a folder of manifests; changes nothing and needs no root."""
-    config = flags.load(ctx, values, check)
+    config = flags.load(ctx, values, check).config
     batch = asyncio.run(read(Path(config.manifests)))
     snapshot, _ = advance(EMPTY, batch)
     facts = facts_of.gather(config, host_of(config, snapshot), snapshot.nodes)
@@ -66,6 +67,13 @@ def command(ctx: click.Context, /, output: str, **values: object) -> int:
         for family in Family:
             click.echo(f"## {family.value}\n{mode.text(family, routing, facts.node, config)}", nl=False)
     return report(batch, facts, routing)
+
+
+def check(config: Config) -> tuple[ConfigProblem, ...]:
+    """Return what is wrong with the configuration for somebody who has no API to ask."""
+    needed = ConfigProblem("manifests", "is needed: the folder with the manifests of Services and EndpointSlices")
+    late = run.unprogrammed(config)
+    return (*run.check(config), *((late,) if late else ()), *(() if config.manifests else (needed,)))
 
 
 async def read(folder: Path) -> Batch:

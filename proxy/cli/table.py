@@ -15,6 +15,9 @@ from rich.text import Text
 PIPE_WIDTH = 200
 """Columns where the output is no terminal."""
 
+STALLED = 10.0
+"""Seconds that a loop may owe something before it is called stuck."""
+
 NAMED = 3
 """So many backends are named in one cell of the short form."""
 
@@ -50,6 +53,9 @@ def family_line(family: FamilyStatus) -> str:
     """Return one line about one family."""
     if family.revision_applied is None and family.revision_wanted is None:
         return f"{family.family}: nothing wanted yet"
+    if family.stalled_seconds > STALLED:
+        text = "the kernel could not be read, or a write does not end; the log says why"
+        return f"{family.family}: stuck for {family.stalled_seconds:.0f} s: {text}"
     if family.in_sync_since is None or family.pending_since is not None:
         since = f" since {_clock(family.pending_since)}" if family.pending_since else ""
         error = f": {family.apply.last_error}" if family.apply.last_error else ""

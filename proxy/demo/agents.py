@@ -42,6 +42,7 @@ def settings(folder: Path, manifests: Path, node: str, mode: str, variant: str) 
         cluster_cidr=tuple(POD_RANGE.values()),
         socket=str(folder / f"{node}.sock"),
         oom_score_adj=0,
+        conntrack_max_per_core=0,  # the host's, and a namespace may not change it
     )
 
 
@@ -56,6 +57,7 @@ def arguments(config: Config) -> list[str]:
         f"--cluster-cidr={','.join(config.cluster_cidr)}",
         f"--socket={config.socket}",
         f"--oom-score-adj={config.oom_score_adj}",
+        f"--conntrack-max-per-core={config.conntrack_max_per_core}",
     ]
 
 

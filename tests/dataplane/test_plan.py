@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pointsman.dataplane.contract import ABSENT, Change, Plan
 from pointsman.dataplane.delta import Delta
-from pointsman.dataplane.plan import from_scratch, make
+from pointsman.dataplane.plan import contents, from_scratch, make
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Protocol, Routing, ServicePortName, ServiceRoute
 
@@ -72,3 +72,13 @@ def test_a_plan_from_scratch_holds_everything_of_one_family():
     rules = {Rule("hooks", "mark"), Rule("bucket-0", "shop/web"), Rule("root", "bucket-0")}
     assert {change.key for change in plan.changes} == chains | rules
     assert {change.before for change in plan.changes} == {ABSENT}
+
+
+def test_what_a_plan_writes_is_its_groups_and_what_stands_alone():
+    def letter(key):
+        return key[2] if key[2:] in {"a", "aa", "b"} else None
+
+    wanted, seen = {"1 a": 1, "1 aa": 2, "1 b": 3, "2 free": 4}, {"1 a": 1, "1 aa": 0, "1 b": 3, "2 gone": 5}
+    difference = Delta(wanted, letter)
+    difference.observe(seen)
+    assert dict(contents(make(difference, rank, letter), letter)) == {"1 a": 1, "1 aa": 2, "2 free": 4}

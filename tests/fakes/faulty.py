@@ -7,8 +7,8 @@ fails even without faults. Every plan is checked against the contract before it 
 
 import asyncio
 import random
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping
 
 from msgspec import Struct
 from pointsman.dataplane.contract import ABSENT, UNKNOWN, Change, ForeignChange, Mark, Outcome, Plan
@@ -72,6 +72,9 @@ class FakeCompiler:
 
     def group(self, key: Key) -> Hashable:
         return key.bucket if isinstance(key, Rule) else None
+
+    def census(self, contents: Iterable[tuple[Key, str]]) -> Mapping[str, int]:
+        return Counter(type(key).__name__ for key, _ in contents)
 
     def render(self, plan: Plan[Key, str]) -> str:
         return "".join(f"{change.key} {change.after}\n" for change in plan.changes)

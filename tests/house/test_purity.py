@@ -4,14 +4,17 @@ import fnmatch
 
 PURE = (
     "kube.objects", "kube.events", "kube.decode", "kube.share", "kube.documents", "kube.folder", "kube.yamltree",
+    "kube.detour", "kube.errors", "kube.listing", "kube.reflector", "kube.resource", "kube.stream", "kube.throttle",
     "routing", "routing.*",
     "dataplane", "dataplane.*",
     "netlink.codec", "netlink.generic", "netlink.nftables",
-    "iptables.objects", "iptables.names", "iptables.rule", "iptables.dispatch", "iptables.static", "iptables.service", "iptables.firewall",
+    "iptables.objects", "iptables.counters", "iptables.names", "iptables.rule", "iptables.dispatch",
+    "iptables.static", "iptables.service", "iptables.firewall",
     "iptables.compile", "iptables.render", "iptables.parse", "iptables.isolate", "iptables.removal", "iptables.failure",
     "ipvs.objects", "ipvs.schedulers", "ipvs.wire", "ipvs.answers", "ipvs.keys", "ipvs.names", "ipvs.filter", "ipvs.frontends",
     "ipvs.compile", "ipvs.render", "ipvs.parse", "ipvs.drain", "ipvs.ownership", "ipvs.removal",
-    "proxy.drained",
+    "proxy.changes", "proxy.drained", "proxy.histogram", "proxy.meters", "proxy.metrics_list", "proxy.pprof", "proxy.requests",
+    "proxy.config_file", "proxy.flag_table", "proxy.gates", "proxy.loading", "proxy.settings", "proxy.values",
     "proxy.config", "proxy.facts", "proxy.report", "proxy.status", "proxy.demo.scene", "proxy.demo.lab_topology", "proxy.demo.lab_sctp",
 )  # fmt: skip
 IMPURE = {

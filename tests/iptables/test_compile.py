@@ -148,3 +148,15 @@ def test_the_offline_text_names_each_call():
     calls = [line for line in text.splitlines() if line.startswith("#")]
     assert calls == ["# ipset restore", *["# iptables-restore --noflush"] * 3]
     assert "-A KUBE-SVC-67NZLRHBNDSAWJRO -p tcp " in text
+
+
+def test_the_census_counts_rules_by_table_and_elements_of_sets():
+    route = make.route(backends=[make.backend(V4, 1), make.backend(V4, 2)])
+    compiler = IptablesCompiler(V4)
+    found = compiler.census(compiler.compile(route, make.node()).items())
+    text = compiler.render(plan.from_scratch(compiler, V4, make.routing(route), make.node()))
+    everything = compiler.census(entries(make.routing(route), make.node(), V4).items())
+    assert found["nat"] >= 3
+    rules = sum(line.startswith(("-A ", "-I ")) for line in text.splitlines())
+    assert everything["nat"] + everything["filter"] + everything["mangle"] == rules
+    assert everything["set elements"] == sum(line.startswith("add ") for line in text.splitlines())

@@ -1,6 +1,8 @@
 """Observe, apply and clean up in a real kernel: both variants, both families."""
 
 import asyncio
+import errno
+import socket
 import time
 from contextlib import closing
 from itertools import pairwise
@@ -10,7 +12,7 @@ from fakes import routes as make
 from fakes.scratch import desired, difference, shell
 from pointsman.dataplane.contract import ABSENT, Change, Plan
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.iptables import names, sysctl
+from pointsman.iptables import counters, names, sysctl
 from pointsman.iptables.kernel import IptablesKernel, is_loopback_accepted, is_our_chain
 from pointsman.iptables.objects import RuleKey, SetKey
 from pointsman.iptables.variant import Variant
@@ -184,3 +186,22 @@ async def test_sem_45_a_read_only_setting_stops_nothing(scratch, variant, monkey
     await kernel.observe()
     assert caplog.text.count("loopback") == 1
     kernel.close()
+
+
+async def test_met_12_the_kernel_counts_connections_to_node_ports_on_loopback(scratch, variant):
+    """The rule is read back as it was written, counts, and keeps counting over writes to other chains."""
+    with closing(IptablesKernel(Family.IPV4, variant, Writer())) as kernel:
+        assert await kernel.counted() == {}
+        accepted = NodePortAddresses(loopback=True)
+        route = make.route(name="web", node_port=30000, backends=[make.backend(Family.IPV4, 1)])
+        wanted = desired(Family.IPV4, make.routing(route), make.node(node_ports=accepted))
+        await bring(kernel, wanted)
+        assert await kernel.counted() == {counters.INVALID_DROPPED: 0, counters.LOOPBACK_ACCEPTED: 0}
+        shell("ip link set lo up; ip route add default dev lo")
+        with socket.socket() as client:
+            client.setblocking(False)
+            assert client.connect_ex(("127.0.0.1", 30000)) == errno.EINPROGRESS
+            assert (await kernel.counted())[counters.LOOPBACK_ACCEPTED] >= 1
+            other = make.route(name="web", node_port=30000, backends=[make.backend(Family.IPV4, 2)])
+            await bring(kernel, desired(Family.IPV4, make.routing(other), make.node(node_ports=accepted)))
+            assert (await kernel.counted())[counters.LOOPBACK_ACCEPTED] >= 1

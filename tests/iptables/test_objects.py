@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from pointsman.iptables.objects import RuleKey, SetKey
+from pointsman.iptables.objects import RuleKey, SetKey, rules_of
 
 WORDS = st.sampled_from(["nat", "filter", "KUBE-DST", "-j X", ""])
 
@@ -31,3 +31,9 @@ def test_keys_are_told_as_people_would():
     assert str(RuleKey("nat", "KUBE-DST", "-j X")) == "nat KUBE-DST: -j X"
     assert str(SetKey("POINTSMAN-HAIRPIN")) == "set POINTSMAN-HAIRPIN"
     assert str(SetKey("POINTSMAN-CLUSTER-IP", "10.96.0.1")) == "set POINTSMAN-CLUSTER-IP: 10.96.0.1"
+
+
+def test_a_whole_chain_counts_its_rules_and_a_shared_one_each_key():
+    assert rules_of(RuleKey("nat", "KUBE-SVC-1"), "-j A\n-j B") == 2
+    assert rules_of(RuleKey("nat", "KUBE-SVC-1"), "") == 0
+    assert rules_of(RuleKey("nat", "KUBE-DST-1", "-j A"), "") == 1

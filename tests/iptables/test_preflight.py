@@ -29,6 +29,15 @@ async def test_this_machine_has_all_and_nothing_is_written(scratch, family, vari
     assert shell("nft list ruleset; ipset list -n") == ""
 
 
+async def test_where_our_rules_stand_nothing_is_tried(scratch, family, variant, monkeypatch):
+    monkeypatch.setattr(module, "PROBES", ABSENT)
+    tool = f"{'ip6' if family is Family.IPV6 else 'ip'}tables-{variant.value}"
+    shell(f"{tool} -t nat -N KUBE-SERVICES; {tool} -t nat -N KUBE-NODEPORTS; {tool} -t nat -A KUBE-SERVICES -j KUBE-NODEPORTS")
+    assert await preflight(family, variant), "rules of kube-proxy say nothing about what we need"
+    shell(f"{tool} -t nat -N KUBE-DST; {tool} -t nat -I KUBE-SERVICES -j KUBE-DST")
+    assert await preflight(family, variant) == ()
+
+
 async def test_all_absent_extensions_are_named_at_once(scratch, family, variant, monkeypatch):
     monkeypatch.setattr(module, "PROBES", (*PROBES, *ABSENT))
     errors = await preflight(family, variant)

@@ -76,3 +76,10 @@ def test_deleting_is_the_reverse_of_adding(family, data):
     gone = difference(route.family, {}, wanted)
     assert {change.key for change in gone.changes} == set(wanted)
     assert all(change.after is ABSENT for change in gone.changes)
+
+
+def test_the_census_counts_servers_addresses_rules_and_elements():
+    found = IpvsCompiler(V4, Options()).census(desired(V4, make.route(backends=[LOCAL])).items())
+    assert (found["virtual servers"], found["real servers"], found["addresses"]) == (1, 1, 1)
+    assert found["nat"] > 0
+    assert found["set elements"] > 0

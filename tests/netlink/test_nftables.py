@@ -47,3 +47,16 @@ def test_any_body_gives_events_or_malformed(number, body):
             assert isinstance(found, Touch | Generation)
     except codec.MalformedError:
         pass
+
+
+def test_a_transaction_is_framed_and_its_request_alone_is_acknowledged():
+    found = list(codec.messages(nftables.transaction(nftables.DELETE_TABLE, nftables.one_table(10, "t"), 7)))
+    assert [(one.type, one.flags, one.sequence) for one in found] == [(0x10, 1, 7), (10 << 8 | 2, 5, 7), (0x11, 1, 7)]
+    assert [bytes(one.body) for one in found[::2]] == [b"\0\0\0\x0a"] * 2
+    assert found[1].body[0] == 10
+    assert nftables.table_name(found[1]) == "t"
+
+
+def test_a_message_without_a_table_is_malformed():
+    with pytest.raises(codec.MalformedError, match="no name"):
+        nftables.table_name(next(codec.messages(event(0, 2))))

@@ -1,17 +1,17 @@
 """An engine and a loop without a kernel: they remember, or say what the test wants."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.modes import Loop
-from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
+from pointsman.proxy.mode import Loop
+from pointsman.proxy.status import ApplyStatus, FamilyProgress, FamilyStatus, ForeignStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, ServicePortName
 
 
 class FakeLoop:
@@ -21,6 +21,9 @@ class FakeLoop:
         self.offers: list[tuple[RoutingChange, NodeFacts]] = []
         self.complete: bool | None = None
         self.complete_at_offer: list[bool | None] = []
+        self.progress = FamilyProgress(Family.IPV4)
+        self.refusals: dict[ServicePortName, str] = {}
+        self._settled = asyncio.Event()
 
     def offer(self, change: RoutingChange, node: NodeFacts) -> None:
         self.offers.append((change, node))
@@ -37,6 +40,22 @@ class FakeLoop:
 
     async def verified(self) -> None:
         await asyncio.Event().wait()
+
+    def settle(self) -> None:
+        """Have applied everything that was offered."""
+        self.progress.taken()
+        self.progress.settled(2.0)
+        self._settled.set()
+
+    async def settled(self) -> None:
+        await self._settled.wait()
+        self._settled.clear()
+
+    def refused(self) -> Mapping[ServicePortName, str]:
+        return self.refusals
+
+    def census(self) -> Callable[[], Mapping[str, int]]:
+        return lambda: {"nat": 7, "filter": 3, "set elements": 2}
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -59,6 +78,9 @@ class FakeEngine:
 
     def draining(self, wall: datetime) -> tuple[Drained, ...]:
         return ()
+
+    async def counted(self) -> Mapping[str, int]:
+        return {"invalid packets dropped": 5, "loopback connections accepted": 6}
 
     def bury(self, addresses: frozenset[str]) -> None:
         self.buried = addresses

@@ -5,7 +5,7 @@ from pointsman.kube.objects import Kind, Node, NodeAddress, NodeStatus, ObjectMe
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
-from pointsman.routing.route import Family, Protocol
+from pointsman.routing.route import Family, Protocol, ServicePortName
 
 from .engines import FakeEngine, FakeLoop
 from .views import endpoint, endpoint_slice, service
@@ -100,6 +100,29 @@ def test_pain_19_endpoints_of_a_node_that_is_gone_are_buried() -> None:
     assert one.parts.engine.buried == frozenset()
     one.receive(Batch((Remove(ref_of(Node(ObjectMeta("n2")))),)))
     assert one.parts.engine.buried == {"10.244.2.1"}
+
+
+def test_in_03_where_only_this_node_is_followed_the_others_are_not_taken_for_gone() -> None:
+    one, _ = agent(manifests="", kubeconfig="k")
+    one.parts.engine.buried = frozenset()
+    one.receive(Batch((SERVICES, endpoints_on("n1", "n2"), Replace(Kind.NODE, (Node(ObjectMeta("n1")),)))))
+    assert one.parts.engine.buried == frozenset()
+
+
+def test_hlt_03_a_node_that_the_api_does_not_know_is_not_eligible() -> None:
+    one, _ = agent(manifests="")
+    assert not one.health().eligible
+    one.receive(Batch((SERVICES, SLICES, Replace(Kind.NODE, (Node(ObjectMeta("n1")),)))))
+    assert one.health().eligible
+    one.receive(Batch((Remove(ref_of(Node(ObjectMeta("n1")))),)))
+    assert not one.health().eligible
+
+
+def test_what_the_kernel_does_not_take_is_known_of_all_families() -> None:
+    one, loop = agent()
+    port_name = ServicePortName("shop", "web", "http", Protocol.TCP)
+    loop.refusals[port_name] = "the kernel does not take it"
+    assert one.refused() == {port_name: "the kernel does not take it"}
 
 
 def test_nothing_is_buried_while_no_node_is_known() -> None:

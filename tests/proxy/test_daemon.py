@@ -7,30 +7,25 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from fakes.scratch import namespace, shell
-from msgspec import structs
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import wire
 from pointsman.kube.events import Batch
 from pointsman.proxy import daemon, socket
-from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
 from pointsman.proxy.config import Config
 from pointsman.proxy.daemon import StartError, prepare
 from pointsman.proxy.demo.lab import Laboratory
 from pointsman.proxy.demo.lab_probe import Ending
 from pointsman.proxy.demo.lab_topology import Topology
-from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Host
-from pointsman.proxy.modes import Loop
 from pointsman.proxy.report import ServicesReport
 from pointsman.routing.route import Family, Protocol
 
-from .engines import FakeEngine, FakeLoop
+from .engines import FakeEngine
 
 
 class FakeMode:
@@ -60,6 +55,22 @@ async def test_proc_09_a_kernel_without_ipv6_serves_ipv4(monkeypatch: pytest.Mon
     assert "one IP family only" in caplog.text
 
 
+async def test_cfg_24_pods_of_a_family_that_this_kernel_lacks_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = KernelError(ErrorKind.UNSUPPORTED, "this kernel has no IPv6 table nat for iptables (legacy): load it", "iptables IPv6")
+    monkeypatch.setattr(daemon, "MODES", {"iptables": FakeMode({Family.IPV4: (), Family.IPV6: (absent,)})})
+    with pytest.raises(StartError, match=r"--cluster-cidr: fd00::/64 cannot be used: this host serves IPv4 only"):
+        await prepare(Config(manifests="m", oom_score_adj=0, cluster_cidr=("fd00::/64",)))
+
+
+def test_proc_05_init_only_tells_what_it_could_not_do(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    denied = KernelError(ErrorKind.DENIED, "cannot be set to 5", "sysctl net.x")
+    monkeypatch.setattr(daemon.privileges, "prepare_only", lambda _: (denied,))
+    assert daemon.prepare_only(Config()) == 1
+    assert capsys.readouterr().err == "pointsman run --init-only: sysctl net.x: cannot be set to 5\n"
+    monkeypatch.setattr(daemon.privileges, "prepare_only", lambda _: ())
+    assert daemon.prepare_only(Config()) == 0
+
+
 def test_what_arrives_before_the_agent_stands_is_kept_in_order() -> None:
     inbox, taken = daemon.Inbox(), list[Batch]()
     first, second, third = Batch(blind=True), Batch(problems=()), Batch()
@@ -82,7 +93,7 @@ async def test_in_50_a_host_without_a_name_cannot_start(monkeypatch: pytest.Monk
 def test_an_unexpected_error_is_logged_with_its_traceback_and_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(_: Config) -> int:
+    async def broken(*_: object) -> int:
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr(daemon, "run", broken)
@@ -270,95 +281,6 @@ async def test_health_is_served_inside_the_node(process: Process) -> None:
     value = json.loads(asked.stdout)
     assert value["healthy"] is True
     assert list(value["status"]) == ["IPv4", "IPv6"]
-
-
-class Leftover:
-    """A mode that left something here, or cannot be taken away; what drains of it does so until `drained`."""
-
-    def __init__(self, error: KernelError | None = None, drains: tuple[Drained, ...] = ()) -> None:
-        self.cleaned = 0
-        self.error = error
-        self.drains = drains
-        self.drained = asyncio.Event()
-        self.buried: frozenset[str] = frozenset()
-
-    def retire(self, config: Config, endpoints: object) -> "Leftover":
-        return self
-
-    async def succeed(self) -> tuple[str, ...]:
-        return ()
-
-    async def begin(self) -> tuple[str, ...]:
-        self.cleaned += 1
-        if self.error:
-            raise self.error
-        return ("chain KUBE-OLD",)
-
-    async def finish(self) -> None:
-        if self.drains:
-            await self.drained.wait()
-
-    def draining(self, wall: datetime) -> tuple[Drained, ...]:
-        return () if self.drained.is_set() else self.drains
-
-    def bury(self, addresses: frozenset[str]) -> None:
-        self.buried = addresses
-
-
-def routing_agent(loops: dict[Family, Loop], **settings: object) -> Agent:
-    config = structs.replace(Config(manifests="m"), **settings)
-    return Agent(Parts(config, Host("n1", {Family.IPV4: (), Family.IPV6: ()}), FakeEngine({}), loops))
-
-
-async def test_what_other_modes_left_goes_only_when_ours_is_programmed_and_was_read_back(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level("INFO")
-    busy = KernelError(ErrorKind.BUSY, "a set is in use", "ipset")
-    modes = {"iptables": Leftover(), "other": Leftover(), "third": Leftover(busy)}
-    monkeypatch.setattr(daemon, "MODES", modes)
-    done = asyncio.Event()
-
-    class Slow(FakeLoop):
-        async def verified(self) -> None:
-            await done.wait()
-
-    agent = routing_agent({Family.IPV4: Slow(), Family.IPV6: Slow()}, mode="iptables")
-    retiring = asyncio.create_task(daemon.retire_others(agent))
-    await asyncio.sleep(0.01)
-    assert not any(mode.cleaned for mode in modes.values())
-    done.set()
-    await retiring
-    assert {name: mode.cleaned for name, mode in modes.items()} == {"iptables": 0, "other": 1, "third": 1}
-    assert "removed what an earlier proxy left" in caplog.text
-    assert "pointsman cleanup" in caplog.text
-
-
-async def test_what_another_mode_lets_end_is_shown_until_it_has_ended(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A mode whose connections go on does not keep the others from being taken away."""
-    caplog.set_level("INFO")
-    moment = datetime(2026, 1, 2, tzinfo=UTC)
-    row = Drained(Family.IPV4, "10.244.1.1", 80, "TCP 10.96.0.1:80", Protocol.TCP, "10.96.0.1", 80, 3, 0, moment, moment)
-    slow, quick = Leftover(drains=(row,)), Leftover()
-    monkeypatch.setattr(daemon, "MODES", {"iptables": Leftover(), "slow": slow, "quick": quick})
-
-    class Done(FakeLoop):
-        async def verified(self) -> None:
-            return
-
-    agent = routing_agent({Family.IPV4: Done()}, mode="iptables")
-    await daemon.retire_others(agent)
-    ending = asyncio.create_task(daemon.let_end(agent))
-    await asyncio.sleep(0)
-    assert quick.cleaned == 1
-    assert agent.view().draining == (row,)
-    assert "go on until they end" in caplog.text
-    slow.drained.set()
-    await ending
-    assert agent.view().draining == ()
-    assert "nothing of the other mode is left" in caplog.text
 
 
 @pytest.mark.kernel

@@ -1,11 +1,10 @@
-import asyncio
-import json
-import socket
+"""Health: families that owe something for too long, and nodes on their way out."""
 
-import aiohttp
-import pytest
+import json
+
 from pointsman.kube.objects import Node, NodeSpec, ObjectMeta, Taint
-from pointsman.proxy.health import FamilyHealth, Health, eligible, healthz, livez, serve
+from pointsman.proxy.health import Checks, FamilyHealth, Health, eligible, healthy, healthz, livez
+from pointsman.proxy.servers import JSON, Answer, Question
 from pointsman.routing.route import Family
 
 NOW = 1_700_000_000.0
@@ -29,6 +28,11 @@ def test_hlt_04_the_body_of_healthz() -> None:
         "healthy": True,
         "status": {"IPv4": {"lastUpdated": "2023-11-14T22:13:10Z", "healthy": True}},
     }
+
+
+def test_hlt_11_health_of_the_families_is_not_that_of_the_node() -> None:
+    assert healthy(LEAVING)
+    assert not healthy(LATE)
 
 
 def test_hlt_04_livez_does_not_speak_of_the_node() -> None:
@@ -66,6 +70,7 @@ def test_hlt_03_eligibility() -> None:
     tainted = Node(ObjectMeta(name="n1"), NodeSpec(taints=(Taint("x"), Taint("ToBeDeletedByClusterAutoscaler"))))
     deleted = Node(ObjectMeta(name="n1", deletion_timestamp="2026-01-01T00:00:00Z"))
     assert eligible({}, "n1")
+    assert not eligible({}, "n1", known=True)
     assert eligible({"n1": plain}, "n1")
     assert eligible({"n1": cordoned}, "n1")
     assert not eligible({"n1": tainted}, "n1")
@@ -73,55 +78,12 @@ def test_hlt_03_eligibility() -> None:
     assert not eligible({"n2": plain}, "n1")
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-        assert isinstance(port, int)
-        return port
-
-
-async def fetch(url: str) -> tuple[int, dict[str, str]]:
-    async with aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.get(url) as response:
-                    await response.read()
-                    return response.status, dict(response.headers)
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.01)
-
-
-async def test_both_paths_are_served_with_kube_proxys_headers() -> None:
-    port = free_port()
-    server = asyncio.create_task(serve(f"127.0.0.1:{port}", lambda: LEAVING, lambda: NOW))
-    async with asyncio.timeout(60):
-        status, headers = await fetch(f"http://127.0.0.1:{port}/healthz")
-        assert status == 503
-        assert headers["Content-Type"] == "application/json"
-        assert headers["X-Content-Type-Options"] == "nosniff"
-        assert (await fetch(f"http://127.0.0.1:{port}/livez"))[0] == 200
-        assert (await fetch(f"http://127.0.0.1:{port}/metrics"))[0] == 404
-    server.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await server
-
-
-async def test_proc_11_a_taken_port_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.socket() as squatter:
-        squatter.bind(("127.0.0.1", 0))
-        squatter.listen()
-        port = squatter.getsockname()[1]
-        server = asyncio.create_task(serve(f"127.0.0.1:{port}", lambda: FINE, lambda: NOW, retry=0.01))
-        async with asyncio.timeout(60):
-            while "health is not served" not in caplog.text:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
-    async with asyncio.timeout(60):
-        assert (await fetch(f"http://127.0.0.1:{port}/livez"))[0] == 200
-    server.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await server
-
-
-async def test_an_empty_address_serves_nothing() -> None:
-    await serve("", lambda: FINE, lambda: NOW)
+def test_hlt_05_answers_are_counted_by_path_and_status() -> None:
+    state = FINE
+    checks = Checks(lambda: state, lambda: NOW)
+    paths = checks.server("127.0.0.1:10256").paths
+    assert paths["/livez"](Question()) == Answer(200, livez(FINE, NOW)[1], JSON)
+    state = LEAVING
+    assert checks.healthz(Question()).status == 503
+    assert checks.livez(Question()).status == 200
+    assert checks.counts == {("livez", 200): 2, ("healthz", 503): 1}

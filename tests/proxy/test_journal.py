@@ -1,7 +1,7 @@
 import pytest
 from pointsman.kube.events import Problem
 from pointsman.proxy.config import ConfigProblem
-from pointsman.proxy.flags import NAMES
+from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.journal import Journal, config_notices
 from pointsman.routing.route import Notice, Severity
 
@@ -35,6 +35,15 @@ def test_a_notice_is_told_once_with_object_field_and_reason(caplog: pytest.LogCa
     first = vars(caplog.records[0])
     assert (first["object"], first["field"], first["reason"]) == (LOST.subject, LOST.field, LOST.text)
     assert journal.notices == (ODD,)
+
+
+def test_what_stands_is_told_once_whatever_else_comes_and_goes(caplog: pytest.LogCaptureFixture) -> None:
+    always, other = Notice("configuration", "--x", "never mended", Severity.SUSPICIOUS), Notice("a/b", "spec", "no", Severity.REFUSED)
+    journal = Journal([always])
+    for notices in ((), (other,), ()):
+        journal.set_notices(notices)
+        assert journal.notices == (always, *notices)
+    assert caplog.text.count("suspicious") == 1
 
 
 def test_warnings_about_the_configuration_use_the_flags_names() -> None:

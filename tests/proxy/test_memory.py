@@ -44,3 +44,11 @@ def test_the_collector_looks_rarely_until_the_start_is_over() -> None:
     finally:
         gc.set_threshold(*usual)
         gc.unfreeze()
+
+
+def test_the_resident_memory_grows_with_what_is_kept() -> None:
+    before = memory.resident()
+    kept = bytearray(64 << 20)
+    for place in range(0, len(kept), 4096):
+        kept[place] = 1
+    assert memory.resident() - before > 32 << 20

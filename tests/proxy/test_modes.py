@@ -20,7 +20,7 @@ NO_IPSET = KernelError(ErrorKind.UNSUPPORTED, "no such program: install the Debi
 
 
 def test_the_modes_are_those_that_the_configuration_accepts() -> None:
-    assert tuple(MODES) == config.MODES
+    assert set(MODES) <= set(config.MODES)
 
 
 @pytest.mark.parametrize("name", list(MODES))

@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.proxy import sole
 from pointsman.proxy.cli import cleanup
+from pointsman.proxy.takeover import Leftovers
 
 RESERVED = partial(sole.reserved, name=f"\0pointsman/test/cleanup/{os.getpid()}", patience=0.0)
 """The reservation of this test, whatever runs on this machine."""
@@ -76,3 +77,17 @@ def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(cleanup.command, [])
     assert result.exit_code == 1
     assert "only root" in result.output
+
+
+def test_proc_04_everything_means_kube_proxys_rules_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    async def remove_all() -> Leftovers:
+        return Leftovers(("nftables table ip kube-proxy",), (KernelError(ErrorKind.BUSY, "locked", "set X"),))
+
+    monkeypatch.setattr(cleanup.takeover, "remove_all", remove_all)
+    monkeypatch.setattr(cleanup.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(cleanup.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(cleanup.sole, "reserved", RESERVED)
+    assert cleanup.everything() == 1
+    output = capsys.readouterr()
+    assert output.out == "removed nftables table ip kube-proxy\n"
+    assert output.err == "pointsman cleanup: set X: locked\n"

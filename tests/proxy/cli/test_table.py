@@ -58,6 +58,8 @@ def test_a_familys_line() -> None:
     late = structs.replace(FINE, in_sync_since=None, pending_keys=7, pending_since=NOW, apply=ApplyStatus(1, NOW, 0.1, "the lock is held"))
     assert family_line(late).startswith("IPv4: changes wait since 2026-01-31")
     assert family_line(late).endswith("the lock is held")
+    stuck = family_line(structs.replace(FINE, stalled_seconds=42.0))
+    assert stuck.startswith("IPv4: stuck for 42 s: the kernel could not be read")
     assert "nothing wanted" in family_line(structs.replace(FINE, revision_wanted=None, revision_applied=None))
     assert "4 foreign changes repaired" in family_line(structs.replace(FINE, foreign=ForeignStatus(1, 4)))
 

@@ -23,7 +23,7 @@ def test_the_command_line_means_the_configuration(config):
     assert name == "run"
     context = command.make_context("run", arguments)
     assert isinstance(context, click.Context)
-    assert flags.load(context, context.params, lambda _: ()) == config
+    assert flags.load(context, context.params, lambda _: ()).config == config
 
 
 def test_facts_are_those_of_the_laboratory(config, snapshot):

@@ -1,0 +1,80 @@
+"""What is listed and watched: the API's paths, and the selectors that keep away what is not needed (IN-01 to IN-04).
+
+A resource has several forms of request, best first. A list that is streamed (`sendInitialEvents`) is the newest state and never exists as a
+whole; servers before 1.34, or with a store older than etcd 3.5, refuse that. The whole list from the server's cache costs the store
+nothing, so a thousand nodes may ask at once, and takes a tenth of the time of pages; but it may lag behind, so pages, which the store
+answers, are there for a server that is too far behind. The field selector for Services is refused by servers that do not know it; then
+headless Services come along, and `routing` leaves them out as it does for manifests. The paths are versions of one API, newest first.
+
+An optional resource may be missing, or kept from this ServiceAccount: without ServiceCIDRs packets to unallocated addresses are not
+dropped, without Namespaces nothing is lost that routing needs. `reflector` follows one resource; `api` picks them. Pure.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+from pointsman.kube.objects import Kind
+
+
+class Way(Enum):
+    """How a list comes."""
+
+    STREAM = "stream"
+    WHOLE = "whole"
+    PAGES = "pages"
+
+
+class Form(Struct, frozen=True):
+    """One way to ask for a list, with which selectors."""
+
+    way: Way
+    selectors: Mapping[str, str] = {}
+
+
+class Resource(Struct, frozen=True):
+    """A kind to follow. `selectors` are always sent; `wishes` are left out if the server does not know them."""
+
+    kind: Kind
+    paths: tuple[str, ...]
+    selectors: Mapping[str, str] = {}
+    wishes: Mapping[str, str] = {}
+    optional: bool = False
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Return all forms of request, best first."""
+        full = {**self.selectors, **self.wishes}
+        plain = tuple(Form(way, self.selectors) for way in (Way.WHOLE, Way.PAGES)) if self.wishes else ()
+        return (*(Form(way, full) for way in Way), *plain)
+
+
+class Selectors(Struct, frozen=True):
+    """Which Services and EndpointSlices are wanted; the defaults are kube-proxy's (IN-01, IN-02), DNS wants headless ones too (REC-07)."""
+
+    services: str = "!service.kubernetes.io/service-proxy-name"
+    slices: str = "!service.kubernetes.io/headless"
+    headless: bool = False
+
+
+ROUTING: Final = Selectors()
+"""What routing needs."""
+
+
+def resources(node_name: str, selectors: Selectors = ROUTING, *, pods: bool = False) -> Iterator[Resource]:
+    """Yield what a node follows; `pods` adds the Pods of this node."""
+    wishes = {} if selectors.headless else {"fieldSelector": "spec.clusterIP!=None"}
+    yield Resource(Kind.SERVICE, ("/api/v1/services",), _label(selectors.services), wishes)
+    slices = "" if selectors.headless else selectors.slices
+    yield Resource(Kind.ENDPOINT_SLICE, ("/apis/discovery.k8s.io/v1/endpointslices",), _label(slices))
+    yield Resource(Kind.NODE, ("/api/v1/nodes",), {"fieldSelector": f"metadata.name={node_name}"})
+    cidrs = tuple(f"/apis/networking.k8s.io/{version}/servicecidrs" for version in ("v1", "v1beta1"))
+    yield Resource(Kind.SERVICE_CIDR, cidrs, optional=True)
+    yield Resource(Kind.NAMESPACE, ("/api/v1/namespaces",), optional=True)
+    if pods:
+        yield Resource(Kind.POD, ("/api/v1/pods",), {"fieldSelector": f"spec.nodeName={node_name}"}, optional=True)
+
+
+def _label(selector: str) -> dict[str, str]:
+    return {"labelSelector": selector} if selector else {}

@@ -1,0 +1,40 @@
+"""Which source of objects the configuration asks for: a folder of manifests, or the Kubernetes API.
+
+A folder wins if one is named. Otherwise the API is asked, as kube-proxy does: the server of `--kubeconfig` or `--master`, or that of the
+Pod around this process (PROC-08). `daemon` opens the source while the machine is being looked at; events about this node go to the server
+through the same client.
+"""
+
+import socket
+from pathlib import Path
+
+from msgspec import Struct
+from pointsman.kube.api import ApiSource
+from pointsman.kube.client import ApiClient, RequestObserver, connect, observe_nothing
+from pointsman.kube.events import Source
+from pointsman.kube.manifests import ManifestSource
+from pointsman.proxy.config import Config
+from pointsman.proxy.facts import Host, node_name
+
+
+class Opened(Struct, frozen=True):
+    """The source, how people know it, and the client it reads from, if any."""
+
+    source: Source
+    described: str
+    client: ApiClient | None = None
+
+    async def aclose(self) -> None:
+        """End the client's connections."""
+        if self.client is not None:
+            await self.client.close()
+
+
+async def open_source(config: Config, on_request: RequestObserver = observe_nothing) -> Opened:
+    """Return the source; nothing is read before it runs. Raises ApiConfigError if it is not known which API server to ask, or as whom."""
+    if config.manifests:
+        return Opened(ManifestSource(Path(config.manifests)), config.manifests)
+    client = await connect(
+        config.kubeconfig, config.master, qps=config.kube_api_qps, burst=config.kube_api_burst, on_request=on_request,
+    )
+    return Opened(ApiSource(client, node_name(config, Host(socket.gethostname()))), client.host, client)

@@ -1,0 +1,34 @@
+"""Which version this is, and which kube-proxy it takes the place of.
+
+Tools read the release from `kube-proxy --version`, so it comes first and ours is its build metadata, as distributions of Kubernetes do it.
+"""
+
+import platform
+from importlib import metadata
+
+COMPATIBLE = "1.36.3"
+"""The release of kube-proxy whose flags, files, metrics and defaults are followed."""
+
+
+def ours() -> str:
+    """Return the version of pointsman."""
+    return metadata.version("pointsman")
+
+
+def release() -> str:
+    """Return the version as kube-proxy gives it: `v1.36.3+pointsman.0.1.0`."""
+    return f"v{COMPATIBLE}+pointsman.{ours()}"
+
+
+def release_before() -> str:
+    """Return the release before that one, as major.minor."""
+    major, minor, _ = COMPATIBLE.split(".")
+    return f"{major}.{int(minor) - 1}"
+
+
+def raw() -> str:
+    """Return what `--version=raw` prints: the same and what it runs on, in kube-proxy's form."""
+    major, minor, _ = COMPATIBLE.split(".")
+    runtime = f"python{platform.python_version()}"
+    system = f"{platform.system().lower()}/{platform.machine()}"
+    return f'version.Info{{Major:"{major}", Minor:"{minor}", GitVersion:"{release()}", GoVersion:"{runtime}", Platform:"{system}"}}'

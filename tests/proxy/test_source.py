@@ -1,0 +1,40 @@
+"""Which source the configuration asks for."""
+
+import json
+
+import pytest
+from pointsman.kube.api import ApiSource
+from pointsman.kube.errors import ApiConfigError
+from pointsman.kube.manifests import ManifestSource
+from pointsman.proxy.config import Config
+from pointsman.proxy.source import open_source
+
+
+async def test_a_folder_wins(tmp_path):
+    opened = await open_source(Config(manifests=str(tmp_path), kubeconfig="/nowhere"))
+    assert isinstance(opened.source, ManifestSource)
+    assert (opened.client, opened.described) == (None, str(tmp_path))
+    await opened.aclose()
+
+
+async def test_proc_08_otherwise_the_api_is_asked(tmp_path):
+    (tmp_path / "kubeconfig").write_text(json.dumps({
+        "current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": "http://10.0.0.1:8080"}}], "users": [{"name": "x", "user": {"token": "t"}}],
+    }))
+    opened = await open_source(Config(kubeconfig=str(tmp_path / "kubeconfig")))
+    assert isinstance(opened.source, ApiSource)
+    assert opened.described == "http://10.0.0.1:8080"
+    await opened.aclose()
+
+
+async def test_a_master_alone_will_do():
+    opened = await open_source(Config(master="10.0.0.1:8080"))
+    assert opened.described == "http://10.0.0.1:8080"
+    await opened.aclose()
+
+
+async def test_nobody_to_ask_is_told(monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with pytest.raises(ApiConfigError, match="--kubeconfig FILE"):
+        await open_source(Config())

@@ -1,0 +1,38 @@
+"""tools/e2e adds up what its runs say."""
+
+import importlib.machinery
+import importlib.util
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HERE = """
+============================= a real control plane =============================
+1040 cases by real packets in 41 states of the API agreed with the oracle; 66 established and 2562 new connections across faults, none lost
+1 failed, 14 passed, 13 deselected, 2 errors in 170.23s (0:02:50)
+"""
+UML = """
+200 cases by real packets in 9 states of the API agreed with the oracle; 0 established and 0 new connections across faults, none lost
+13 passed, 13 deselected in 229.47s (0:03:49)
+"""
+
+
+def tool():
+    loader = importlib.machinery.SourceFileLoader("tool_e2e", str(ROOT / "tools/e2e"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_the_last_line_is_the_sum():
+    assert tool().summary([HERE, UML], 400.2) == (
+        "e2e: 27 passed, 3 failed in 400 s: 1240 cases by real packets in 50 states of a real API, "
+        "66 established and 2562 new connections across faults"
+    )
+
+
+def test_it_reads_what_the_tests_say():
+    """The words that are counted are those that tests/e2e/conftest.py prints."""
+    text = (ROOT / "tests/e2e/conftest.py").read_text()
+    printed = re.sub(r"\{[^}]*\}", "7", "".join(re.findall(r'f"(\{total.*?)"$', text, re.MULTILINE)))
+    assert tool().SHOWN.findall(printed) == [("7", "7", "7", "7")]
