@@ -3,7 +3,8 @@
 kube-proxy deletes chains of Services that went while it was away. The kernel does not let it while buckets of ours jump to them, and
 refuses its whole table; ours would stand for ever, outdated. Removing ours then would leave nothing until kube-proxy tries again. So what
 forwards gets names of its own: in one restore each chain per Service is copied to a name that kube-proxy does not know, and the buckets
-jump there. Nothing changes for packets, and kube-proxy's next attempt succeeds.
+jump there. Nothing changes for packets. The canaries are taken away, which makes kube-proxy write everything again within its sync period
+(IPT-40); of itself it may wait until something changes in the cluster.
 
 `stuck` is pure, as is `renamed`, which makes the text; `proxy.takeover` decides when, before `pointsman cleanup`.
 """
@@ -28,7 +29,7 @@ def stuck(seen: Seen) -> bool:
 
 
 def renamed(seen: Seen) -> str:
-    """Return the text for a restore that copies the nat table's chains per Service and lets our buckets jump to the copies."""
+    """Return the text for a restore: the nat table's chains per Service are copied, our buckets jump to the copies, canaries go."""
     copies: dict[str, list[str]] = {}
     buckets: dict[str, list[str]] = {}
     for key, value in seen.items():
@@ -39,7 +40,14 @@ def renamed(seen: Seen) -> str:
         elif names.is_bucket(key.chain) and not names.is_copy(key.chain):
             rules = buckets.setdefault(key.chain, [])
             rules += [key.rule] if key.rule else []
-    return "\n".join(["*nat", *_declared(copies | buckets), *_filled(buckets | copies), "COMMIT\n"])
+    nat = ["*nat", *_declared(copies | buckets), *_filled(buckets | copies)]
+    return "\n".join([*_without_canary(nat, "nat", seen), *_without_canary(["*filter"], "filter", seen),
+                      *_without_canary(["*mangle"], "mangle", seen), ""])
+
+
+def _without_canary(lines: list[str], table: str, seen: Seen) -> list[str]:
+    there = RuleKey(table, names.CANARY) in seen
+    return [*lines, *([f":{names.CANARY} - [0:0]", f"-X {names.CANARY}"] if there else []), "COMMIT"]
 
 
 def _declared(chains: dict[str, list[str]]) -> Iterator[str]:

@@ -47,8 +47,8 @@ async def _choose(config: Config) -> Choice:
     choice = await choose(config.iptables_variant)
     if choice.beside:
         log.warning(
-            "the other variant of iptables holds rules of a service proxy, which take packets as well;"
-            " stop what writes them, then remove both variants' rules with `pointsman cleanup` and start again",
+            "the other variant of iptables holds rules of a service proxy, which take packets as well until they are removed: that is done"
+            " as soon as ours carry the traffic, except with --takeover=false for kube-proxy's; stop what writes them",
             extra={"variant": choice.variant.value, "rules_in_the_other": choice.beside},
         )
     return choice

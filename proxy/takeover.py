@@ -39,7 +39,7 @@ POLL = 1.0
 BEGIN = 10.0
 """Seconds in which a kube-proxy that runs here begins to write, if it is to write at all."""
 RETRY = 90.0
-"""Seconds in which a kube-proxy writes again that could not: it waits for 30 s, unless told otherwise."""
+"""Seconds in which a kube-proxy writes again that could not: it looks for its canaries every 30 s, unless told otherwise."""
 
 _FAMILIES = {"ip": Family.IPV4, "ip6": Family.IPV6}
 

@@ -41,6 +41,12 @@ def test_every_jump_leads_to_a_copy_and_lists_of_clients_keep_their_names():
     assert (lines[0], lines[-1]) == ("*nat", "COMMIT")
 
 
+def test_ipt_40_the_canaries_that_are_there_go():
+    lines = renamed(OURS | {RuleKey("mangle", names.CANARY): ""}).splitlines()
+    assert lines[lines.index("*mangle") :] == ["*mangle", ":KUBE-PROXY-CANARY - [0:0]", "-X KUBE-PROXY-CANARY", "COMMIT"]
+    assert lines.count("-X KUBE-PROXY-CANARY") == 1
+
+
 def test_copies_are_ours_and_their_names_fit():
     copy = names.copy_of("KUBE-SVC-67NZLRHBNDSAWJRO")
     assert copy == "KUBE-DSTV-67NZLRHBNDSAWJRO"
