@@ -90,14 +90,6 @@ async def identity(plane, tmp_path):
     return made
 
 
-@pytest.fixture(scope="session")
-def library_of_false_time():
-    """The library by which a process sees another wall clock (Debian package libfaketime)."""
-    found = sorted(Path("/usr/lib").glob("**/libfaketime.so.1"))
-    assert found, "libfaketime is not installed: tools/setup e2e installs it"
-    return str(found[0])
-
-
 def pytest_terminal_summary(terminalreporter):
     """Say what real packets have shown."""
     if total := TOTAL:
