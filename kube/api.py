@@ -87,10 +87,14 @@ class ApiSource:
         """Deliver everything, then changes, until cancelled."""
         self._sink = sink
         log.info("reading from the API server", extra={"server": self._client.host})
-        async with asyncio.TaskGroup() as group:
-            for reflector in self._reflectors:
-                group.create_task(self._follow(reflector))
-            group.create_task(self._report())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for reflector in self._reflectors:
+                    group.create_task(self._follow(reflector))
+                group.create_task(self._report())
+        finally:
+            if self._rest is not None:
+                self._rest.cancel()
 
     async def _follow(self, reflector: Reflector) -> None:
         """Do what a reflector says, for ever."""

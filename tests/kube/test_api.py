@@ -123,6 +123,18 @@ def test_the_start_waits_some_seconds_for_the_rest():
     virtual.run(main)
 
 
+def test_after_its_end_it_says_nothing():
+    async def main():
+        api = cluster()
+        api.refusals["nodes"] = lambda _: ApiError(500, "boom")
+        async with running(api) as watched:
+            await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        assert watched.began is None
+
+    virtual.run(main)
+
+
 def test_optional_kinds_that_are_missing_or_denied_delay_nothing(caplog):
     async def main():
         api = cluster()
