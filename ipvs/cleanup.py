@@ -1,18 +1,19 @@
 """Taking everything of the ipvs mode out of the kernel, in both families and all variants of iptables (IPVS-40, pains 29, 30 and 34).
 
-Other programs' virtual servers stay: only what `ownership` calls ours goes, and our device with it. A kernel without IPVS, or a machine
-without the tools, has nothing of ours. A second run finds nothing and writes nothing.
+Other programs' virtual servers stay: only what `ownership` calls ours goes, and our device with it. What `whose` calls kube-proxy's stays
+unless the caller takes it over. A kernel without IPVS, or a machine without the tools, has nothing of ours. A second run finds nothing and
+writes nothing.
 
 Packets are led away first, then the rules of every variant go, and only then the sets, which all variants share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.objects import RuleKey, SetKey
 from pointsman.iptables.variant import Variant, find_tools
 from pointsman.iptables.writer import Writer
-from pointsman.ipvs import device, names
+from pointsman.ipvs import device, names, whose
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.ipvs.keys import AddressKey
 from pointsman.ipvs.objects import RealKey, VirtualKey
@@ -22,18 +23,22 @@ from pointsman.routing.route import Family
 _PARTS = ((AddressKey, VirtualKey, RealKey), RuleKey, SetKey)
 
 
-async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)) -> tuple[str, ...]:
+async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant), spare: bool = True) -> tuple[str, ...]:
     """Remove everything of ours; return what was (or would be) removed, in words.
 
-    Tools that are not installed are passed over. Everything is tried; then a KernelError tells what could not be removed.
+    What is kube-proxy's stays unless `spare` is false. Tools that are not installed are passed over. Everything is tried; then a
+    KernelError tells what could not be removed.
     """
     removed: list[str] = []
+    spared = False
     errors: list[KernelError] = []
     writer = Writer()
     for family in Family:
         kernels = [IpvsKernel(family, variant, writer, Settings()) for variant in variants]
         try:
-            seen = await read_all(kernels)
+            there = await read_all(kernels)
+            seen = ours(there, family) if spare else there
+            spared |= bool(there) and not seen
             for kernel, found in seen.items():
                 removed += describe(found, family, kernel.variant.value)
             if not dry_run:
@@ -44,7 +49,7 @@ async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)
             for kernel in kernels:
                 await kernel.close()
     try:
-        removed += await remove_device(dry_run=dry_run)
+        removed += () if spared else await remove_device(dry_run=dry_run)
     except KernelError as error:
         errors.append(error)
     if errors:
@@ -96,6 +101,14 @@ async def read_all(kernels: Sequence[IpvsKernel]) -> dict[IpvsKernel, Seen]:
     for kernel in ordered[1:]:
         seen[kernel] = {key: value for key, value in seen[kernel].items() if isinstance(key, RuleKey)}
     return {kernel: seen[kernel] for kernel in ordered if seen[kernel]}
+
+
+def ours(seen: Mapping[IpvsKernel, Seen], family: Family) -> dict[IpvsKernel, Seen]:
+    """Return what was seen in a family without what is kube-proxy's; nothing is left where all of it is."""
+    if whose.is_kube_proxys(seen.values(), family):
+        return {}
+    mine = {kernel: whose.without_kube_proxys(found, family) for kernel, found in seen.items()}
+    return {kernel: found for kernel, found in mine.items() if found}
 
 
 async def _remove(seen: dict[IpvsKernel, Seen]) -> list[KernelError]:

@@ -43,13 +43,26 @@ Endpoints = Callable[[], Collection[tuple[Protocol, str, int]]]
 
 
 class Retirement:
-    """The end of the mode in both families. `endpoints` returns where all endpoints are that the cluster has at the moment."""
+    """The end of the mode in both families; what is kube-proxy's stays if it is to `spare` it.
 
-    def __init__(self, settings: Settings, masquerade_bit: int, endpoints: Endpoints, variants: Sequence[Variant] = tuple(Variant)) -> None:
+    `endpoints` returns where all endpoints are that the cluster has at the moment.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        masquerade_bit: int,
+        endpoints: Endpoints,
+        variants: Sequence[Variant] = tuple(Variant),
+        *,
+        spare: bool = False,
+    ) -> None:
         self._settings = settings
         self._bit = masquerade_bit
         self._endpoints = endpoints
         self._variants = variants
+        self._spare = spare
+        self._spared = False
         self._remnants: list[Remnant] = []
 
     async def begin(self) -> tuple[str, ...]:
@@ -61,10 +74,11 @@ class Retirement:
         errors: list[KernelError] = []
         writer = Writer()
         for family in Family:
-            remnant = Remnant([IpvsKernel(family, one, writer, self._settings) for one in self._variants], self._bit)
+            remnant = Remnant([IpvsKernel(family, one, writer, self._settings) for one in self._variants], self._bit, spare=self._spare)
             self._remnants.append(remnant)
             try:
                 words += await remnant.begin()
+                self._spared |= remnant.spared
             except KernelError as error:
                 errors.append(error)
         if errors:
@@ -78,7 +92,8 @@ class Retirement:
             await self._drained()
         finally:
             await self._close()
-        await cleanup.remove_device(dry_run=False)
+        if not self._spared:
+            await cleanup.remove_device(dry_run=False)
 
     async def _drained(self) -> None:
         told = ""
@@ -117,8 +132,10 @@ class Retirement:
 class Remnant:
     """What is left in one family. `kernels` has one for each variant of the tools; that with the rules takes care of the rest."""
 
-    def __init__(self, kernels: Sequence[IpvsKernel], masquerade_bit: int) -> None:
+    def __init__(self, kernels: Sequence[IpvsKernel], masquerade_bit: int, *, spare: bool = False) -> None:
         self.kernel = kernels[0]
+        self.spared = False
+        self._spare = spare
         self._kernels = tuple(kernels)
         self._bit = masquerade_bit
         self._left: dict[Key, Value | Mark] = {}  # all but servers
@@ -126,7 +143,9 @@ class Remnant:
 
     async def begin(self) -> tuple[str, ...]:
         """Take the mode out of the way; return in words what there was. Raises KernelError."""
-        seen = await cleanup.read_all(self._kernels)
+        there = await cleanup.read_all(self._kernels)
+        seen = cleanup.ours(there, self.kernel.family) if self._spare else there
+        self.spared = bool(there) and not seen
         if not seen:
             return ()
         self.kernel, *others = seen

@@ -129,8 +129,11 @@ class Mode(Protocol):
         """Look at the machine, and choose how to work on it; raises KernelError."""
         ...
 
-    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
-        """Remove everything of ours, however it came there; return what was (or would be) removed. Raises KernelError."""
+    async def cleanup(self, *, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
+        """Remove everything of ours, however it came there; return what was (or would be) removed. Raises KernelError.
+
+        What kube-proxy's mode of this name made stays unless `spare` is false.
+        """
         ...
 
     async def succeed(self) -> tuple[str, ...]:
@@ -138,5 +141,8 @@ class Mode(Protocol):
         ...
 
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
-        """Return what takes this mode away from under another one; `endpoints` returns where all present endpoints are."""
+        """Return what takes this mode away from under another one; `endpoints` returns where all present endpoints are.
+
+        What is kube-proxy's stays where the configuration does not allow to take over.
+        """
         ...

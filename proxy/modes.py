@@ -87,9 +87,9 @@ class IptablesMode:
         choice = await _choose(config)
         return IptablesEngine(choice.variant, choice.reason)
 
-    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+    async def cleanup(self, *, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
         """See `Mode`."""
-        return await iptables_cleanup.cleanup(dry_run=dry_run)
+        return await iptables_cleanup.cleanup(dry_run=dry_run, spare=spare)
 
     async def succeed(self) -> tuple[str, ...]:
         """See `Mode`: all chains have the same names, so they are ours already."""
@@ -121,9 +121,9 @@ class IpvsMode:
         choice = await _choose(config)
         return IpvsEngine(choice.variant, choice.reason, config)
 
-    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+    async def cleanup(self, *, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
         """See `Mode`."""
-        return await ipvs_cleanup.cleanup(dry_run=dry_run)
+        return await ipvs_cleanup.cleanup(dry_run=dry_run, spare=spare)
 
     async def succeed(self) -> tuple[str, ...]:
         """See `Mode`."""
@@ -131,7 +131,7 @@ class IpvsMode:
 
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:
         """See `Mode`."""
-        return _IpvsLeaving(Retirement(_ipvs_settings(config), config.masquerade_bit, endpoints))
+        return _IpvsLeaving(Retirement(_ipvs_settings(config), config.masquerade_bit, endpoints, spare=not config.takeover))
 
 
 class _AtOnce:

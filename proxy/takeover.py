@@ -7,7 +7,7 @@ a moment, which hurts nobody: both send new connections to endpoints of the same
 Established connections are the kernel's own and need no rule. So: program, read back, and only then remove.
 
 A kube-proxy that still runs would write its rules again, so it is named and waited for. With `--takeover=false` its rules stay and are
-named. `daemon` runs this beside the loops; `remove_all` is what `run --cleanup` does.
+named, also those of its ipvs mode. `daemon` runs this beside the loops; `remove_all` is what `run --cleanup` does.
 
 The way back is `hand_back`: before `pointsman cleanup` removes anything, a kube-proxy that runs here again must have written its own rules,
 for which those of ours may have to make way first (`iptables.release`).
@@ -36,8 +36,8 @@ TABLE = "kube-proxy"
 """The name of kube-proxy's tables in nftables (NFT-02)."""
 POLL = 1.0
 """Seconds between two looks whether kube-proxy has ended, or written."""
-BEGIN = 10.0
-"""Seconds in which a kube-proxy that runs here begins to write, if it is to write at all."""
+BEGIN = 60.0
+"""Seconds in which a kube-proxy that runs here begins to write in every family in which it is to write at all."""
 RETRY = 90.0
 """Seconds in which a kube-proxy writes again that could not: it looks for its canaries every 30 s, unless told otherwise."""
 
@@ -61,6 +61,9 @@ async def announce(mode: str, variant: str, *, allowed: bool) -> None:
     if not allowed and mode == "iptables" and await _holds_kube_proxys(Variant(variant)):
         text = "kube-proxy's rules in this variant of iptables become ours whatever --takeover says: the chains have the same names"
         log.warning(text, extra={"variant": variant})
+    if not allowed and mode == "ipvs" and (shared := await _kube_proxys(mode)):
+        text = "kube-proxy's kube-ipvs0, its sets with names of ours and their virtual servers become ours whatever --takeover says"
+        log.warning(text, extra={"objects": len(shared), "named": _named(shared)})
 
 
 async def ended() -> None:
@@ -76,9 +79,25 @@ async def run(mode: str, variant: str, *, allowed: bool) -> None:
         log.warning("what another service proxy left stays; try `pointsman run --cleanup`", extra={"error": str(error)})
     if left.removed:
         log.info("removed what another service proxy left", extra={"objects": len(left.removed), "named": _named(left.removed)})
-    if not allowed and (stays := (await clear(mode, variant, everyone=True, dry_run=True)).removed):
+    if not allowed and (stays := await _stays(mode, variant)):
         text = "rules of kube-proxy stay, as --takeover=false says; they still choose endpoints, which nobody updates"
         log.warning(text, extra={"objects": len(stays), "named": _named(stays)})
+
+
+async def _stays(mode: str, variant: str) -> tuple[str, ...]:
+    """Return in words what there is of kube-proxy's, whichever mode made it."""
+    beside = await clear(mode, variant, everyone=True, dry_run=True)
+    of_modes = [word for name in MODES if name != "iptables" for word in await _kube_proxys(name)]
+    return (*beside.removed, *of_modes)
+
+
+async def _kube_proxys(mode: str) -> tuple[str, ...]:
+    """Return in words what kube-proxy's mode of this name has here, and what of it ours would not remove; nothing if it cannot be read."""
+    try:
+        ours = await MODES[mode].cleanup(dry_run=True)
+        return tuple(word for word in await MODES[mode].cleanup(dry_run=True, spare=False) if word not in ours)
+    except KernelError:
+        return ()
 
 
 async def clear(mode: str, variant: str, *, everyone: bool, dry_run: bool = False) -> Leftovers:
@@ -106,7 +125,7 @@ async def hand_back() -> None:
         if stuck(seen := await kernel.standing()):
             await release(await kernel.tools(), seen)
             log.info("kube-proxy is to write its rules yet; ours forward until then", extra={"at_most_seconds": RETRY})
-    if not await _within(RETRY, lambda: _shown(kernels, lambda way: way.through >= way.begun)):
+    if not await _within(RETRY, lambda: _shown(kernels, lambda way: way.through >= (way.begun or way.ours))):
         text = f"kube-proxy runs here but did not write its rules within {RETRY:g} s (see its log); to remove ours all the same, end it"
         raise KernelError(ErrorKind.TIMEOUT, text, "nothing was removed")
 
@@ -158,7 +177,7 @@ def _steps(variants: Sequence[Variant], *, everyone: bool) -> list[Remove]:
 
 def _of_mode(name: str) -> Remove:
     async def removed(dry_run: bool) -> tuple[str, ...]:
-        return await MODES[name].cleanup(dry_run=dry_run)
+        return await MODES[name].cleanup(dry_run=dry_run, spare=False)
 
     return removed
 

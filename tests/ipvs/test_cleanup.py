@@ -2,6 +2,7 @@
 
 import pytest
 from fakes import routes as make
+from fakes.inherited import KUBE_PROXYS
 from fakes.ipvs import desired, difference
 from fakes.scratch import lock_file, namespace, shell
 from pointsman.iptables.objects import RuleKey
@@ -14,35 +15,6 @@ from pointsman.routing.route import Family
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
 
 LEGACY = (Variant.LEGACY,)
-
-KUBE_PROXYS = """
-ip link add kube-ipvs0 type dummy; ip addr add 10.96.0.1/32 dev kube-ipvs0; ip addr add 192.0.2.7/32 dev lo
-ipvsadm -A -t 10.96.0.1:443 -s rr; ipvsadm -A -t 192.0.2.7:30080 -s rr; ipvsadm -A -u 192.0.2.7:30080 -s rr
-ipset create KUBE-CLUSTER-IP hash:ip,port maxelem 65536; ipset add KUBE-CLUSTER-IP 10.96.0.1,tcp:443
-ipset create KUBE-NODE-PORT-TCP bitmap:port range 0-65535; ipset add KUBE-NODE-PORT-TCP 30080
-ipset create KUBE-6-NODE-PORT-LOCAL-SCTP-HAS hash:ip,port family inet6; ipset create KUBE-HEALTH-CHECK-NODE-PORT bitmap:port range 0-65535
-iptables-legacy-restore <<END
-*nat
-:KUBE-NODE-PORT - [0:0]
-:KUBE-LOAD-BALANCER - [0:0]
-:KUBE-MARK-MASQ - [0:0]
--A KUBE-NODE-PORT -p tcp -m set --match-set KUBE-NODE-PORT-TCP dst -j KUBE-MARK-MASQ
--A KUBE-LOAD-BALANCER -j KUBE-MARK-MASQ
-COMMIT
-*filter
-:KUBE-NODE-PORT - [0:0]
-:KUBE-SOURCE-RANGES-FIREWALL - [0:0]
-:KUBE-IPVS-FILTER - [0:0]
-:KUBE-IPVS-OUT-FILTER - [0:0]
--A INPUT -m comment --comment "kubernetes health check rules" -j KUBE-NODE-PORT
--A INPUT -j KUBE-IPVS-FILTER
--A OUTPUT -j KUBE-IPVS-OUT-FILTER
--A KUBE-NODE-PORT -m set --match-set KUBE-HEALTH-CHECK-NODE-PORT dst -j ACCEPT
--A KUBE-SOURCE-RANGES-FIREWALL -j DROP
-COMMIT
-END
-"""
-"""What its ipvs mode leaves, but for the chains that it shares with its iptables mode."""
 
 
 def chains():
@@ -71,12 +43,24 @@ async def test_ipvs_20_and_ipvs_21_all_that_kube_proxy_left_goes(monkeypatch, tm
     with lock_file(monkeypatch, tmp_path), namespace():
         shell(KUBE_PROXYS)
         shell("ipvsadm -A -t 203.0.113.77:30080 -s wlc")
-        told = await cleanup(dry_run=True, variants=LEGACY)
-        assert await cleanup(dry_run=False, variants=LEGACY) == told
+        told = await cleanup(dry_run=True, variants=LEGACY, spare=False)
+        assert await cleanup(dry_run=False, variants=LEGACY, spare=False) == told
         assert chains() == {"KUBE-MARK-MASQ"}, "that is the iptables mode's"
         assert shell("ipset list -name") == ""
         assert sorted(shell("ipvsadm -Sn").splitlines()) == ["-A -t 203.0.113.77:30080 -s wlc", "-A -u 192.0.2.7:30080 -s rr"], "pain 30"
         assert "kube-ipvs0" not in shell("ip -o link")
+
+
+async def test_pain_30_what_is_kube_proxys_stays_unless_it_is_taken_over(monkeypatch, tmp_path):
+    """`pointsman cleanup` next to a kube-proxy that is in use harms nothing."""
+    state = "ipvsadm -Sn; ipset save; iptables-legacy-save | grep -v ^#; ip -o -4 addr show dev kube-ipvs0"
+    with lock_file(monkeypatch, tmp_path), namespace():
+        shell(KUBE_PROXYS)
+        before = shell(state)
+        assert await cleanup(dry_run=True, variants=LEGACY) == ()
+        assert await cleanup(dry_run=False, variants=LEGACY) == ()
+        assert shell(state) == before
+        assert "device kube-ipvs0" in await cleanup(dry_run=True, variants=LEGACY, spare=False)
 
 
 async def test_what_is_kube_proxys_alone_goes_beside_ours(monkeypatch, tmp_path):

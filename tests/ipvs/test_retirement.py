@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 from fakes import routes as make
+from fakes.inherited import KUBE_PROXYS
 from fakes.ipvs import desired, difference
 from fakes.scratch import lock_file, namespace, shell
 from pointsman.iptables.variant import Variant
@@ -181,3 +182,30 @@ async def test_pain_30_virtual_servers_of_others_stay(programmed):
     await ending.begin()
     await ending.finish()
     assert shell("ipvsadm -Sn").splitlines() == ["-A -t 203.0.113.77:443 -s wlc"]
+
+
+@pytest.mark.parametrize("spare", [False, True])
+async def test_kube_proxys_stays_where_it_must_not_be_taken_over(monkeypatch, tmp_path, spare):
+    """Its rules, sets, virtual servers and the device, to the last element; what drains of it is not listed."""
+    state = "ipvsadm -Sn; ipset save; iptables-legacy-save | grep -v ^#; ip -o -4 addr show dev kube-ipvs0"
+    with lock_file(monkeypatch, tmp_path), namespace():
+        shell(KUBE_PROXYS)
+        before = shell(state)
+        ending = Retirement(Settings(drain_cap=CAP), 14, everywhere, LEGACY, spare=spare)
+        words = await ending.begin()
+        assert list(ending.draining()) == []
+        await ending.finish()
+        assert bool(words) is not spare
+        if spare:
+            assert shell(state) == before
+        else:
+            assert shell("ipset list -name") == ""
+
+
+async def test_ours_goes_though_kube_proxys_may_not_be_taken_over(programmed):
+    ending = Retirement(Settings(drain_cap=CAP), 14, everywhere, LEGACY, spare=True)
+    assert "virtual server TCP 10.96.0.1:80 (1)" in await ending.begin()
+    await ending.finish()
+    assert shell("ipvsadm -Sn") == ""
+    assert shell("ipset list -name") == ""
+    assert "kube-ipvs0" not in shell("ip -o link")

@@ -60,7 +60,7 @@ def test_proc_02_an_error_forbids_starting_and_is_told_once() -> None:
 async def test_the_iptables_mode_goes_at_once_when_another_one_has_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[bool] = []
 
-    async def cleanup(*, dry_run: bool) -> tuple[str, ...]:
+    async def cleanup(*, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
         calls.append(dry_run)
         return ("chain KUBE-SERVICES",)
 

@@ -100,6 +100,43 @@ async def test_without_permission_kube_proxys_stays_and_is_told(caplog):
     assert told.objects >= 8
 
 
+class FakeMode:
+    """A mode with one thing of ours and one of kube-proxy's, or one that cannot be read."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    async def cleanup(self, *, dry_run, spare=True):
+        assert dry_run
+        if self.error:
+            raise self.error
+        return ("device ours",) if spare else ("device ours", "ipset KUBE-NODE-PORT-TCP (1)")
+
+
+async def test_without_permission_what_its_ipvs_mode_left_stays_and_is_told_whichever_mode_is_ours(monkeypatch, caplog):
+    monkeypatch.setattr(takeover, "MODES", {"iptables": FakeMode(), "ipvs": FakeMode()})
+    for mode in ("iptables", "ipvs"):
+        caplog.clear()
+        await takeover.run(mode, "nft", allowed=False)
+        (told,) = caplog.records
+        assert "--takeover=false" in told.message
+        assert told.named == "ipset KUBE-NODE-PORT-TCP (1)"
+
+
+async def test_what_its_ipvs_mode_shares_with_ours_is_told_at_the_start(monkeypatch, caplog):
+    monkeypatch.setattr(takeover, "MODES", {"iptables": FakeMode(), "ipvs": FakeMode()})
+    await takeover.announce("ipvs", "legacy", allowed=True)
+    assert not caplog.records
+    await takeover.announce("ipvs", "legacy", allowed=False)
+    (told,) = caplog.records
+    assert "kube-ipvs0" in told.message
+    assert "become" in told.message
+    monkeypatch.setattr(takeover, "MODES", {"ipvs": FakeMode(KernelError(ErrorKind.UNSUPPORTED, "no IPVS", "ip_vs"))})
+    caplog.clear()
+    await takeover.announce("ipvs", "legacy", allowed=False)
+    assert not caplog.records
+
+
 async def test_without_permission_ours_of_the_other_variant_goes(caplog):
     load("legacy", OURS)
     await takeover.run("iptables", "nft", allowed=False)
@@ -184,14 +221,15 @@ async def test_on_the_way_back_ours_makes_way_and_forwards_until_kube_proxy_has_
         await handing
 
 
-async def test_a_kube_proxy_that_never_writes_is_told_and_nothing_is_removed(monkeypatch):
+@pytest.mark.parametrize(("before", "after"), [(STUCK, "-j KUBE-DSTV-GONE"), (OURS, "-j KUBE-DST")])
+async def test_a_kube_proxy_that_never_writes_is_told_and_nothing_is_removed(before, after, monkeypatch):
     monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
     for name in ("POLL", "RETRY", "BEGIN"):
         monkeypatch.setattr(takeover, name, 0.05)
-    load("legacy", STUCK)
+    load("legacy", before)
     with pytest.raises(KernelError, match="nothing was removed: kube-proxy runs here but did not write"):
         await takeover.hand_back()
-    assert any("-j KUBE-DSTV-GONE" in line for line in rules("legacy"))
+    assert any(after in line for line in rules("legacy"))
 
 
 async def test_a_kube_proxy_that_has_written_elsewhere_is_not_waited_for(monkeypatch):

@@ -21,7 +21,7 @@ class FakeMode:
         self.left = ["chain A", "set B"]
         self.error = error
 
-    async def cleanup(self, *, dry_run: bool) -> tuple[str, ...]:
+    async def cleanup(self, *, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
         if self.error:
             raise self.error
         found = tuple(self.left)
