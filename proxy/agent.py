@@ -4,7 +4,8 @@
     addresses, Nodes ─→ facts ────────┘             └─→ status ─→ health, socket
 
 `Agent` holds what is known and passes changes on; it decides nothing and waits for nothing, so every step of it is over when its method
-returns. Nothing is offered before Services and EndpointSlices have been read completely once (IN-07). `daemon` calls it.
+returns. Nothing is offered before Services and EndpointSlices have been read completely once (IN-07), and this node's Node is known
+(IN-51). `daemon` calls it.
 """
 
 import logging
@@ -28,10 +29,11 @@ from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.health_nodeport import HealthPorts
 from pointsman.proxy.journal import Journal, config_notices
 from pointsman.proxy.mode import Drains, Engine, Leaving, Loop
+from pointsman.proxy.own_node import OwnNode
 from pointsman.proxy.report import View
 from pointsman.proxy.requests import Requests
 from pointsman.routing.build import Builder
-from pointsman.routing.route import Family, Protocol, Routing, ServicePortName
+from pointsman.routing.route import Family, Notice, Protocol, Routing, ServicePortName, Severity
 from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, advance
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class Agent:
         self.parts = parts
         self.journal = Journal(config_notices(warnings(parts.config), NAMES))
         self.snapshot = EMPTY
-        self.host = parts.host
+        self.own = OwnNode(parts.config, facts_of.node_name(parts.config, parts.host), parts.loops)
         self.facts: Facts = facts_of.gather(parts.config, parts.host, {})
         self.routing: Routing | None = None
         self.backlog = changes.Backlog(time.time())
@@ -74,8 +76,9 @@ class Agent:
         before = self.snapshot
         self.snapshot, dirty = advance(before, batch)
         self._measure(changes.between(before, self.snapshot, dirty, self.backlog.started))
-        if Kind.NODE in dirty.kinds:
+        if Kind.NODE in dirty.kinds or not self.own.ready:
             self._gather()
+        if Kind.NODE in dirty.kinds:
             self._departed.lose(before.nodes.keys(), self.snapshot)
             self._bury()
         if dirty != CLEAN:
@@ -85,11 +88,16 @@ class Agent:
     def move(self, host: Host) -> None:
         """Take what the kernel says about this node."""
         before = self.facts
-        self.host = host
+        self.parts.host = host
         self._gather()
         if self.facts != before:
             log.info("addresses changed", extra={family.value: ",".join(found) for family, found in host.addresses.items()})
             self._route(CLEAN)
+
+    @property
+    def host(self) -> Host:
+        """Return what the kernel said last about this node."""
+        return self.parts.host
 
     def view(self) -> View:
         """Return everything there is to tell at this moment."""
@@ -156,11 +164,14 @@ class Agent:
             one.bury(buried)
 
     def _gather(self) -> None:
-        self.facts = facts_of.gather(self.parts.config, self.host, self.snapshot.nodes)
+        self.facts = facts_of.gather(self.parts.config, self.host, self.own.see(self.snapshot))
 
     def _route(self, dirty: Dirty) -> None:
         notices = self.facts.notices
-        if self.snapshot.in_sync:
+        if not self.own.ready and self.snapshot.in_sync:
+            waiting = f"{self.own.lack or self.own.unusable}; until then nothing is programmed"
+            notices += (Notice(f"Node {self.own.name}", "", waiting, Severity.SUSPICIOUS),)
+        elif self.snapshot.in_sync:
             if self.routing is None:
                 log.info("routing", extra=dict(facts_of.readable(self.facts.node)))
             before = self.routing.routes if self.routing is not None else {}

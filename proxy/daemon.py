@@ -32,6 +32,7 @@ from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
 from pointsman.proxy.mode import Loop
 from pointsman.proxy.modes import MODES, usable
+from pointsman.proxy.own_node import await_node
 from pointsman.proxy.requests import Requests
 from pointsman.proxy.source import Opened, open_source
 from pointsman.proxy.succession import programmed, succeed
@@ -161,6 +162,7 @@ async def prepare(config: Config) -> Parts:
 def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
     return (
         _follow_addresses(agent),
+        await_node(agent.own, stop),
         *(loop.run() for loop in agent.parts.loops.values()),
         reception.answer(agent, lambda: programmed(agent.parts.loops.values()), stop),
         _slim_down(agent.parts.loops.values()),

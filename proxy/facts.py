@@ -91,6 +91,11 @@ def addresses_of(node: Node) -> tuple[str, ...]:
     return tuple(address for address in found if address)
 
 
+def pod_cidrs_of(node: Node) -> tuple[str, ...]:
+    """Return the ranges of a Node's pods."""
+    return tuple(node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ()))
+
+
 def _node_ips(config: Config, node: Node | None) -> dict[Family, str]:
     known = dict(LOOPBACK)
     for address in reversed(addresses_of(node) if node else ()):
@@ -111,8 +116,7 @@ def _detectors(config: Config, node: Node | None, notices: list[Notice]) -> dict
         return {family: LocalDetector(mode, config.pod_interface_name_prefix) for family in Family}
     if mode is DetectLocal.CLUSTER_CIDR:
         return _by_source(mode, config.cluster_cidr)
-    cidrs = (node.spec.pod_cidrs or ((node.spec.pod_cidr,) if node.spec.pod_cidr else ())) if node else ()
-    found = _by_source(mode, cidrs)
+    found = _by_source(mode, pod_cidrs_of(node) if node else ())
     if not found:
         text = "NodeCIDR needs spec.podCIDRs of this node's Node object; until it has them no traffic counts as a pod's"
         notices.append(Notice("configuration", _LOCAL_MODE_FLAG, text, Severity.SUSPICIOUS))
