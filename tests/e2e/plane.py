@@ -86,7 +86,7 @@ class ControlPlane:
         self.authority = Authority(folder)
         self._admin = self.authority.issue("admin", "/O=system:masters/CN=e2e-admin")
         self._configure_network()
-        self.etcd = Process(lab, UNDERLAY, folder / "etcd.log", self._etcd(folder))
+        self.etcd = Process(lab, UNDERLAY, folder / "etcd.log", self._etcd(folder, binaries))
         self.apiserver = Process(lab, UNDERLAY, folder / "kube-apiserver.log", self._apiserver(binaries / "kube-apiserver"))
         self.controllers = Process(lab, UNDERLAY, folder / "kube-controller-manager.log", self._controllers(binaries))
         self.api = self.client()
@@ -195,9 +195,10 @@ class ControlPlane:
                       f"route add {topology.second(node, Family.IPV4)}/32 via {through}"]
         self.lab.configure(UNDERLAY, "\n".join(lines) + "\n")
 
-    def _etcd(self, folder):
+    def _etcd(self, folder, binaries):
         peer = "http://127.0.0.1:2380"
-        return ("etcd", "--data-dir", folder / "etcd", "--unsafe-no-fsync", "--quota-backend-bytes", str(4 << 30),
+        program = max(binaries.glob("etcd-*"))
+        return (program, "--data-dir", folder / "etcd", "--unsafe-no-fsync", "--quota-backend-bytes", str(4 << 30),
                 "--listen-client-urls", ETCD, "--advertise-client-urls", ETCD, "--listen-peer-urls", peer,
                 "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--logger", "zap", "--log-level", "warn")
 
