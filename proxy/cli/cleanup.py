@@ -7,12 +7,11 @@ otherwise names it and does nothing.
 """
 
 import asyncio
-import os
 from collections.abc import Coroutine
 
 import click
 from pointsman.dataplane.errors import KernelError
-from pointsman.proxy import logs, sole, takeover
+from pointsman.proxy import capabilities, logs, sole, takeover
 from pointsman.proxy.modes import MODES
 
 Cleaned = tuple[list[str], list[KernelError]]
@@ -54,8 +53,8 @@ def finish(work: Coroutine[None, None, Cleaned], word: str) -> int:
     """Do the work, tell what was done and what failed, and return the exit status."""
     logs.configure("text", 0)
     try:
-        if os.geteuid() != 0:
-            raise click.ClickException("only root may look into the kernel's tables and change them; try it with sudo")
+        if reason := capabilities.refusal():
+            raise click.ClickException(reason)
         removed, errors = asyncio.run(work)
     except sole.OccupiedError as occupied:
         raise click.ClickException(f"nothing was removed: {occupied}") from occupied

@@ -5,11 +5,10 @@ daemon's to tell, also before anything is written. `kube_proxy` runs the same co
 """
 
 import logging
-import os
 from pathlib import Path
 
 import click
-from pointsman.proxy import config_document, flags, logs, version
+from pointsman.proxy import capabilities, config_document, flags, logs, version
 from pointsman.proxy.config import MODES, Config, ConfigProblem
 from pointsman.proxy.config_check import problems
 from pointsman.proxy.config_watch import ConfigFile
@@ -51,8 +50,8 @@ def command(ctx: click.Context, /, **values: object) -> int:
     config, actions = loaded.config, loaded.actions
     if target := actions.get("write_config_to"):
         return write(config, Path(str(target)))
-    if os.geteuid() != 0 and not actions.get("cleanup"):
-        raise click.ClickException("only root may program the kernel; try it with sudo, or look with `pointsman plan` first")
+    if (reason := capabilities.refusal()) and not actions.get("cleanup"):
+        raise click.ClickException(reason)
     if actions.get("cleanup"):
         from pointsman.proxy.cli import cleanup  # noqa: PLC0415 - as below
 

@@ -1,3 +1,4 @@
+import pytest
 from pointsman.proxy.gates import NAMES, SETTLED, unknown, without_effect
 
 
@@ -16,3 +17,8 @@ def test_only_what_asks_for_something_else_is_told() -> None:
     assert list(without_effect([("LoadBalancerIPMode", True), ("LoadBalancerIPMode", False), ("WatchList", False)])) == [
         "LoadBalancerIPMode=false has no effect: ipMode is always honoured"
     ]
+
+
+@pytest.mark.parametrize("name", ["PodDisruptionConditions", "KubeProxyIPVS", "NFTablesNetlink"])
+def test_gates_of_the_releases_around_are_taken(name: str) -> None:
+    assert list(unknown(((name, True),))) == []

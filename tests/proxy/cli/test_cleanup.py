@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.proxy import sole
+from pointsman.proxy import capabilities, sole
 from pointsman.proxy.cli import cleanup
 from pointsman.proxy.takeover import Leftovers
 
@@ -32,7 +32,7 @@ class FakeMode:
 
 def invoke(monkeypatch: pytest.MonkeyPatch, modes: dict[str, FakeMode], *arguments: str) -> Result:
     monkeypatch.setattr(cleanup, "MODES", modes)
-    monkeypatch.setattr(cleanup.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(capabilities, "refusal", lambda: "")
     monkeypatch.setattr(cleanup.logs, "configure", lambda *_: None)
     monkeypatch.setattr(cleanup.sole, "reserved", RESERVED)
     return CliRunner().invoke(cleanup.command, list(arguments), standalone_mode=False)
@@ -73,7 +73,7 @@ def test_one_mode_that_fails_does_not_keep_the_others_from_being_cleaned(monkeyp
 
 
 def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleanup.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(capabilities, "refusal", lambda: capabilities.lacking("Uid:\t1000\t1000\t1000\t1000\n"))
     result = CliRunner().invoke(cleanup.command, [])
     assert result.exit_code == 1
     assert "only root" in result.output
@@ -84,7 +84,7 @@ def test_proc_04_everything_means_kube_proxys_rules_too(monkeypatch: pytest.Monk
         return Leftovers(("nftables table ip kube-proxy",), (KernelError(ErrorKind.BUSY, "locked", "set X"),))
 
     monkeypatch.setattr(cleanup.takeover, "remove_all", remove_all)
-    monkeypatch.setattr(cleanup.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(capabilities, "refusal", lambda: "")
     monkeypatch.setattr(cleanup.logs, "configure", lambda *_: None)
     monkeypatch.setattr(cleanup.sole, "reserved", RESERVED)
     assert cleanup.everything() == 1

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from pointsman.proxy import daemon
+from pointsman.proxy import capabilities, daemon
 from pointsman.proxy.cli import cleanup, run
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_watch import ConfigFile, digest
@@ -17,7 +17,7 @@ def test_everything_wrong_with_the_command_line_is_told_at_once() -> None:
 
 
 def test_without_root_it_says_so_before_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(capabilities, "refusal", lambda: capabilities.lacking("Uid:\t1000\t1000\t1000\t1000\n"))
     result = CliRunner().invoke(run.command, ["--manifests", str(tmp_path)])
     assert result.exit_code == 1
     assert "only root" in result.output
@@ -26,7 +26,7 @@ def test_without_root_it_says_so_before_anything(tmp_path: Path, monkeypatch: py
 
 def test_the_daemon_gets_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Config] = []
-    monkeypatch.setattr(run.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(capabilities, "refusal", lambda: "")
     monkeypatch.setattr(run.logs, "configure", lambda *_: None)
     monkeypatch.setattr(daemon, "main", lambda config, file: seen.append(config) or (7 if file is None else 8))
     result = CliRunner().invoke(run.command, ["--manifests", str(tmp_path), "--masquerade-all"], standalone_mode=False)
@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(capabilities, "refusal", lambda: "")
     monkeypatch.setattr(run.logs, "configure", lambda *_: None)
 
 
