@@ -83,9 +83,10 @@ def node_port_addresses(route: ServiceRoute, node: NodeFacts) -> tuple[str, ...]
 
 
 def virtual_server(route: ServiceRoute, options: Options) -> VirtualServer:
-    """Return how a route's virtual servers pick (IPVS-12)."""
+    """Return how a route's virtual servers pick (IPVS-04, IPVS-12)."""
     scheduler = route.scheduler or options.scheduler
-    flags = schedulers.default_flags(scheduler)
+    own = route.scheduler_flags
+    flags = schedulers.parse_flags(scheduler, own) if own else schedulers.default_flags(scheduler)
     if not route.affinity_seconds:
         return VirtualServer(scheduler, flags)
     return VirtualServer(scheduler, flags | ServerFlag.PERSISTENT, route.affinity_seconds)

@@ -89,6 +89,13 @@ class Ipvsadm:
         """Remove a real server; to let its connections end, set its weight to 0 and wait (-d)."""
         await self._channel.change(wire.delete_real(key), str(key))
 
+    async def get_server(self, key: RealKey) -> Real:
+        """Return one real server with its load and counters."""
+        for one in await self.list_servers(key.virtual):
+            if one.key == key:
+                return one
+        raise KernelError(ErrorKind.MISSING, "is not there", str(key))
+
     async def list_servers(self, key: VirtualKey) -> tuple[Real, ...]:
         """Return the real servers of a virtual server, none if it is not there (-L)."""
         bodies = await self._channel.dump(wire.dump_reals(key), str(key))

@@ -188,14 +188,17 @@ class IpvsKernel:
 
     async def _follow_servers(self, reports: asyncio.Queue[ForeignChange]) -> None:
         """End what drains, and report servers, addresses and settings that somebody took away."""
+        told = ""
         while True:
             async with self._lock:
                 began = time.monotonic()  # a plan that is being applied is not our own cost
             try:
                 what = await self._look()
+                told = self._keep_settings(told)
             except KernelError as error:
-                log.warning("cannot look at IPVS", extra={"error": str(error)})
-                what = ""
+                if str(error) != told:
+                    log.warning("cannot look at IPVS", extra={"error": str(error)})
+                what, told = "", str(error)
             if what:
                 await reports.put(ForeignChange(what))
             await asyncio.sleep(min(max(TICK, LOOK_SHARE * (time.monotonic() - began)), LONGEST_TICK))
@@ -213,14 +216,25 @@ class IpvsKernel:
             there = await self.servers.count(virtuals.__contains__) if suspicious else len(virtuals)
             self._total = total
             lost_addresses = len(bound - set(await device.observe(self.family)))
-            written = sysctl.ensure(arp=self.settings.strict_arp)
-        if written:
-            log.info("set kernel settings that somebody changed, or that a new interface brought", extra=_told(written))
         lost = [f"{len(virtuals) - there} virtual servers"] if there < len(virtuals) else []
         lost += [f"{lost_addresses} addresses of {names.DEVICE}"] if lost_addresses else []
         for key in [key for key in self._owned if lost]:
             del self._owned[key]  # told once; the observation that follows knows better
         return f"{' and '.join(lost)} vanished" if lost else ""
+
+    def _keep_settings(self, told: str) -> str:
+        """Put settings right that drifted; return what went wrong, which is told unless it was already (`told`)."""
+        if not self._prepared:
+            return ""
+        try:
+            written = sysctl.ensure(arp=self.settings.strict_arp)
+        except KernelError as error:
+            if str(error) != told:
+                log.warning("a kernel setting that was changed stays so", extra={"error": str(error)})
+            return str(error)
+        if written:
+            log.info("set kernel settings that somebody changed, or that a new interface brought", extra=_told(written))
+        return ""
 
     def _remember(self, plan: Plan[Key, Value], failed: Mapping[Key, KernelError]) -> None:
         for change in plan.changes:

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pointsman.dataplane.errors import KernelError
+from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.sysctl import ROOT, read_sysctl, write_sysctl
 
 _VS = "net/ipv4/vs/"
@@ -57,14 +57,20 @@ def drifted(*, arp: bool) -> dict[str, int]:
 
 
 def ensure(*, arp: bool) -> dict[str, int]:
-    """Make all settings hold; return those that were written. Raises KernelError that names the first one that cannot be."""
-    found = drifted(arp=arp)
+    """Make all settings hold; return those that were written. Raises KernelError that names the first one that cannot be.
+
+    An interface may go while it is looked at: then its settings need not hold.
+    """
+    written: dict[str, int] = {}
     error: KernelError | None = None
-    for path, value in found.items():
+    for path, value in drifted(arp=arp).items():
         try:
             write_sysctl(path, value)
         except KernelError as refused:
-            error = error or refused
+            if not (refused.kind is ErrorKind.MISSING and path.startswith(_CONF)):
+                error = error or refused
+        else:
+            written[path] = value
     if error:
         raise error
-    return found
+    return written

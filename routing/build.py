@@ -28,9 +28,9 @@ from pointsman.routing.route import Family, FrontendKind, HealthCheck, Notice, R
 from pointsman.routing.selection import select
 from pointsman.routing.service import ServiceFacts, is_routed, service_facts
 from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
-from pointsman.routing.weights import EVEN
+from pointsman.routing.weights import EVEN, NO_CHOICE
 
-_NO_FACTS = ServiceFacts((), (), False, False, 0, 0, "", EVEN, ())
+_NO_FACTS = ServiceFacts((), (), False, False, 0, 0, NO_CHOICE, EVEN, ())
 _EVERYTHING = Dirty(kinds=frozenset(Kind))
 
 
@@ -310,7 +310,8 @@ def _service_route(
         internal_local=facts.internal_local,
         external_local=facts.external_local,
         affinity_seconds=facts.affinity_seconds,
-        scheduler=facts.scheduler,
+        scheduler=facts.scheduler.scheduler,
+        scheduler_flags=facts.scheduler.flags,
         cluster=selection.cluster,
         local=selection.local,
         reachable=selection.reachable,

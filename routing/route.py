@@ -134,6 +134,7 @@ class ServiceRoute(Struct, frozen=True, gc=False):
     absent, a lost node port is 0. `node_port_taken` are addresses of this node at which the node port is no node port, but a frontend that
     is somebody's. Addresses are normalised. `source_ranges` restricts load-balancer IPs only (SEM-30), empty = everybody;
     `vip_is_source` admits the load-balancer IPs as sources too (SEM-32). `affinity_seconds` 0 = no session affinity.
+    `scheduler` and its flags are what the Service asks for (ipvs only), empty = as the mode has it.
     `internal_local` and `external_local` are the traffic policies (IN-19). Backends are sorted by their text, bytewise (IN-40).
     """
 
@@ -151,6 +152,7 @@ class ServiceRoute(Struct, frozen=True, gc=False):
     external_local: bool = False
     affinity_seconds: int = 0
     scheduler: str = ""
+    scheduler_flags: tuple[str, ...] = ()
     cluster: tuple[Backend, ...] = ()
     local: tuple[Backend, ...] = ()
     reachable: tuple[Backend, ...] = ()

@@ -17,7 +17,7 @@ from pointsman.routing.endpoint import MAX_PORT, PROTOCOLS
 from pointsman.routing.node import ExternalIPPolicy
 from pointsman.routing.notices import Notes
 from pointsman.routing.route import Family, FrontendKind, Notice, Protocol, ServicePortName
-from pointsman.routing.weights import Weights, scheduler, weights
+from pointsman.routing.weights import Choice, Weights, scheduler, weights
 
 DEFAULT_AFFINITY_SECONDS = 10800
 MAX_AFFINITY_SECONDS = 86400
@@ -69,7 +69,7 @@ class ServiceFacts(Struct, frozen=True, gc=False):
     external_local: bool
     affinity_seconds: int
     health_check_port: int
-    scheduler: str
+    scheduler: Choice
     weights: Weights
     notices: tuple[Notice, ...]
 

@@ -1,7 +1,9 @@
 """What annotations of a Service say about balancing: the scheduler, and weights of its endpoints. Only the ipvs mode can weigh.
 
-    pointsman.dev/ipvs-scheduler: wrr
+    pointsman.dev/ipvs-scheduler: mh, mh-fallback
     pointsman.dev/ipvs-weights: zone:west-1a=3, node:n2=0, share:canary=1
+
+Behind a scheduler stand its flags, if it is to have others than in this mode anyway (IPVS-04: `mh` has `mh-port`).
 
 A weight is from 0 (no new connections) to 65535; without one it is 1. The most exact entry counts: the share (the label
 pointsman.dev/share of the EndpointSlice) before the node before the zone. What cannot be read loses itself only and leaves a notice.
@@ -18,11 +20,19 @@ from pointsman.routing.notices import Notes
 SCHEDULERS: Final = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh", "fo", "ovf", "twos")
 """What the kernel's IPVS knows."""
 
-
+FLAGS: Final = {"sh": ("sh-fallback", "sh-port"), "mh": ("mh-fallback", "mh-port")}
+"""The flags that a scheduler knows: take another endpoint if the chosen one has weight 0; spread a client's connections by their port."""
 
 MAX_WEIGHT: Final = 65535
 _SCHEDULER_FIELD: Final = "metadata.annotations[pointsman.dev/ipvs-scheduler]"
 _WEIGHTS_FIELD: Final = "metadata.annotations[pointsman.dev/ipvs-weights]"
+
+
+class Choice(Struct, frozen=True, gc=False):
+    """A scheduler and its flags; empty where the Service leaves them to the mode."""
+
+    scheduler: str = ""
+    flags: tuple[str, ...] = ()
 
 
 class Weights(Struct, frozen=True, gc=False):
@@ -43,14 +53,24 @@ class Weights(Struct, frozen=True, gc=False):
 EVEN: Final = Weights()
 """Everybody weighs the same."""
 
+NO_CHOICE: Final = Choice()
 
-def scheduler(service: Service, notes: Notes) -> str:
-    """Return the scheduler that a Service asks for, empty if none."""
-    text = _annotations(service).ipvs_scheduler
-    if text is None or text in SCHEDULERS:
-        return text or ""
-    notes.refuse(_SCHEDULER_FIELD, f"{text!r} is no scheduler and is not used; use one of {', '.join(SCHEDULERS)}")
-    return ""
+
+def scheduler(service: Service, notes: Notes) -> Choice:
+    """Return the scheduler that a Service asks for."""
+    words = (_annotations(service).ipvs_scheduler or "").replace(",", " ").split()
+    if not words:
+        return NO_CHOICE
+    name, *flags = words
+    if name not in SCHEDULERS:
+        notes.refuse(_SCHEDULER_FIELD, f"{name!r} is no scheduler and is not used; use one of {', '.join(SCHEDULERS)}")
+        return NO_CHOICE
+    known = FLAGS.get(name, ())
+    for flag in flags:
+        if flag not in known:
+            what = f"it knows {' and '.join(known)}" if known else "it knows none"
+            notes.refuse(_SCHEDULER_FIELD, f"{flag!r} is no flag of scheduler {name} and is not used; {what}")
+    return Choice(name, tuple(flag for flag in known if flag in flags))
 
 
 def weights(service: Service, notes: Notes) -> Weights:

@@ -24,7 +24,7 @@ EPILOG = """\b
 Examples:
   pointsman ipvs list                     virtual servers, and the real servers behind them
   pointsman ipvs list shop/web            those of one Service
-  pointsman ipvs stats --rate             connections, packets and bytes per second
+  pointsman ipvs stats --rate             connections, packets and bytes per second (JSON always has both)
   pointsman ipvs connections -o json      every connection, for programs
   pointsman ipvs drain                    endpoints that are gone and still have connections
 
@@ -33,10 +33,11 @@ Exit status:
   0  shown
   1  the kernel could not be asked: the reason is on standard error
   2  the command line is wrong
-  3  one Service was asked for, and no agent answers that knows its addresses
+  3  no agent answers: `drain` needs one, and so do the others to pick out one Service
 """
 
 _T = TypeVar("_T")
+_OUTPUT = "A table for people, or JSON for programs."
 
 
 class KernelFailedError(click.ClickException):
@@ -54,7 +55,7 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
     """Give a subcommand the options that all of them have."""
     for option in (
         click.option("--socket", "path", default=Config().socket, show_default=True, metavar="PATH", help="The agent's socket."),
-        click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+        click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help=_OUTPUT),
         click.argument("service", metavar="[NAMESPACE/NAME]", default=""),
     ):
         function = option(function)
@@ -77,7 +78,7 @@ def show_list(service: str, output: str, path: str) -> None:
 
 @command.command("stats")
 @_options
-@click.option("--rate", is_flag=True, help="Per second instead of in total.")
+@click.option("--rate", is_flag=True, help="Per second instead of in total; JSON has both.")
 def show_stats(service: str, output: str, path: str, *, rate: bool) -> None:
     """Show connections, packets and bytes of every virtual and real server; the kernel renews them every two seconds."""
     known = agent_names(path, service)
@@ -106,7 +107,7 @@ def show_connections(service: str, output: str, path: str) -> None:
 
 @command.command("drain")
 @click.option("--socket", "path", default=Config().socket, show_default=True, metavar="PATH", help="The agent's socket.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help=_OUTPUT)
 def show_drain(path: str, output: str) -> None:
     """Show endpoints that are gone and still have connections: how many are left, since when, and when they end at the latest."""
     document = fetch(path, "/v1/drain")

@@ -70,6 +70,15 @@ def test_a_service_may_choose_its_scheduler_and_weights():
     assert found[RealKey(tcp(CLUSTER_IP), LOCAL.address, 8080)] == RealServer(1)
 
 
+def test_a_service_may_choose_the_flags_of_its_scheduler():
+    def flags(**changes):
+        return fragment(make.route(backends=[LOCAL], **changes), NODE, Options())[tcp(CLUSTER_IP)].flags
+
+    assert flags(scheduler="mh") == ServerFlag.SCHEDULER_2
+    assert flags(scheduler="mh", scheduler_flags=("mh-fallback",)) == ServerFlag.SCHEDULER_1
+    assert flags(scheduler="sh", scheduler_flags=("sh-fallback", "sh-port")) == ServerFlag.SCHEDULER_1 | ServerFlag.SCHEDULER_2
+
+
 def test_sem_01_and_sem_02_without_endpoints_there_is_no_virtual_server():
     found = fragment(make.route(), NODE, Options())
     assert not servers(found)

@@ -139,7 +139,7 @@ async def test_what_is_there_or_not_there_is_told_by_kind(ipvsadm):
     real = RealKey(WEB, "10.244.1.7", 80)
     for missing in (
         ipvsadm.delete_service(WEB), ipvsadm.edit_service(WEB, VirtualServer()), ipvsadm.get_service(WEB),
-        ipvsadm.add_server(real, RealServer()), ipvsadm.delete_server(real), ipvsadm.zero(WEB),
+        ipvsadm.add_server(real, RealServer()), ipvsadm.delete_server(real), ipvsadm.get_server(real), ipvsadm.zero(WEB),
     ):  # fmt: skip
         with pytest.raises(KernelError, match=r"10\.96\.0\.1:80") as caught:
             await missing
@@ -152,7 +152,8 @@ async def test_what_is_there_or_not_there_is_told_by_kind(ipvsadm):
             await there
         assert caught.value.kind is ErrorKind.EXISTS
     other = RealKey(WEB, "10.244.1.8", 80)
-    for missing in (ipvsadm.delete_server(other), ipvsadm.edit_server(other, RealServer())):
+    assert (await ipvsadm.get_server(real)).key == real
+    for missing in (ipvsadm.delete_server(other), ipvsadm.edit_server(other, RealServer()), ipvsadm.get_server(other)):
         with pytest.raises(KernelError, match=r"10\.244\.1\.8:80") as caught:
             await missing
         assert caught.value.kind is ErrorKind.MISSING

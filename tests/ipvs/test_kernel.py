@@ -7,6 +7,7 @@ from fakes import routes as make
 from fakes.ipvs import desired, difference
 from fakes.scratch import lock_file, namespace, shell
 from pointsman.dataplane.contract import ABSENT, UNKNOWN, Change, Plan
+from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.objects import RuleKey
 from pointsman.iptables.variant import Variant
 from pointsman.iptables.writer import Writer
@@ -150,8 +151,22 @@ async def test_settings_are_made_and_kept(kernel):
     await bring(kernel, shop(kernel.family, count=1))
     assert shell("sysctl -n net.ipv4.vs.conntrack net.ipv4.vs.expire_nodest_conn net.ipv4.vs.expire_quiescent_template") == "1\n1\n1\n"
     shell("sysctl -qw net.ipv4.vs.conntrack=0")
-    await kernel._look()
+    assert kernel._keep_settings("") == ""
     assert shell("sysctl -n net.ipv4.vs.conntrack") == "1\n"
+
+
+async def test_a_setting_that_cannot_be_put_right_is_told_once_and_hides_nothing_else(kernel, monkeypatch, caplog):
+    await bring(kernel, shop(kernel.family, count=1))
+
+    def refuse(**_):
+        raise KernelError(ErrorKind.DENIED, "cannot be set", "sysctl net.ipv4.vs.conntrack")
+
+    monkeypatch.setattr("pointsman.ipvs.sysctl.ensure", refuse)
+    told = kernel._keep_settings("")
+    assert kernel._keep_settings(told) == told
+    assert [record.message for record in caplog.records] == ["a kernel setting that was changed stays so"]
+    shell("ipvsadm -C")
+    assert "vanished" in await kernel._look()
 
 
 async def test_preflight_finds_nothing_wrong_and_writes_nothing(kernel):

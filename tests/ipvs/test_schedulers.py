@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pointsman.ipvs import schedulers
 from pointsman.ipvs.objects import ServerFlag
 from pointsman.ipvs.schedulers import FALLBACK, PORT, Scheduler
+from pointsman.routing import weights
 
 NAMES = [*map(str, Scheduler), "unheard-of"]
 
@@ -33,3 +34,8 @@ def test_flags_come_back(name, flags):
 def test_an_unknown_flag_is_refused_with_those_that_are_known():
     with pytest.raises(ValueError, match=r"scheduler sh knows no flag 'mh-port'; it knows sh-fallback, sh-port"):
         schedulers.parse_flags("sh", ("mh-port",))
+
+
+def test_services_may_choose_every_scheduler_and_every_flag_that_has_a_name():
+    assert set(weights.SCHEDULERS) == set(Scheduler)
+    assert {name: tuple(schedulers.vocabulary(name)) for name in NAMES if schedulers.vocabulary(name)} == weights.FLAGS

@@ -48,3 +48,12 @@ def test_only_what_differs_is_written_and_what_cannot_be_is_named(tmp_path, monk
     monkeypatch.setattr(sysctl, "wanted", lambda _: {"net/ipv4/absent/conntrack": 1})
     with pytest.raises(KernelError, match=r"net\.ipv4\.absent\.conntrack"):
         sysctl.ensure(arp=False)
+
+
+def test_an_interface_that_goes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("pointsman.iptables.sysctl.ROOT", tmp_path)
+    monkeypatch.setattr(sysctl, "wanted", lambda _: {})
+    tree(tmp_path, {"net/ipv4/conf/eth0/arp_ignore": 0, "net/ipv4/conf/eth0/arp_announce": 0})
+    gone = {"net/ipv4/conf/pod1/arp_ignore": 1, "net/ipv4/conf/eth0/arp_ignore": 1}
+    monkeypatch.setattr(sysctl, "strict_arp", gone.items)
+    assert sysctl.ensure(arp=True) == {"net/ipv4/conf/eth0/arp_ignore": 1}
