@@ -20,7 +20,7 @@ from pointsman.dataplane.errors import KernelError
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Sink
 from pointsman.kube.recorder import Recorder
-from pointsman.proxy import announce, memory, node, privileges, reception, sole, version
+from pointsman.proxy import announce, memory, node, privileges, reception, sole
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.announce import Announcer
@@ -85,7 +85,7 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
             parts = await prepare(config)
             node_name = facts_of.node_name(config, parts.host)
             parts.requests, parts.announcer = requests, Announcer(Recorder((await opening).client, node_name, time.time))
-            parts.announcer.recorder.record(announce.starting(node_name, f"pointsman {version.ours()}, {config.mode} mode"))
+            parts.announcer.recorder.record(announce.starting(node_name, f"pointsman, {config.mode} mode"))
             agent = Agent(parts)
             inbox.open(agent.receive)
             watching = (end_on_change(file, stop),) if file else ()

@@ -17,11 +17,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
-from pointsman.proxy import config_document, version
+from pointsman.proxy import version
 from pointsman.proxy.config import Config
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.health import Health
-from pointsman.proxy.profiling import Profiling
 from pointsman.proxy.scrape import Scraper
 from pointsman.proxy.servers import JSON, Answer, Answering, Question, Server
 
@@ -57,6 +56,8 @@ class MetricsServer:
         if gates.get("ComponentStatusz"):
             paths["/statusz"] = lambda _: Answer(200, self._statusz(paths).encode())
         if config.enable_profiling:
+            from pointsman.proxy.profiling import Profiling  # noqa: PLC0415 - only where it is asked for
+
             paths.update(Profiling().paths())
         return Server("metrics", config.metrics_bind_address, paths)
 
@@ -105,6 +106,8 @@ class Indicators:
 
 def configz(config: Config) -> bytes:
     """Return the configuration in force as JSON, by the group of its kind."""
+    from pointsman.proxy import config_document  # noqa: PLC0415 - only where it is asked for
+
     documents = {"kubeproxy.config.k8s.io": config_document.kube_proxy(config), "pointsman.dev": config_document.pointsman(config)}
     return msgspec.json.encode(documents)
 

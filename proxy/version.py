@@ -4,14 +4,17 @@ Tools read the release from `kube-proxy --version`, so it comes first and ours i
 """
 
 import platform
-from importlib import metadata
+from functools import cache
 
 COMPATIBLE = "1.36.3"
 """The release of kube-proxy whose flags, files, metrics and defaults are followed."""
 
 
+@cache
 def ours() -> str:
     """Return the version of pointsman."""
+    from importlib import metadata  # noqa: PLC0415 - takes 2 MB, and reading what is installed some milliseconds
+
     return metadata.version("pointsman")
 
 
