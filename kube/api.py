@@ -69,11 +69,12 @@ class ApiSource:
         *,
         selectors: Selectors = ROUTING,
         pods: bool = False,
+        all_nodes: bool = False,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._dice = dice
-        self._reflectors = tuple(Reflector(resource) for resource in resources(node_name, selectors, pods=pods))
+        self._reflectors = tuple(Reflector(resource) for resource in resources(node_name, selectors, pods=pods, all_nodes=all_nodes))
         self._kept: list[Event] | None = []
         self._rest: asyncio.TimerHandle | None = None
         self._sink: Sink | None = None

@@ -62,13 +62,13 @@ ROUTING: Final = Selectors()
 """What routing needs."""
 
 
-def resources(node_name: str, selectors: Selectors = ROUTING, *, pods: bool = False) -> Iterator[Resource]:
-    """Yield what a node follows; `pods` adds the Pods of this node."""
+def resources(node_name: str, selectors: Selectors = ROUTING, *, pods: bool = False, all_nodes: bool = False) -> Iterator[Resource]:
+    """Yield what a node follows: its own Node only (IN-03), unless it needs `all_nodes`; `pods` adds the Pods of this node."""
     wishes = {} if selectors.headless else {"fieldSelector": "spec.clusterIP!=None"}
     yield Resource(Kind.SERVICE, ("/api/v1/services",), _label(selectors.services), wishes)
     slices = "" if selectors.headless else selectors.slices
     yield Resource(Kind.ENDPOINT_SLICE, ("/apis/discovery.k8s.io/v1/endpointslices",), _label(slices))
-    yield Resource(Kind.NODE, ("/api/v1/nodes",), {"fieldSelector": f"metadata.name={node_name}"})
+    yield Resource(Kind.NODE, ("/api/v1/nodes",), {} if all_nodes else {"fieldSelector": f"metadata.name={node_name}"})
     cidrs = tuple(f"/apis/networking.k8s.io/{version}/servicecidrs" for version in ("v1", "v1beta1"))
     yield Resource(Kind.SERVICE_CIDR, cidrs, optional=True)
     yield Resource(Kind.NAMESPACE, ("/api/v1/namespaces",), optional=True)

@@ -72,8 +72,13 @@ def external_ip_policy(config: Config) -> ExternalIPPolicy:
     return ExternalIPPolicy(
         deny=config.external_ips == "deny",
         allowed_ranges=config.external_ip_ranges,
-        refuse_node_addresses=config.mode == "ipvs",
+        refuse_node_addresses=needs_all_nodes(config),
     )
+
+
+def needs_all_nodes(config: Config) -> bool:
+    """Return whether all Nodes must be known: the mode makes Services' addresses this node's own, and waits for connections to end."""
+    return config.mode == "ipvs"
 
 
 def loopback_node_ports(config: Config) -> bool:

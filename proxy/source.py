@@ -2,7 +2,7 @@
 
 A folder wins if one is named. Otherwise the API is asked, as kube-proxy does: the server of `--kubeconfig` or `--master`, or that of the
 Pod around this process (PROC-08). `daemon` opens the source while the machine is being looked at; events about this node go to the server
-through the same client.
+through the same client. The ipvs mode reads all Nodes: whose addresses they are (pain 25), and which of them is gone (pain 90).
 """
 
 import socket
@@ -14,7 +14,7 @@ from pointsman.kube.client import ApiClient, RequestObserver, connect, observe_n
 from pointsman.kube.events import Source
 from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy.config import Config
-from pointsman.proxy.facts import Host, node_name
+from pointsman.proxy.facts import Host, needs_all_nodes, node_name
 
 
 class Opened(Struct, frozen=True):
@@ -37,4 +37,5 @@ async def open_source(config: Config, on_request: RequestObserver = observe_noth
     client = await connect(
         config.kubeconfig, config.master, qps=config.kube_api_qps, burst=config.kube_api_burst, on_request=on_request,
     )
-    return Opened(ApiSource(client, node_name(config, Host(socket.gethostname()))), client.host, client)
+    name = node_name(config, Host(socket.gethostname()))
+    return Opened(ApiSource(client, name, all_nodes=needs_all_nodes(config)), client.host, client)

@@ -61,6 +61,22 @@ def cluster(**options):
     return api
 
 
+def test_pain_25_nodes_are_this_one_or_all_of_them():
+    """IN-03, unless a mode makes addresses its own."""
+
+    async def selectors(**options):
+        api = cluster()
+        async with running(api, **options):
+            await asyncio.sleep(1)
+            return {query.get("fieldSelector", "") for path, query in api.asked if path == "/api/v1/nodes"}
+
+    async def main():
+        assert await selectors() == {"metadata.name=n1"}
+        assert await selectors(all_nodes=True) == {""}
+
+    virtual.run(main)
+
+
 def test_the_first_batch_holds_everything():
     """In one piece, so that nothing is programmed that is taken back a moment later."""
 

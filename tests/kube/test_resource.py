@@ -22,6 +22,10 @@ def test_in_03_exactly_one_node_is_followed():
     assert not of(Kind.NODE).optional
 
 
+def test_pain_25_all_nodes_are_followed_where_addresses_become_this_nodes_own():
+    assert all(form.selectors == {} for form in of(Kind.NODE, all_nodes=True).forms)
+
+
 def test_in_04_service_cidrs_are_looked_for_in_both_versions():
     cidrs = of(Kind.SERVICE_CIDR)
     assert cidrs.paths == ("/apis/networking.k8s.io/v1/servicecidrs", "/apis/networking.k8s.io/v1beta1/servicecidrs")

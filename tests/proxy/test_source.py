@@ -28,6 +28,20 @@ async def test_proc_08_otherwise_the_api_is_asked(tmp_path):
     await opened.aclose()
 
 
+@pytest.mark.parametrize(("mode", "every"), [("iptables", False), ("ipvs", True)])
+async def test_pain_25_the_ipvs_mode_reads_all_nodes(mode, every, monkeypatch):
+    asked = []
+
+    class Source(ApiSource):
+        def __init__(self, client, node_name, **options):
+            asked.append(options)
+            super().__init__(client, node_name, **options)
+
+    monkeypatch.setattr("pointsman.proxy.source.ApiSource", Source)
+    await (await open_source(Config(master="10.0.0.1:8080", mode=mode))).aclose()
+    assert asked == [{"all_nodes": every}]
+
+
 async def test_a_master_alone_will_do():
     opened = await open_source(Config(master="10.0.0.1:8080"))
     assert opened.described == "http://10.0.0.1:8080"
