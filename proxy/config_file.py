@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from msgspec import Struct
 from pointsman.kube.documents import Document, split_yaml
 from pointsman.kube.yamltree import YamlError, compose, construct
+from pointsman.proxy.idle import wrong
 from pointsman.proxy.settings import SCHEMAS, Schema, Setting
 from yaml.nodes import MappingNode, Node, ScalarNode
 
@@ -129,7 +130,9 @@ class _Reading:
         elif path in ("apiVersion", "kind"):
             return
         elif path in schema.unused:
-            if not self._idle(value, schema.unused[path]):
+            found = list(wrong(path, self._plain(value)))
+            self.problems += [Remark(self._line(key), place, text) for place, text in found]
+            if not found and not self._idle(value, schema.unused[path]):
                 self.remarks.append(Remark(self._line(key), path, "has no effect here"))
         elif any(one.startswith(f"{path}.") for one in _paths(schema)):
             if isinstance(value, MappingNode):

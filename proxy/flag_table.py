@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 from pointsman.proxy.config import EXTERNAL_IPS, LOGGING_FORMATS, MODES, SCHEDULERS, VARIANTS
+from pointsman.proxy.idle import flush_period, quantity, vmodule
 from pointsman.proxy.values import (
     bind,
     boolean,
@@ -202,10 +203,11 @@ PORT_FLAGS = (
 """Older ways to say something."""
 
 UNUSED_FLAGS = tuple(
-    Flag(name, name.replace("-", "_"), word, "VALUE", "Taken for kube-proxy's sake; has no effect.", switch=name.endswith("-split-stream"))
-    for name in (
-        "proxy-port-range", "vmodule", "log-flush-frequency", "log-text-split-stream", "log-text-info-buffer-size",
-        "log-json-split-stream", "log-json-info-buffer-size", "boot-id-file", "machine-id-file",
+    Flag(name, name.replace("-", "_"), read, "VALUE", "Taken for kube-proxy's sake; has no effect.", switch=read is boolean)
+    for name, read in (
+        ("proxy-port-range", word), ("vmodule", vmodule), ("log-flush-frequency", flush_period), ("log-text-split-stream", boolean),
+        ("log-text-info-buffer-size", quantity), ("log-json-split-stream", boolean), ("log-json-info-buffer-size", quantity),
+        ("boot-id-file", word), ("machine-id-file", word),
     )
 )
 """What means nothing here: it is taken, and told once."""

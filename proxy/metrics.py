@@ -231,9 +231,8 @@ def _about_the_process(picture: Picture) -> Iterator[tuple[str, Sample]]:
 
 def _build() -> tuple[str, ...]:
     major, minor, _ = version.COMPATIBLE.split(".")
-    machine = f"{platform.system().lower()}/{platform.machine()}"
     runtime = f"python{platform.python_version()}"
-    return ("", platform.python_implementation().lower(), "", "", version.release(), runtime, major, minor, machine)
+    return ("", platform.python_implementation().lower(), "", "", version.release(), runtime, major, minor, version.system())
 
 
 def rendered(picture: Picture) -> Iterator["Rendered"]:

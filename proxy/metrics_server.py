@@ -19,10 +19,11 @@ from datetime import UTC, datetime
 import msgspec
 from pointsman.proxy import version
 from pointsman.proxy.config import Config
-from pointsman.proxy.flag_table import NAMES
+from pointsman.proxy.flag_table import RUN_FLAGS
 from pointsman.proxy.health import Health
 from pointsman.proxy.scrape import Scraper
 from pointsman.proxy.servers import JSON, Answer, Answering, Question, Server
+from pointsman.proxy.values import duration, spelled
 
 METRICS_TYPE = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", "X-Content-Type-Options": "nosniff"}
 
@@ -114,11 +115,6 @@ def configz(config: Config) -> bytes:
 
 def flagz(config: Config) -> str:
     """Return every flag with its value in force."""
-    lines = sorted(f"{NAMES[field].lstrip('-')}={_flag(getattr(config, field))}" for field in config.__struct_fields__ if field in NAMES)
+    flags = (flag for flag in RUN_FLAGS if flag.field in config.__struct_fields__)
+    lines = sorted(f"{flag.name}={spelled(getattr(config, flag.field), time=flag.read is duration)}" for flag in flags)
     return "\n".join(["", "kube-proxy flagz", _WARNING, "", *lines, ""])
-
-
-def _flag(value: object) -> str:
-    if isinstance(value, tuple):
-        return ",".join("=".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
-    return str(value).lower() if isinstance(value, bool) else str(value)

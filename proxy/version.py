@@ -10,6 +10,9 @@ COMPATIBLE = "1.36.3"
 """The release of kube-proxy whose flags, files, metrics and defaults are followed."""
 
 
+_GO_NAMES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
 @cache
 def ours() -> str:
     """Return the version of pointsman."""
@@ -29,9 +32,14 @@ def release_before() -> str:
     return f"{major}.{int(minor) - 1}"
 
 
+def system() -> str:
+    """Return the operating system and the processor as Go names them: `linux/amd64`."""
+    machine = platform.machine()
+    return f"{platform.system().lower()}/{_GO_NAMES.get(machine, machine)}"
+
+
 def raw() -> str:
     """Return what `--version=raw` prints: the same and what it runs on, in kube-proxy's form."""
     major, minor, _ = COMPATIBLE.split(".")
     runtime = f"python{platform.python_version()}"
-    system = f"{platform.system().lower()}/{platform.machine()}"
-    return f'version.Info{{Major:"{major}", Minor:"{minor}", GitVersion:"{release()}", GoVersion:"{runtime}", Platform:"{system}"}}'
+    return f'version.Info{{Major:"{major}", Minor:"{minor}", GitVersion:"{release()}", GoVersion:"{runtime}", Platform:"{system()}"}}'

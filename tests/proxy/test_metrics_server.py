@@ -59,7 +59,10 @@ async def test_flagz_and_statusz_are_there_where_their_gates_ask_for_them() -> N
     assert "/flagz" not in server(feature_gates=()).server().paths
     assert "/statusz" not in server().server().paths
     assert b"cluster-cidr=10.244.0.0/16,fd00:10:244::/56\n" in (await ask(server(), "/flagz")).body
-    assert "feature-gates=ComponentFlagz=True" in flagz(CONFIG)
+    lines = flagz(CONFIG).splitlines()
+    assert {"config-sync-period=15m0s", "v=0"} < set(lines)
+    assert len([line for line in lines if line.startswith("iptables-sync-period=")]) == 1
+    assert "feature-gates=ComponentFlagz=true" in flagz(CONFIG)
     status = (await ask(server(feature_gates=(("ComponentStatusz", True),)), "/statusz")).body.decode()
     assert "kube-proxy statusz" in status
     assert "/metrics" in status
