@@ -31,7 +31,7 @@ class Fault:
 
     `status`, `headers` and `body` are the answer; with `cut`, the API server's own answer breaks off after so many bytes; with `hang`,
     there is none; `lines` are all that a watch gets. `watch`: True for watches only, False for everything else only, None for all.
-    `resource` restricts it to one; it happens `times` times, if that is given.
+    `streamed` restricts it to lists that are asked for as a stream, `resource` to one kind; it happens `times` times, if that is given.
     """
 
     status: int = 0
@@ -41,11 +41,21 @@ class Fault:
     hang: bool = False
     lines: tuple[bytes, ...] = ()
     watch: bool | None = None
+    streamed: bool = False
     resource: str = ""
     times: int = 0
 
     def meets(self, request):
+        if self.streamed and "sendInitialEvents" not in request.query:
+            return False
         return self.watch in {None, is_watch(request)} and self.resource in {"", resource_of(request.path)[1]}
+
+
+NO_STREAMS = Fault(
+    streamed=True, status=422, body=b'{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Invalid","code":422,"message":'
+    b'"sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled"}',
+)
+"""An API server that does not stream lists, as before 1.34: they are fetched page by page."""
 
 
 def is_watch(request):

@@ -17,7 +17,7 @@ from plane import ADDRESS
 from plane_agent import Identity, api_agent
 from plane_judge import VARIANTS, Judge, traffic
 from plane_objects import Stage, port
-from plane_proxy import Door, Fault
+from plane_proxy import NO_STREAMS, Door, Fault
 from plane_wait import LONG, until
 from pointsman.proxy.demo.lab_topology import UNDERLAY
 from pointsman.routing.route import Family, Protocol
@@ -185,6 +185,29 @@ async def test_nothing_is_lost_when_requests_hang(watch, lab, door, shop, judge)
             door.fault = None
             door.cut()
             await judge.agrees()
+
+
+async def test_an_older_api_server_gives_lists_by_pages(plane, lab, door, shop, judge):
+    """Without streamed lists everything is read page by page, also what was missed while history was compacted; then 410 to every list."""
+    await judge.agent.stop()
+    door.fault = NO_STREAMS
+    async with another(judge, lab) as judge.agent, traffic(lab, await frontends(shop)):
+        await shop.service("old", [port(80)], app="web")
+        await judge.agrees()
+        await door.shut()
+        await shop.remove("old")
+        await shop.say("web", "n1p1", ready=False)
+        await plane.compact()
+        await plane.restart()
+        await door.open()
+        await until(lambda: door.met[id(NO_STREAMS)] >= 5)
+        await judge.agrees()
+    door.fault = too_old = Fault(status=410, body=failure(410, "Expired", "The provided continue parameter is too old"))
+    async with another(judge, lab) as judge.agent, traffic(lab, await frontends(shop)):
+        await shop.say("web", "n1p1", ready=True)
+        await until_met(door, too_old, 6)
+        door.fault = None
+        await judge.agrees()
 
 
 async def test_the_api_server_is_killed_and_restarted(plane, lab, door, shop, judge):
