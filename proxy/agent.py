@@ -169,8 +169,8 @@ class Agent:
     def _route(self, dirty: Dirty) -> None:
         notices = self.facts.notices
         if not self.own.ready and self.snapshot.in_sync:
-            waiting = f"{self.own.lack or self.own.unusable}; until then nothing is programmed"
-            notices += (Notice(f"Node {self.own.name}", "", waiting, Severity.SUSPICIOUS),)
+            waiting = f"nothing is programmed yet: {self.own.lack or self.own.unusable}"
+            notices = (Notice(f"Node {self.own.name}", "", waiting, Severity.SUSPICIOUS),)
         elif self.snapshot.in_sync:
             if self.routing is None:
                 log.info("routing", extra=dict(facts_of.readable(self.facts.node)))

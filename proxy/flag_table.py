@@ -22,6 +22,7 @@ from pointsman.proxy.values import (
     mode,
     node_name,
     scheduler,
+    version,
     word,
 )
 from pointsman.routing.node import DetectLocal
@@ -192,7 +193,7 @@ ACTION_FLAGS = (
         "Only do what needs full privileges, and end; CAP_NET_ADMIN and CAP_NET_RAW are enough from then on.", switch=True,
     ),
     Flag("cleanup", "cleanup", boolean, "BOOL", "Remove all rules of all modes, and end.", switch=True),
-    Flag("version", "version", word, "BOOL|raw", "Print the version, and end.", switch=True, choices=("true", "raw")),
+    Flag("version", "version", version, "BOOL|raw", "Print the version, and end.", switch=True, choices=("true", "raw")),
 )
 """What to do instead of routing."""
 

@@ -89,6 +89,12 @@ SETTLED: Final = {
 """What holds here whatever is asked for, by the gate that is on where it holds."""
 
 
+def served(gates: Iterable[tuple[str, bool]], name: str) -> bool:
+    """Return whether a gate that is beta, and on unless somebody says otherwise, is on."""
+    given = dict(gates)
+    return given.get(name, given.get("AllBeta", True))
+
+
 def unknown(gates: Iterable[tuple[str, bool]]) -> Iterator[str]:
     """Yield a sentence for each name that no kube-proxy knows."""
     for name, _ in gates:

@@ -6,7 +6,7 @@
     /proxyMode      the mode, as kubelet's tests and people ask for it
     /configz        the configuration in force, as a KubeProxyConfiguration; ours beside it
     /debug/...      `profiling`, where it is asked for
-    /flagz /statusz where the feature gates ComponentFlagz and ComponentStatusz ask for them
+    /flagz /statusz every flag in force, and what runs; not where the gates ComponentFlagz and ComponentStatusz are off
 
 By default it listens on loopback only: what it tells is not secret, and yet nobody's business.
 """
@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
-from pointsman.proxy import version
+from pointsman.proxy import gates, version
 from pointsman.proxy.config import Config
 from pointsman.proxy.flag_table import RUN_FLAGS
 from pointsman.proxy.health import Health
@@ -44,7 +44,7 @@ class MetricsServer:
 
     def server(self) -> Server:
         """Return the server, at the address of the configuration."""
-        config, gates = self._config, dict(self._config.feature_gates)
+        config = self._config
         paths: dict[str, Answering] = {
             "/metrics": self._metrics,
             "/metrics/slis": self._indicators.answer,
@@ -52,9 +52,9 @@ class MetricsServer:
             "/proxyMode": lambda _: Answer(200, config.mode.encode()),
             "/configz": lambda _: Answer(200, configz(config), JSON),
         }
-        if gates.get("ComponentFlagz"):
+        if gates.served(config.feature_gates, "ComponentFlagz"):
             paths["/flagz"] = lambda _: Answer(200, flagz(config).encode())
-        if gates.get("ComponentStatusz"):
+        if gates.served(config.feature_gates, "ComponentStatusz"):
             paths["/statusz"] = lambda _: Answer(200, self._statusz(paths).encode())
         if config.enable_profiling:
             from pointsman.proxy.profiling import Profiling  # noqa: PLC0415 - only where it is asked for

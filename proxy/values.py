@@ -46,6 +46,13 @@ def decimal(text: str) -> float:
     return float(text)
 
 
+def version(text: str) -> str:
+    """Read what is asked of the version: a boolean, `raw`, or a version to report, which has no effect; raises ValueError."""
+    if text != "raw" and not text.startswith("v"):
+        return "true" if boolean(text) else "false"
+    return text
+
+
 def gates(text: str) -> tuple[tuple[str, bool], ...]:
     """Read feature gates: `Name=true,Other=false`; raises ValueError."""
     found = []

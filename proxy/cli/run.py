@@ -107,4 +107,4 @@ def asked_version(given: object) -> str:
     text = given[-1] if isinstance(given, tuple) and given else "false"
     if text == "raw":
         return version.raw()
-    return f"Kubernetes {version.release()}" if text.lower() in ("true", "t", "1") else ""
+    return f"Kubernetes {version.release()}" if text in ("1", "t", "T", "true", "TRUE", "True") else ""

@@ -55,9 +55,10 @@ def test_profiling_is_there_only_where_it_is_asked_for(path: str) -> None:
     assert path in server(enable_profiling=True).server().paths
 
 
-async def test_flagz_and_statusz_are_there_where_their_gates_ask_for_them() -> None:
-    assert "/flagz" not in server(feature_gates=()).server().paths
-    assert "/statusz" not in server().server().paths
+async def test_flagz_and_statusz_are_there_unless_their_gates_are_off() -> None:
+    for off in ((("ComponentFlagz", False), ("ComponentStatusz", False)), (("AllBeta", False),)):
+        assert not {"/flagz", "/statusz"} & set(server(feature_gates=off).server().paths)
+    assert {"/flagz", "/statusz"} < set(server(feature_gates=()).server().paths)
     assert b"cluster-cidr=10.244.0.0/16,fd00:10:244::/56\n" in (await ask(server(), "/flagz")).body
     lines = flagz(CONFIG).splitlines()
     assert {"config-sync-period=15m0s", "v=0"} < set(lines)

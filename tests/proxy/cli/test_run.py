@@ -107,6 +107,10 @@ def test_proc_06_a_target_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     assert f"{tmp_path} cannot be written: Is a directory" in result.output
 
 
+def test_what_is_asked_of_the_version_must_make_sense() -> None:
+    assert "--version=banana: 'banana' is neither true nor false" in CliRunner().invoke(run.command, ["--version=banana"]).output
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"), [(["--version"], "Kubernetes v1."), (["--version=raw"], "version.Info{"), (["--version=true"], "Kubernetes ")]
 )
