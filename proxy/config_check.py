@@ -62,7 +62,7 @@ def _choices(config: Config) -> Iterator[ConfigProblem]:
         "logging_format": LOGGING_FORMATS,
         "external_ips": EXTERNAL_IPS,
         "detect_local_mode": tuple(mode.value for mode in DetectLocal),
-    } | ({"ipvs_scheduler": SCHEDULERS} if config.mode == "ipvs" else {})
+    } | ({"ipvs_scheduler": SCHEDULERS} if config.mode == "ipvs" and config.ipvs_scheduler else {})
     for field, allowed in choices.items():
         value = getattr(config, field)
         if value not in allowed:
@@ -186,6 +186,9 @@ def _warnings(config: Config) -> Iterator[ConfigProblem]:
         yield ConfigProblem("cluster_cidr", text)
     if config.detect_local_mode != DetectLocal.CLUSTER_CIDR.value and config.cluster_cidr:
         yield ConfigProblem("cluster_cidr", f"has no effect while local traffic is detected by {config.detect_local_mode}")
+    if config.mode == "ipvs" and not config.ipvs_strict_arp:
+        text = "is off: every node answers ARP for load-balancer IPs; turn it on if one announces them on this network (MetalLB in layer 2)"
+        yield ConfigProblem("ipvs_strict_arp", text)
     bind = family_of(config.bind_address)
     families = {family_of(cidr) for cidr in config.cluster_cidr}
     if families and bind not in families:

@@ -155,3 +155,10 @@ def test_cfg_24_what_is_probably_not_meant_is_a_warning(changes: dict[str, objec
 
 def test_masquerade_all_needs_no_cluster_cidr() -> None:
     assert warnings(structs.replace(GOOD, cluster_cidr=(), masquerade_all=True)) == ()
+
+
+def test_pain_28_who_answers_arp_is_said_where_addresses_become_this_nodes() -> None:
+    (found,) = warnings(structs.replace(GOOD, mode="ipvs"))
+    assert found.field == "ipvs_strict_arp"
+    assert "MetalLB" in found.text
+    assert warnings(structs.replace(GOOD, mode="ipvs", ipvs_strict_arp=True)) == ()
