@@ -110,7 +110,8 @@ class IpvsKernel:
         except ValueError as error:
             raise KernelError(ErrorKind.OTHER, str(error), "iptables-save") from error
         seen.update(parse.observed_sets(sets, self.family, inherited=inherited))
-        seen.update(dict.fromkeys(await device.observe(self.family), ""))
+        excludes = self.settings.options.excludes
+        seen.update((key, "") for key in await device.observe(self.family) if not excludes(key.address))
         node_ports, frontends = parse.inherited_frontends(sets, self.family)
         local = await device.local_addresses(self.family) if node_ports else frozenset[str]()
         ownership = Ownership(self.family, self.settings.options, seen, Inherited(node_ports, frontends, local))

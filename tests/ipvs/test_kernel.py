@@ -97,6 +97,24 @@ async def test_pain_30_others_servers_survive_everything(kernel):
     assert shell("ipvsadm -Sn") == foreign
 
 
+async def test_pain_29_what_is_excluded_is_left_to_others_even_on_our_device(kernel):
+    """Their virtual server, and their address beside ours; neither is reported as one of ours, and nothing of it is ever changed."""
+    cidr, address, shown = {
+        Family.IPV4: ("10.97.0.0/16", "10.97.0.1", "10.97.0.1:443"), Family.IPV6: ("fd97::/64", "fd97::1", "[fd97::1]:443"),
+    }[kernel.family]
+    careful = IpvsKernel(kernel.family, Variant.LEGACY, Writer(), Settings(options=Options(exclude_cidrs=(cidr,))))
+    wanted = shop(kernel.family)
+    try:
+        await bring(careful, wanted)
+        shell(f"ip addr add {address} dev kube-ipvs0; ipvsadm -A -t {shown} -s wlc")
+        assert await careful.observe() == wanted
+        await bring(careful, shop(kernel.family, count=1))
+        assert f"-A -t {shown} -s wlc" in shell("ipvsadm -Sn")
+        assert address in shell("ip -o addr show dev kube-ipvs0")
+    finally:
+        await careful.close()
+
+
 async def test_everything_can_go_and_come_back(kernel):
     wanted = shop(kernel.family)
     await bring(kernel, wanted)
