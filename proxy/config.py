@@ -60,7 +60,7 @@ class Config(Struct, frozen=True, kw_only=True):
     logging_format: str = "text"
     ipvs_sync_period: float = 30.0
     ipvs_min_sync_period: float = 0.0
-    ipvs_scheduler: str = "rr"
+    ipvs_scheduler: str = ""
     ipvs_strict_arp: bool = False
     ipvs_exclude_cidrs: tuple[str, ...] = ()
     ipvs_tcp_timeout: float = 0.0

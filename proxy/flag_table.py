@@ -21,7 +21,6 @@ from pointsman.proxy.values import (
     listed,
     mode,
     node_name,
-    scheduler,
     version,
     word,
 )
@@ -83,7 +82,8 @@ ROUTING_FLAGS = (
     ),
     Flag("iptables-masquerade-bit", "masquerade_bit", integer, "BIT", "Bit of the packet mark that asks for masquerading, 0 to 31."),
     Flag(
-        "ipvs-scheduler", "ipvs_scheduler", scheduler, "NAME", "How IPVS picks: rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh.",
+        "ipvs-scheduler", "ipvs_scheduler", word, "NAME",
+        "How IPVS picks: rr (the default), wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq, mh.",
         choices=SCHEDULERS,
     ),
     Flag(

@@ -169,7 +169,7 @@ class _IpvsLeaving:
 
 def ipvs_options(config: Config) -> Options:
     """Return what the operator chose that decides which servers are wanted."""
-    return Options(config.ipvs_scheduler, config.ipvs_exclude_cidrs)
+    return Options(config.ipvs_scheduler or "rr", config.ipvs_exclude_cidrs)
 
 
 def _ipvs_settings(config: Config) -> Settings:

@@ -74,11 +74,6 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(entry.strip() for entry in text.split(",") if entry.strip())
 
 
-def scheduler(text: str) -> str:
-    """Read a scheduler's name; none means rr, as in KubeProxyConfiguration (IPVS-04)."""
-    return text.strip() or "rr"
-
-
 def node_name(text: str) -> str:
     """Read a Node's name, in lower case as the API has it (IN-50)."""
     return text.strip().lower()

@@ -51,7 +51,9 @@ FLAGS = """
 --feature-gates=WatchList | --feature-gates=AllAlpha=true | --feature-gates=NFTablesProxyMode=true
 --show-hidden-metrics-for-version=1.35 | --show-hidden-metrics-for-version=1.16 | --show-hidden-metrics-for-version=x
 -v=4 | -v 4 | -v4 | --v=4 | --v=-1 | --v=99 | --v=x | --logging-format=json -v=3 | --logging-format=xml | --log-flush-frequency=3s
---vmodule=a=3 | --boot-id-file=/x --machine-id-file=/y | --nosuch | stray | --hostname-override=Node-1 | --hostname-override=
+--vmodule=a=3 | --vmodule=a | --vmodule=a=b | --log-flush-frequency=x | --log-flush-frequency=-1s | --log-text-split-stream=maybe
+--log-json-info-buffer-size=x | --version=banana | --version=v1.36.3-ours
+--boot-id-file=/x --machine-id-file=/y | --nosuch | stray | --hostname-override=Node-1 | --hostname-override=
 --ipvs-scheduler=random | --proxy-mode=ipvs --ipvs-exclude-cidrs=10.0.0.1 | --ipvs-exclude-cidrs=10.0.0.1 | --ipvs-strict-arp
 --proxy-mode=ipvs --ipvs-tcp-timeout=-1s | --ipvs-tcp-timeout=-1s | --cleanup --init-only
 """
@@ -77,6 +79,9 @@ clientConnection: {qps: 0, burst: 0, contentType: ''} | clientConnection: {qps: 
 clientConnection: {kubeconfig: /x, acceptContentTypes: text} | configSyncPeriod: 0s | configSyncPeriod: -1s
 showHiddenMetricsForVersion: '1.35' | showHiddenMetricsForVersion: '1.30' | showHiddenMetricsForVersion: 1.35
 logging: {format: json, verbosity: 3} | logging: {format: x} | logging: {flushFrequency: 5s} | logging: {flushFrequency: 5000000000}
+logging: {vmodule: x} | logging: {vmodule: [{filePattern: '', verbosity: 3}]} | logging: {flushFrequency: x} | logging: {flushFrequency: 0}
+logging: {flushFrequency: -1s} | logging: {options: {json: {infoBufferSize: x}}} | logging: {options: {text: {splitStream: x}}}
+portRange: 5 | winkernel: {enableDSR: maybe} | winkernel: 5 | clientConnection: {acceptContentTypes: 5} | windowsRunAsService: x
 logging: {verbosity: '3'} | logging: {vmodule: [{filePattern: a, verbosity: 3}]} | portRange: 1-2 | windowsRunAsService: true
 winkernel: {enableDSR: true} | winkernel: {nope: true} | enableProfiling: yes | enableProfiling: 'yes' | hostnameOverride: Node-1
 detectLocal: {bridgeInterface: cbr0}; detectLocalMode: BridgeInterface | detectLocalMode: BridgeInterface | mode: ipvs; mode: iptables
@@ -128,7 +133,6 @@ def compare(binaries, tmp_path):
 def settings(path):
     """Return what a file says, flat: without what only Windows has, and what only another mode reads."""
     document = next(yaml.safe_load_all(path.read_text()))
-    document["ipvs"]["scheduler"] = document["ipvs"]["scheduler"] or "rr"
     mode = document["mode"]
     for section in {"iptables", "ipvs", "nftables"} - {mode}:
         for field in ("syncPeriod", "minSyncPeriod"):
