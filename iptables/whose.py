@@ -39,11 +39,6 @@ def owner(table: str, seen: Seen) -> Owner:
     return Owner.NOBODY
 
 
-def by_ipvs(seen: Seen) -> bool:
-    """Return whether the nat table is that of kube-proxy's ipvs mode, which asks its sets where others have rules (IPVS-23)."""
-    return owner("nat", seen) is Owner.KUBE_PROXY and any("--match-set KUBE-" in rule for rule in _body(seen, "nat", names.SERVICES))
-
-
 def without_kube_proxys(seen: Seen) -> dict[Key, Value | Mark]:
     """Return what was seen without what is kube-proxy's."""
     spared = {table for table in names.TABLES if owner(table, seen) is Owner.KUBE_PROXY}

@@ -24,7 +24,7 @@ from pointsman.iptables.cleanup import usable
 from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.release import release, stuck
 from pointsman.iptables.variant import Variant
-from pointsman.iptables.whose import Owner, by_ipvs, owner
+from pointsman.iptables.whose import Owner, owner
 from pointsman.netlink import tables
 from pointsman.proxy import peers
 from pointsman.proxy.modes import MODES
@@ -128,15 +128,6 @@ async def hand_back() -> None:
     if not await _within(RETRY, lambda: _shown(kernels, lambda way: way.through >= (way.begun or way.ours))):
         text = f"kube-proxy runs here but did not write its rules within {RETRY:g} s (see its log); to remove ours all the same, end it"
         raise KernelError(ErrorKind.TIMEOUT, text, "nothing was removed")
-
-
-async def shared_by_ipvs() -> bool:
-    """Return whether kube-proxy's ipvs mode works here, which has the device and the sets of ours: then nothing of that mode may go."""
-    for kernel in await usable():
-        if by_ipvs(await kernel.standing()):
-            log.warning("kube-proxy's ipvs mode works here and uses the device, sets and servers of ours: they stay")
-            return True
-    return False
 
 
 class Way(Struct, frozen=True):

@@ -79,8 +79,6 @@ async def clean_alone(modes: list[str]) -> Cleaned:
             await takeover.hand_back()
         except KernelError as error:
             return [], [error]
-        if "ipvs" in modes and await takeover.shared_by_ipvs():
-            modes = [mode for mode in modes if mode != "ipvs"]
         return await clean(modes, dry_run=False)
 
 

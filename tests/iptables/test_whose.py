@@ -3,7 +3,7 @@
 import pytest
 from pointsman.iptables import names
 from pointsman.iptables.objects import RuleKey, SetKey
-from pointsman.iptables.whose import Owner, by_ipvs, owner, without_kube_proxys
+from pointsman.iptables.whose import Owner, owner, without_kube_proxys
 
 LAST = '-m comment --comment "NOTE: this must be the last rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS'
 PROXYS = {
@@ -62,10 +62,3 @@ def test_each_table_is_judged_by_itself():
     mixed |= {key: value for key, value in OURS.items() if isinstance(key, SetKey) or key.table != "filter"}
     left = without_kube_proxys(mixed)
     assert {key.table for key in left if isinstance(key, RuleKey)} == {"nat", "mangle"}
-
-
-def test_ipvs_23_kube_proxys_ipvs_mode_is_told_by_its_sets():
-    body = "-s 127.0.0.0/8 -j RETURN\n-m set --match-set KUBE-LOAD-BALANCER dst,dst -j KUBE-LOAD-BALANCER"
-    assert by_ipvs({RuleKey("nat", names.SERVICES): body})
-    assert not by_ipvs(PROXYS)
-    assert not by_ipvs(OURS)

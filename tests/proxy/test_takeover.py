@@ -238,12 +238,3 @@ async def test_a_kube_proxy_that_has_written_elsewhere_is_not_waited_for(monkeyp
     shell(f"nft '{NFTABLES}'")
     async with asyncio.timeout(60):
         await takeover.hand_back()
-
-
-async def test_what_kube_proxys_ipvs_mode_uses_is_told(caplog):
-    load("legacy", OURS)
-    assert not await takeover.shared_by_ipvs()
-    shell("ipset create KUBE-CLUSTER-IP hash:ip,port")
-    load("nft", "*nat\n:KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES -m set --match-set KUBE-CLUSTER-IP dst,dst -j ACCEPT\nCOMMIT\n")
-    assert await takeover.shared_by_ipvs()
-    assert "they stay" in caplog.text
