@@ -14,7 +14,7 @@ PURE = (
     "ipvs.objects", "ipvs.schedulers", "ipvs.wire", "ipvs.answers", "ipvs.keys", "ipvs.names", "ipvs.filter", "ipvs.frontends",
     "ipvs.compile", "ipvs.render", "ipvs.parse", "ipvs.drain", "ipvs.ownership", "ipvs.removal", "ipvs.whose",
     "proxy.changes", "proxy.drained", "proxy.histogram", "proxy.meters", "proxy.metrics_list", "proxy.pprof", "proxy.requests",
-    "proxy.config_file", "proxy.flag_table", "proxy.gates", "proxy.loading", "proxy.settings", "proxy.values",
+    "proxy.config_file", "proxy.flag_table", "proxy.gates", "proxy.idle", "proxy.loading", "proxy.settings", "proxy.values",
     "proxy.config", "proxy.facts", "proxy.report", "proxy.status", "proxy.demo.scene", "proxy.demo.lab_topology", "proxy.demo.lab_sctp",
 )  # fmt: skip
 IMPURE = {
