@@ -34,7 +34,7 @@ Stopping (SIGTERM, Ctrl-C) leaves all rules in place; `pointsman cleanup` remove
 \b
 Exit status:
   0  stopped by a signal, or what was asked for is done
-  1  this machine cannot do it (nothing was written), the configuration file changed, or an unexpected error (see the log)
+  1  this machine cannot do it (no rule was written), the configuration file changed, or an unexpected error (see the log)
   2  the configuration is wrong
 """
 
