@@ -13,6 +13,7 @@ Who programs ten thousand virtual servers uses `channel` with `wire` itself, as 
 """
 
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Self, TypeVar
 
 from msgspec import Struct
@@ -91,8 +92,9 @@ class Ipvsadm:
 
     async def get_server(self, key: RealKey) -> Real:
         """Return one real server with its load and counters."""
+        wanted = (ip_address(key.address), key.port)
         for one in await self.list_servers(key.virtual):
-            if one.key == key:
+            if (ip_address(one.key.address), one.key.port) == wanted:
                 return one
         raise KernelError(ErrorKind.MISSING, "is not there", str(key))
 

@@ -50,6 +50,7 @@ async def test_every_protocol_and_family_is_served(ipvsadm, family, protocol, le
     shown = f"[{virtual}]:80" if ":" in virtual else f"{virtual}:80"
     real = f"[{address}]:8080" if ":" in address else f"{address}:8080"
     assert saved() == [f"-A {letter} {shown} -s rr", f"-a {letter} {shown} -r {real} -m -w 3"]
+    assert (await ipvsadm.get_server(RealKey(key, address.replace("::", ":0::").upper(), 8080))).server == RealServer(weight=3)
     (listed,) = await ipvsadm.list_all()
     assert (listed.virtual.key, listed.virtual.server) == (key, VirtualServer())
     assert [(one.key, one.server) for one in listed.reals] == [(RealKey(key, address, 8080), RealServer(weight=3))]
