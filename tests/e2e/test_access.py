@@ -8,7 +8,7 @@ import pytest
 from plane import ADDRESS, PORT
 from plane_agent import ACCOUNT, api_agent
 from plane_judge import VARIANTS, Judge
-from plane_objects import metadata, port
+from plane_objects import metadata, node, port
 from plane_proxy import NO_STREAMS
 from plane_wait import until
 from pointsman.routing.route import Protocol
@@ -145,6 +145,31 @@ async def test_what_is_asked_is_what_the_chart_permits(lab, plane, stage, served
 
 async def rules_in_force(plane):
     return (await plane.api.get(f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{ACCOUNT}"))["rules"]
+
+
+async def test_in_51_nothing_is_programmed_before_the_node_is_complete(lab, plane, stage, identity, tmp_path):
+    """A node that registers after its agent has started: first not at all, then without pod ranges, then with them."""
+    registered, known = node(lab.topology, NODE, "a")
+    place = "/api/v1/nodes/late"
+    arguments = ("--kubeconfig", await identity.kubeconfig(), "--hostname-override=Late", "--detect-local-mode=NodeCIDR")
+    await stage.pods("web", "n1p1", "n2p1")
+    made = await stage.service("web", [port(80)], app="web")
+
+    async def answers():
+        result = await lab.probe("n1p4", made["spec"]["clusterIP"], 80, Protocol.TCP, timeout_seconds=1)
+        return result.backend in {"n1p1", "n2p1"}
+
+    async with api_agent(lab, NODE, VARIANTS[NODE], arguments, tmp_path) as running:
+        await until(lambda: "has no Node 'late'" in running.log.read_text(), says=running.log.read_text)
+        await plane.api.create({**registered, "metadata": metadata("late"), "spec": {}})
+        try:
+            await plane.api.patch(f"{place}/status", known)
+            await until(lambda: "spec.podCIDRs is empty" in running.log.read_text(), says=running.log.read_text)
+            assert "applied" not in running.log.read_text()
+            await plane.api.patch(place, {"spec": registered["spec"]})
+            await until(answers, says=running.log.read_text)
+        finally:
+            await plane.api.delete(place)
 
 
 @pytest.mark.parametrize("code", [403, 404])
