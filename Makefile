@@ -57,7 +57,7 @@ test-ipvs: ## of these only what needs IPVS, under User-Mode Linux (root)
 	tools/setup kernel
 	tools/ipvs-tests $(T)
 
-e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy (root; 15 min, 25 the first time)
+e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy (root; about 20 min, 30 the first time)
 	$(call need_root,e2e)
 	tools/setup e2e
 	tools/e2e-build >/dev/null
