@@ -78,13 +78,14 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with sole.reserved():
-        untuned = privileges.tune(config)  # before the host is looked at: liberal TCP is one of its facts
         inbox, requests = Inbox(), Requests()
         opening = asyncio.create_task(open_source(config, requests.observe))
         async with _running(_read(opening, inbox)) as reading:
             parts = await prepare(config)
             node_name = facts_of.node_name(config, parts.host)
             parts.requests, parts.announcer = requests, Announcer(Recorder((await opening).client, node_name, time.time))
+            untuned = privileges.tune(config)  # not before it is known that this can work here (PROC-01)
+            parts.host = node.looked_again(parts.host)
             parts.announcer.recorder.record(announce.starting(node_name, f"pointsman, {config.mode} mode"))
             agent = Agent(parts)
             inbox.open(agent.receive)

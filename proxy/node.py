@@ -16,6 +16,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
+import msgspec
 from pointsman.dataplane.errors import KernelError
 from pointsman.iptables.sysctl import TCP_BE_LIBERAL, read_sysctl
 from pointsman.netlink import codec
@@ -48,6 +49,11 @@ _SCOPE_LINK = 253
 async def read_host() -> Host:
     """Return what the kernel says now; raises KernelError."""
     return Host(name=socket.gethostname(), addresses=await read_addresses(), tcp_be_liberal=bool(read_sysctl(TCP_BE_LIBERAL)))
+
+
+def looked_again(host: Host) -> Host:
+    """Return the same with the sysctls as they are by now."""
+    return msgspec.structs.replace(host, tcp_be_liberal=bool(read_sysctl(TCP_BE_LIBERAL)))
 
 
 async def read_addresses() -> Addresses:

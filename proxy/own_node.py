@@ -63,7 +63,7 @@ class OwnNode:
         self.lack = ""
         if not self.settled.is_set():
             self._settle(self._unusable(self._complete))
-        return {**nodes, self.name: self._complete}
+        return nodes if node is self._complete else {**nodes, self.name: self._complete}
 
     def _settle(self, unusable: str) -> None:
         self.unusable = unusable

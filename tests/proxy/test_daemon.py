@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fakes.scratch import namespace, shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import wire
+from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch
 from pointsman.proxy import daemon, socket
 from pointsman.proxy.cli.services import UnreachableError, decode, fetch
@@ -88,6 +90,16 @@ async def test_in_50_a_host_without_a_name_cannot_start(monkeypatch: pytest.Monk
     monkeypatch.setattr(daemon.node, "read_host", nameless)
     with pytest.raises(StartError, match="--hostname-override"):
         await prepare(Config(manifests="m"))
+
+
+def test_proc_01_nothing_is_set_before_it_is_known_whom_to_ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tuned: list[Config] = []
+    monkeypatch.setattr(daemon, "MODES", {"iptables": FakeMode({Family.IPV4: (), Family.IPV6: ()})})
+    monkeypatch.setattr(daemon.sole, "reserved", partial(daemon.sole.reserved, name=f"\0pointsman/test/daemon/{os.getpid()}"))
+    monkeypatch.setattr(daemon.privileges, "tune", tuned.append)
+    with pytest.raises(ApiConfigError, match="no such file"):
+        asyncio.run(daemon.run(Config(kubeconfig=str(tmp_path / "absent"), oom_score_adj=0)))
+    assert tuned == []
 
 
 def test_an_unexpected_error_is_logged_with_its_traceback_and_ends_with_status_1(

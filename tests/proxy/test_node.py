@@ -8,6 +8,7 @@ import pytest
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.netlink import codec
 from pointsman.proxy import node
+from pointsman.proxy.facts import Host
 from pointsman.proxy.node import Addresses, addresses_in, adjust_oom_score, read_addresses, read_host, watch_addresses
 from pointsman.routing.route import Family
 
@@ -30,6 +31,11 @@ def test_a_dump_is_read_into_sorted_addresses_of_each_family() -> None:
         codec.Message(20, 0, 1, 0, memoryview(b"\x02\x00")),
     ]
     assert addresses_in(answer) == {V4: ("10.0.0.1", "10.0.0.2"), V6: ("::1", "fd00::1")}
+
+
+def test_liberal_tcp_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "read_sysctl", lambda _: 1)
+    assert node.looked_again(Host("n1")) == Host("n1", tcp_be_liberal=True)
 
 
 def test_cfg_18_the_memory_shortage_score_is_written_or_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
