@@ -1,10 +1,11 @@
 """When to apply.
 
 Requests coalesce: at most one is pending, and it carries everything that came together. A lone change is applied at once, also one that
-follows hard upon the last. Under a storm, which is when more comes while a run is at work, the next run waits for as long as that one took,
-so programming uses at most about half of the time; the configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it as the
-wait itself). After a failed run comes another within the retry delay, 100 ms doubling to 30 s, or sooner if somebody asks; and there is at
-least one run in `longest`, one hour.
+follows hard upon the last. Under a storm, which is when more comes while a run is at work or waits, the next run waits for as long as that
+one took, and for twice, four times, eight times as long while the storm goes on: a burst is carried out quickly, and programming that never
+ends takes a ninth of the time. The configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it as the wait itself). After
+a failed run comes another within the retry delay, 100 ms doubling to 30 s, or sooner if somebody asks; and there is at least one run in
+`longest`, one hour.
 
 Pure: time is an argument, in seconds of a monotonic clock; `next_time` says when the loop must call `start`.
 """
@@ -14,6 +15,9 @@ from math import inf
 from pointsman.dataplane.retry import delay
 
 HOUR = 3600.0
+
+CALMEST = 8
+"""So many times as long as the last run took does the next one wait at most, in a storm that goes on."""
 
 
 class Pace:
@@ -26,22 +30,24 @@ class Pace:
         self._free = -inf
         self._began: float | None = None  # when the run at work began
         self._storm = False
+        self._wait = 1  # how many times as long as this run the next one waits if this is a storm
         self._failures = 0
 
     def request(self, when: float) -> None:
         """Ask for a run at a time, or now; the earliest of all requests counts."""
         self._due = min(self._due, when)
-        self._storm = self._storm or self._began is not None
+        self._storm = self._storm or self._began is not None or when < self._free
 
     def start(self, now: float) -> None:
         """Note that a run starts: it takes every request with it."""
         self._due = inf
         self._began = now
-        self._storm = False
 
     def finish(self, now: float, *, failed: bool = False) -> None:
         """Note that the run has ended; `failed` if as a whole, so that it must be repeated."""
-        gap = now - self._began if self._storm and self._began is not None else 0.0
+        gap = self._wait * (now - self._began) if self._storm and self._began is not None else 0.0
+        self._wait = min(2 * self._wait, CALMEST) if self._storm else 1
+        self._storm = False
         self._began = None
         self._failures = self._failures + 1 if failed else 0
         if failed:

@@ -1,4 +1,4 @@
-"""When runs start: a lone change at once, a storm at half speed, never closer than needed (PROC-20)."""
+"""When runs start: a lone change at once, a storm slower and slower, never closer than needed (PROC-20)."""
 
 from math import inf
 
@@ -32,6 +32,31 @@ def test_under_a_storm_the_wait_is_as_long_as_the_last_run():
     ran(pace, 0.0, 0.25, storm=True)
     pace.request(0.3)
     assert pace.next_time() == 0.5
+
+
+def test_the_wait_grows_while_a_storm_goes_on_and_is_short_again_after_it():
+    pace = Pace(10.0)
+    waits = []
+    start = 0.0
+    for _ in range(6):
+        ran(pace, start, 0.25, storm=True)
+        waits.append(pace.next_time() - start - 0.25)
+        start = pace.next_time()
+    assert waits == [0.25, 0.5, 1.0, 2.0, 2.0, 2.0]
+    ran(pace, start, 0.25)
+    pace.request(start + 1.0)
+    assert pace.next_time() == start + 1.0
+    ran(pace, start + 1.0, 0.25, storm=True)
+    assert pace.next_time() == start + 1.5
+
+
+def test_what_comes_while_a_run_waits_is_of_the_same_storm():
+    pace = Pace(10.0)
+    ran(pace, 0.0, 0.25, storm=True)
+    pace.request(0.3)
+    ran(pace, 0.5, 0.25)
+    pace.request(0.8)
+    assert pace.next_time() == 1.25
 
 
 def test_a_lone_change_hard_upon_the_last_does_not_wait():
