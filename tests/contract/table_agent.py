@@ -23,17 +23,17 @@ class Agent:
         self.log = log
 
     async def status(self):
-        """Return the status document, None while nobody answers."""
+        """Return the status document, None while nobody answers: also where a daemon has the socket that ends, or only begins."""
         try:
             reader, writer = await asyncio.open_unix_connection(self.socket)
+            try:
+                writer.write(b"GET /v1/status HTTP/1.0\r\n\r\n")
+                text = await reader.read()
+            finally:
+                writer.close()
         except OSError:
             return None
-        try:
-            writer.write(b"GET /v1/status HTTP/1.0\r\n\r\n")
-            text = await reader.read()
-        finally:
-            writer.close()
-        return json.loads(text.partition(b"\r\n\r\n")[2])
+        return json.loads(text.partition(b"\r\n\r\n")[2] or b"null")
 
     async def in_sync(self, at_least=0, seconds=IN_SYNC_SECONDS):
         """Wait until nothing is pending in either family, and a revision is applied that is at least the given one; return it."""
