@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 SETTLE = 0.2
 """Seconds to wait for the end of a burst of events: a file is being written, or a link swapped."""
 
+BURST = 5.0
+"""Seconds after which a burst is not waited for any longer: something else in the folder may be written all the time."""
+
 RESCAN = 60.0
 """Seconds after which the content is compared whatever was heard."""
 
@@ -45,7 +48,7 @@ def digest(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 
-async def changed(file: ConfigFile, *, settle: float = SETTLE, rescan: float = RESCAN) -> None:
+async def changed(file: ConfigFile, *, settle: float = SETTLE, burst: float = BURST, rescan: float = RESCAN) -> None:
     """Wait until the file's content is another than the one that was read."""
     with Inotify() as inotify:
         missing = False
@@ -61,7 +64,7 @@ async def changed(file: ConfigFile, *, settle: float = SETTLE, rescan: float = R
                 if now != file.digest:
                     return
                 missing = False
-            await _something(inotify, settle, rescan)
+            await _something(inotify, settle, burst, rescan)
 
 
 async def end_on_change(file: ConfigFile, stop: Stop) -> None:
@@ -72,14 +75,15 @@ async def end_on_change(file: ConfigFile, stop: Stop) -> None:
     stop.set()
 
 
-async def _something(inotify: Inotify, settle: float, rescan: float) -> None:
+async def _something(inotify: Inotify, settle: float, burst: float, rescan: float) -> None:
     """Wait for an event and for the end of its burst, at most for the time after which the content is compared anyway."""
     with suppress(TimeoutError):
         async with asyncio.timeout(rescan):
             await inotify.get()
-        while True:
-            async with asyncio.timeout(settle):
-                await inotify.get()
+        async with asyncio.timeout(burst):
+            while True:
+                async with asyncio.timeout(settle):
+                    await inotify.get()
 
 
 def _watch(inotify: Inotify, path: Path) -> None:

@@ -39,11 +39,17 @@ async def peer(request, plane, binaries, tmp_path):
     mode, variant, ours = PEERS[request.param]
     made = KubeProxy(plane, binaries, NODE, mode, variant, tmp_path)
     made.ours = ours
+    await wipe(made)
     yield made
     await made.stop()
-    made.clean()
-    await cleanup(made)
-    assert leftovers(made.kernel_state()) == []
+    await wipe(made)
+
+
+async def wipe(peer):
+    """Remove what kube-proxy left on the node, and what we left, also in other tests."""
+    peer.clean()
+    await cleanup(peer)
+    assert leftovers(peer.kernel_state()) == []
 
 
 async def cleanup(peer):

@@ -54,6 +54,21 @@ async def ended(watching: asyncio.Task[None]) -> None:
         await watching
 
 
+async def test_proc_07_a_change_is_seen_though_a_neighbour_is_written_all_the_time(file: Path) -> None:
+    watching = asyncio.create_task(changed(ConfigFile(file, digest(TEXT)), settle=5.0, burst=0.05, rescan=5.0))
+
+    async def neighbour() -> None:
+        while True:
+            put(file.with_name("lock"), b"")
+            await asyncio.sleep(0.005)
+
+    writing = asyncio.create_task(neighbour())
+    await asyncio.sleep(0.05)
+    put(file, b"other")
+    await ended(watching)
+    writing.cancel()
+
+
 async def test_proc_07_a_file_that_is_written_to_has_changed(file: Path) -> None:
     watching = await start(file)
     put(file, TEXT + b"mode: ipvs\n")
