@@ -177,7 +177,7 @@ async def test_from_iptables_to_ipvs_nothing_fails_and_nothing_stays(tmp_path):
         made.mode = IPVS
         log = made.scratch / "n1.log"
         async with traffic.flowing(), made.start():
-            await until(made, lambda: "removed what an earlier proxy left" in log.read_text(), seconds=REMAINS_SECONDS)
+            await until(made, lambda: "proxy left" in log.read_text(), seconds=REMAINS_SECONDS)
             await asyncio.sleep(5.0)
         await traffic.check_streams()
         traffic.reset()
