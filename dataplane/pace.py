@@ -2,8 +2,8 @@
 
 Requests coalesce: at most one is pending, and it carries everything that came together. A lone change is applied at once, also one that
 follows hard upon the last. Under a storm, which is when more comes while a run is at work or waits, the next run waits for as long as that
-one took, and for twice, four times, eight times as long while the storm goes on: a burst is carried out quickly, and programming that never
-ends takes a ninth of the time. The configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it as the wait itself). After
+one took, and for twice, then three times as long while the storm goes on: a burst is carried out quickly, and programming that never ends
+takes a quarter of the time. The configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it as the wait itself). After
 a failed run comes another within the retry delay, 100 ms doubling to 30 s, or sooner if somebody asks; and there is at least one run in
 `longest`, one hour.
 
@@ -16,7 +16,7 @@ from pointsman.dataplane.retry import delay
 
 HOUR = 3600.0
 
-CALMEST = 8
+CALMEST = 3
 """So many times as long as the last run took does the next one wait at most, in a storm that goes on."""
 
 
