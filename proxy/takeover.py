@@ -15,7 +15,8 @@ for which those of ours may have to make way first (`iptables.release`).
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from msgspec import Struct
 from pointsman.dataplane.errors import ErrorKind, KernelError
@@ -42,8 +43,6 @@ RETRY = 90.0
 """Seconds in which a kube-proxy writes again that could not: it looks for its canaries every 30 s, unless told otherwise."""
 
 _FAMILIES = {"ip": Family.IPV4, "ip6": Family.IPV6}
-
-Remove = Callable[[bool], Awaitable[tuple[str, ...]]]
 
 
 class Leftovers(Struct, frozen=True):
@@ -103,13 +102,25 @@ async def _kube_proxys(mode: str) -> tuple[str, ...]:
 async def clear(mode: str, variant: str, *, everyone: bool, dry_run: bool = False) -> Leftovers:
     """Remove what stands beside a mode in a variant: ours of the other variant, and of `everyone` kube-proxy's too. Waits for nobody."""
     others = [one for one in Variant if mode != "iptables" or one.value != variant]
-    return await _each(_steps(others, everyone=everyone), dry_run=dry_run)
+    return await each(_beside(others, everyone=everyone, dry_run=dry_run))
 
 
 async def remove_all(*, dry_run: bool = False) -> Leftovers:
     """Remove everything that pointsman and kube-proxy, in any mode, put into this kernel (PROC-04)."""
-    modes = [_of_mode(name) for name in MODES if name != "iptables"]
-    return await _each([*_steps(tuple(Variant), everyone=True), *modes], dry_run=dry_run)
+    modes = (MODES[name].cleanup(dry_run=dry_run, spare=False) for name in MODES if name != "iptables")
+    return await each(chain(_beside(tuple(Variant), everyone=True, dry_run=dry_run), modes))
+
+
+async def each(removals: Iterable[Awaitable[tuple[str, ...]]]) -> Leftovers:
+    """Wait for removals one after the other; one that fails does not keep the others from being done."""
+    removed: list[str] = []
+    errors: list[KernelError] = []
+    for removal in removals:
+        try:
+            removed += await removal
+        except KernelError as error:
+            errors.append(error)
+    return Leftovers(tuple(dict.fromkeys(removed)), tuple(errors))
 
 
 async def hand_back() -> None:
@@ -168,38 +179,19 @@ async def _holds_kube_proxys(variant: Variant) -> bool:
     return await seen(spare=False) != await seen(spare=True)
 
 
-def _steps(variants: Sequence[Variant], *, everyone: bool) -> list[Remove]:
-    async def rules(dry_run: bool) -> tuple[str, ...]:
-        return await iptables_cleanup(dry_run=dry_run, variants=variants, spare=not everyone)
-
-    return [rules, _nftables] if everyone else [rules]
-
-
-def _of_mode(name: str) -> Remove:
-    async def removed(dry_run: bool) -> tuple[str, ...]:
-        return await MODES[name].cleanup(dry_run=dry_run, spare=False)
-
-    return removed
+def _beside(variants: Sequence[Variant], *, everyone: bool, dry_run: bool) -> Iterator[Awaitable[tuple[str, ...]]]:
+    """Yield removals, each to be waited for before the next one is asked for."""
+    yield iptables_cleanup(dry_run=dry_run, variants=variants, spare=not everyone)
+    if everyone:
+        yield _nftables(dry_run=dry_run)
 
 
-async def _nftables(dry_run: bool) -> tuple[str, ...]:
+async def _nftables(*, dry_run: bool) -> tuple[str, ...]:
     """Remove kube-proxy's tables of nftables (NFT-38)."""
     found = await tables.find(TABLE)
     if not dry_run:
         await tables.remove(TABLE, found)
     return tuple(f"nftables table {family} {TABLE}" for family in found)
-
-
-async def _each(steps: Iterable[Remove], *, dry_run: bool) -> Leftovers:
-    """Do every step; one that fails does not keep the others from being done."""
-    removed: list[str] = []
-    errors: list[KernelError] = []
-    for step in steps:
-        try:
-            removed += await step(dry_run)
-        except KernelError as error:
-            errors.append(error)
-    return Leftovers(tuple(dict.fromkeys(removed)), tuple(errors))
 
 
 def _named(words: Sequence[str]) -> str:

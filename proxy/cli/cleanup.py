@@ -13,9 +13,7 @@ import click
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy import capabilities, logs, sole, takeover
 from pointsman.proxy.modes import MODES
-
-Cleaned = tuple[list[str], list[KernelError]]
-"""What was (or would be) removed, in words, and what could not be."""
+from pointsman.proxy.takeover import Leftovers
 
 EPILOG = """\b
 Examples:
@@ -49,27 +47,27 @@ def everything() -> int:
     return finish(clean_everything(), "removed")
 
 
-def finish(work: Coroutine[None, None, Cleaned], word: str) -> int:
+def finish(work: Coroutine[None, None, Leftovers], word: str) -> int:
     """Do the work, tell what was done and what failed, and return the exit status."""
     logs.configure("text", 0)
     try:
         if reason := capabilities.refusal():
             raise click.ClickException(reason)
-        removed, errors = asyncio.run(work)
+        left = asyncio.run(work)
     except sole.OccupiedError as occupied:
         raise click.ClickException(f"nothing was removed: {occupied}") from occupied
     finally:
         work.close()
-    for line in removed:
+    for line in left.removed:
         click.echo(f"{word} {line}")
-    for error in errors:
+    for error in left.errors:
         click.echo(f"pointsman cleanup: {error}", err=True)
-    if not removed and not errors:
+    if not left.removed and not left.errors:
         click.echo("nothing of pointsman is in this kernel")
-    return 1 if errors else 0
+    return 1 if left.errors else 0
 
 
-async def clean_alone(modes: list[str]) -> Cleaned:
+async def clean_alone(modes: list[str]) -> Leftovers:
     """Clean up while no agent runs, and keep any from starting meanwhile; raises OccupiedError if one does not end.
 
     A kube-proxy that runs here again comes first: nothing is removed before its rules are there.
@@ -78,24 +76,16 @@ async def clean_alone(modes: list[str]) -> Cleaned:
         try:
             await takeover.hand_back()
         except KernelError as error:
-            return [], [error]
+            return Leftovers(errors=(error,))
         return await clean(modes, dry_run=False)
 
 
-async def clean_everything() -> Cleaned:
+async def clean_everything() -> Leftovers:
     """Remove kube-proxy's rules too; raises OccupiedError if an agent runs and does not end."""
     async with sole.reserved():
-        left = await takeover.remove_all()
-    return list(left.removed), list(left.errors)
+        return await takeover.remove_all()
 
 
-async def clean(modes: list[str], *, dry_run: bool) -> Cleaned:
-    """Clean up after modes; one that fails does not keep the others from being cleaned. Returns what was removed, and the errors."""
-    removed: list[str] = []
-    errors: list[KernelError] = []
-    for mode in modes:
-        try:
-            removed += await MODES[mode].cleanup(dry_run=dry_run)
-        except KernelError as error:
-            errors.append(error)
-    return removed, errors
+async def clean(modes: list[str], *, dry_run: bool) -> Leftovers:
+    """Clean up after modes; one that fails does not keep the others from being cleaned."""
+    return await takeover.each(MODES[mode].cleanup(dry_run=dry_run) for mode in modes)
