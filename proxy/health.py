@@ -35,6 +35,10 @@ class Health(Struct, frozen=True):
     eligible: bool
     timeout: float
 
+    def well(self) -> dict[Family, bool]:
+        """Return whether each family that has reported owes nothing for too long (HLT-01)."""
+        return {family: one.pending <= self.timeout for family, one in self.families.items()}
+
 
 class _FamilyBody(Struct, rename="camel"):
     last_updated: str
@@ -109,7 +113,7 @@ class Checks:
 
 def healthy(health: Health) -> bool:
     """Return whether no family has owed anything for too long."""
-    return all(family.pending <= health.timeout for family in health.families.values())
+    return all(health.well().values())
 
 
 def _status(fine: bool) -> int:
@@ -118,7 +122,7 @@ def _status(fine: bool) -> int:
 
 def _live(health: Health, now: float, *, fine: bool) -> _LiveBody:
     status = {
-        family.value: _FamilyBody(_time(one.last_updated), one.pending <= health.timeout) for family, one in health.families.items()
+        family.value: _FamilyBody(_time(health.families[family].last_updated), well) for family, well in health.well().items()
     }
     oldest = min((one.last_updated for one in health.families.values()), default=now)
     return _LiveBody(_time(now if fine else oldest), _time(now), healthy(health), status)

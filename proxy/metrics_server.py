@@ -88,7 +88,7 @@ class Indicators:
     def answer(self, _: Question) -> Answer:
         """Answer /metrics/slis."""
         health = self._health()
-        checks = {(family.value, "livez"): one.pending <= health.timeout for family, one in health.families.items()}
+        checks = {(family.value, "livez"): well for family, well in health.well().items()}
         checks["node-eligible", "healthz"] = health.eligible
         for (name, kind), well in checks.items():
             key = (name, "success" if well else "error", kind)
