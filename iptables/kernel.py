@@ -21,7 +21,7 @@ from pointsman.iptables.parse import observed, observed_sets
 from pointsman.iptables.removal import describe, removal
 from pointsman.iptables.run import lines
 from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
-from pointsman.iptables.watch import LegacyWatch, NftWatch, make_watch
+from pointsman.iptables.watches import Watches
 from pointsman.iptables.whose import without_kube_proxys
 from pointsman.iptables.writer import Writer
 from pointsman.routing.route import Family
@@ -47,7 +47,7 @@ class IptablesKernel:
         self.variant = variant
         self._writer = writer
         self._tools: Tools | None = None
-        self._watch: LegacyWatch | NftWatch | None = None
+        self._watches: Watches | None = None
         self._tally = counters.Tally()
         self._told = ""  # why loopback is not routed, said once
 
@@ -134,10 +134,9 @@ class IptablesKernel:
 
     def close(self) -> None:
         """Stop watching and close the sockets."""
-        if self._watch is not None:
-            self._writer.detach(self._watch)
-            self._watch.close()
-            self._watch = None
+        if self._watches is not None:
+            self._watches.close()
+            self._watches = None
 
     def _route_loopback(self) -> None:
         """Let the kernel route what is accepted on loopback; where that is not permitted, only those node ports do not work."""
@@ -148,11 +147,13 @@ class IptablesKernel:
                 self._told = str(error)
                 log.warning("node ports on loopback addresses will not answer", extra={"error": self._told})
 
-    def _watching(self) -> LegacyWatch | NftWatch:
-        if self._watch is None:
-            self._watch = make_watch(self.family, self.variant, is_our_chain)
-            self._writer.attach(self._watch)
-        return self._watch
+    def _watching(self) -> Watches:
+        if self._watches is None:
+            self._watches = Watches(self.family, self.variant, self._writer, is_our_chain, self._is_our_set)
+        return self._watches
+
+    def _is_our_set(self, name: str) -> bool:
+        return names.is_our_set(name, self.family)
 
 
 def is_our_chain(table: str, chain: str) -> bool:

@@ -20,12 +20,12 @@ import ctypes
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Final, Protocol
 
 from pointsman.dataplane.contract import ForeignChange
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.iptables.variant import Variant
+from pointsman.iptables.variant import Variant, legacy_tables
 from pointsman.iptables.writer import Commit
 from pointsman.netlink import nftables
 from pointsman.netlink.channel import Channel, EventsLostError
@@ -33,6 +33,8 @@ from pointsman.netlink.codec import MalformedError
 from pointsman.routing.route import Family
 
 TABLES: Final = ("nat", "filter", "mangle")
+SOMETIMES: Final = "raw"
+"""One more table where it exists: asking for it would make it, and few need it (`local_dns`)."""
 BUILT_IN: Final = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 _GET_INFO: Final = 64
 _INFO_BYTES: Final = 84
@@ -112,7 +114,7 @@ class LegacyWatch:
             written = {table for family, table in commits if family is self._family}
             self._seen.update({table: fingerprint for table, fingerprint in self._look().items() if table in written})
 
-    async def changes(self) -> AsyncIterator[ForeignChange]:
+    async def changes(self) -> AsyncGenerator[ForeignChange, None]:
         """See `Watch`."""
         await self.start()
         taking = asyncio.create_task(self.reports.take())
@@ -132,13 +134,14 @@ class LegacyWatch:
         self._socket.close()
 
     def _look(self) -> dict[str, bytes]:
-        return {table: table_fingerprint(self._socket, self._level, table) for table in TABLES}
+        there = (*TABLES, SOMETIMES) if SOMETIMES in legacy_tables(self._family) else TABLES
+        return {table: table_fingerprint(self._socket, self._level, table) for table in there}
 
     def _compare(self) -> None:
         if not self._seen or self._writing:
             return
         now = self._look()
-        changed = [table for table in TABLES if now[table] != self._seen[table]]
+        changed = [table for table in (*TABLES, SOMETIMES) if now.get(table) != self._seen.get(table)]
         self._seen = now
         if changed:
             self.reports.add(ForeignChange(f"number, size or order of the rules in table {', '.join(changed)} changed"))
@@ -201,7 +204,7 @@ class NftWatch:
         if foreign and foreign < 1 << 31:
             self.reports.add(ForeignChange(f"{foreign} transactions of others while we wrote"))
 
-    async def changes(self) -> AsyncIterator[ForeignChange]:
+    async def changes(self) -> AsyncGenerator[ForeignChange, None]:
         """See `Watch`."""
         await self.start()
         listening = asyncio.create_task(self._listen())
@@ -248,7 +251,7 @@ class NftWatch:
 
     def _described(self, touch: nftables.Touch) -> str:
         """Return what a touch did to something of ours, in words; empty if it cannot have been ours."""
-        if touch.family != self._family or touch.table not in TABLES:
+        if touch.family != self._family or touch.table not in (*TABLES, SOMETIMES):
             return ""
         if touch.what is nftables.What.TABLE:
             matters = touch.removed

@@ -20,7 +20,7 @@ from pointsman.iptables import ipset
 from pointsman.iptables.application import Application
 from pointsman.iptables.run import LONG, lines, output_of
 from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
-from pointsman.iptables.watch import LegacyWatch, NftWatch, make_watch
+from pointsman.iptables.watches import Watches
 from pointsman.iptables.writer import Turn, Writer
 from pointsman.ipvs import device, names, parse, preflight, sysctl
 from pointsman.ipvs.drain import Drain
@@ -62,7 +62,7 @@ class IpvsKernel:
         self.servers = Servers(family, Drain(settings.drain_cap))
         self._writer = writer
         self._tools: Tools | None = None
-        self._watch: LegacyWatch | NftWatch | None = None
+        self._watches: Watches | None = None
         self._lock = asyncio.Lock()
         self._prepared = False
         self._owned: dict[Key, None] = {}
@@ -268,10 +268,9 @@ class IpvsKernel:
 
     async def close(self) -> None:
         """Stop watching and close the sockets."""
-        if self._watch is not None:
-            self._writer.detach(self._watch)
-            self._watch.close()
-            self._watch = None
+        if self._watches is not None:
+            self._watches.close()
+            self._watches = None
         with suppress(KernelError):
             await self.servers.close()
 
@@ -280,11 +279,13 @@ class IpvsKernel:
             self._tools = await find_tools(self.family, self.variant)
         return self._tools
 
-    def _watching(self) -> LegacyWatch | NftWatch:
-        if self._watch is None:
-            self._watch = make_watch(self.family, self.variant, names.is_our_chain)
-            self._writer.attach(self._watch)
-        return self._watch
+    def _watching(self) -> Watches:
+        if self._watches is None:
+            self._watches = Watches(self.family, self.variant, self._writer, names.is_our_chain, self._is_our_set)
+        return self._watches
+
+    def _is_our_set(self, name: str) -> bool:
+        return names.is_our_set(name, self.family)
 
 
 def _told(settings: Mapping[str, int]) -> dict[str, int]:

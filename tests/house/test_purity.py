@@ -7,7 +7,7 @@ PURE = (
     "kube.detour", "kube.errors", "kube.listing", "kube.reflector", "kube.resource", "kube.stream", "kube.throttle",
     "routing", "routing.*",
     "dataplane", "dataplane.*",
-    "netlink.codec", "netlink.generic", "netlink.nftables",
+    "netlink.codec", "netlink.generic", "netlink.ipsets", "netlink.nftables",
     "iptables.objects", "iptables.counters", "iptables.names", "iptables.rule", "iptables.dispatch",
     "iptables.static", "iptables.service", "iptables.firewall",
     "iptables.compile", "iptables.render", "iptables.parse", "iptables.isolate", "iptables.removal", "iptables.failure",
