@@ -11,9 +11,9 @@ use `asyncio.timeout`, `asyncio.current_task` or task groups there: work that wa
 (single flight needs that anyway). And what happens before the first suspension must be short: it stops all other answers.
 
 `plain` is the short cut for the greatest part of all queries, the search path's NXDOMAINs (SRC-04): where it gives a `Plain`, the server
-may decide an unknown cluster name itself and answer NXDOMAIN with that SOA, without running the chain. A chain offers it for a kubernetes zone
-if every plugin in front (in the order of COR-15) leaves such replies as they are, and nothing behind takes unknown names (fallthrough). A
-plugin that acts on certain names only (hosts without wildcards) excludes those by `exempt`.
+may decide an unknown cluster name itself and answer NXDOMAIN with that SOA, without running the chain. A chain offers it for a
+kubernetes zone if every plugin in front (in the order of COR-15) leaves such replies as they are, and nothing behind takes unknown names
+(fallthrough). A plugin that acts on certain names only (hosts without wildcards) excludes those by `exempt`.
 """
 
 from collections.abc import Awaitable, Callable, Container, Sequence

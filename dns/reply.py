@@ -1,8 +1,8 @@
 """What is answered: records, a reply made of them, and for how long the reply may be given again without asking.
 
 Records are wire values: owner and rdata are uncompressed, so that a record can be moved between messages; `encode` compresses. Plugins
-make a `Reply` and hand it up their chain; each plugin in front may replace parts of it. Flags that every reply copies from its query (id, opcode,
-RD, CD, the question, OPT) are not here: `encode` writes them (WIR-20, WIR-30).
+make a `Reply` and hand it up their chain; each plugin in front may replace parts of it. Flags that every reply copies from its
+query (id, opcode, RD, CD, the question, OPT) are not here: `encode` writes them (WIR-20, WIR-30).
 
 `life` is what makes the hot path possible: who made the reply says on what it rests, and everybody in front may only shorten it.
 
@@ -50,7 +50,8 @@ class Reply(Struct, frozen=True):
     """A reply without what is copied from the query.
 
     `flags` holds AA, TC, RA, AD as in `question`. `plugin` and `zone` are labels of the metrics: who answered, and which server block
-    matched (the chain fills `zone`). `options` are EDNS options of our own (NSID, extended errors) to be sent beside those echoed; wire form.
+    matched (the chain fills `zone`). `options` are EDNS options of our own (NSID, extended errors) in wire form, sent
+    beside those echoed. `limit` is the UDP size to which bufsize lowers the client's (0: not at all).
     """
 
     rcode: int = NOERROR
@@ -63,6 +64,7 @@ class Reply(Struct, frozen=True):
     plugin: str = ""
     zone: str = ""
     options: bytes = b""
+    limit: int = 0
 
     def but(self, **changes: object) -> "Reply":
         """Return a copy with these fields changed."""

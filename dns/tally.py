@@ -66,7 +66,7 @@ class Tally:
         """Drop the values of a metric whose first labels are these: what they counted is gone, such as an upstream of an old Corefile."""
         for table in (self._cells, self._histograms):
             for key in [key for key in table if key[0] == metric and key[1][: len(labels)] == labels]:
-                del table[key]  # type: ignore[attr-defined]
+                del table[key]
 
     def dump(self) -> Iterator[Sample]:
         """Yield all values as they are now."""
