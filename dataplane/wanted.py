@@ -117,4 +117,5 @@ def visible(node: NodeFacts, family: Family) -> NodeFacts:
         detectors={key: value for key, value in node.detectors.items() if key is family},
         node_ports={key: value for key, value in node.node_ports.items() if key is family},
         all_node_addresses=frozenset(),
+        local_dns={key: value for key, value in node.local_dns.items() if key is family},
     )

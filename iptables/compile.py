@@ -14,7 +14,7 @@ from pointsman.iptables.objects import SET_ELEMENTS, Key, SetKey, Value, rules_o
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing, ServiceRoute
 
-_TABLE_RANK = {"filter": 100, "nat": 200, "mangle": 300}
+_TABLE_RANK = {"filter": 100, "nat": 200, "mangle": 300, "raw": 400}
 _HOOK_RANK = 50
 _TOOLS = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
 

@@ -34,19 +34,24 @@ DESTINATIONS: Final = "KUBE-DST"
 NODE_PORT_BUCKETS: Final = "KUBE-NP"
 """Root of the filter table's refusals at node ports; prefix of the node-port buckets in both tables."""
 
+LOCAL_DNS: Final = "KUBE-LOCAL-DNS"
+"""What leads queries to this node's own resolver, in tables raw and filter (NLD-21)."""
+
 TABLES: Final = ("filter", "nat", "mangle")
-"""The tables that this mode works in."""
+"""The tables that this mode always works in; raw is one more where this node has a resolver of its own."""
 
 _BUILTIN: Final = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 _WHOLE: Final = {
-    "filter": frozenset({SERVICES, EXTERNAL_SERVICES, NODE_PORTS, FORWARD, CANARY}),
+    "filter": frozenset({SERVICES, EXTERNAL_SERVICES, NODE_PORTS, FORWARD, CANARY, LOCAL_DNS}),
     "nat": frozenset({SERVICES, POSTROUTING, MARK_MASQ, CANARY}),
     "mangle": frozenset({CANARY}),
+    "raw": frozenset({LOCAL_DNS}),
 }
 ROOTS: Final = {
     "filter": frozenset({PROXY_FIREWALL, NODE_PORT_BUCKETS}),
     "nat": frozenset({DESTINATIONS, NODE_PORTS}),
     "mangle": frozenset[str](),
+    "raw": frozenset[str](),
 }
 """Shared chains that exist even while they have no rule, because a fixed rule or hook jumps to them."""
 
@@ -136,7 +141,17 @@ HOOKS: Final = (
 )
 """All hooks in the order in which they are inserted at the top, so that each stands above those before it (IPT-05)."""
 
-HOOK_PLACE: Final = {hook.key: place for place, hook in enumerate(HOOKS)}
+_DNS: Final = "kubernetes local DNS"
+
+DNS_HOOKS: Final = (
+    _hook("filter", "INPUT", LOCAL_DNS, _DNS),
+    _hook("filter", "OUTPUT", LOCAL_DNS, _DNS),
+    _hook("raw", "OUTPUT", LOCAL_DNS, _DNS),
+    _hook("raw", "PREROUTING", LOCAL_DNS, _DNS),
+)
+"""The hooks of a node with a resolver of its own, above all others."""
+
+HOOK_PLACE: Final = {hook.key: place for place, hook in enumerate((*HOOKS, *DNS_HOOKS))}
 
 LOCALNET_RULE: Final = (
     '! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" '

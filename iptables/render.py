@@ -1,7 +1,7 @@
 """A plan as the text of tool calls.
 
 Within a table everything is one restore, so nobody sees a change half made. Across tables and sets the order is: sets and elements that
-are new; additions to filter with what is to go still in place; nat, all of it; mangle; then filter as it should be; at last sets and
+are new; additions to filter with what is to go still in place; nat, all of it; mangle, raw; then filter as it should be; at last sets and
 elements that are to go. A rule that refuses packets is thus there before the nat rule that took them away disappears, and goes after the
 nat rule that takes them is there; no rule ever names a set that is missing. A change of endpoints touches only nat and is a single
 restore.
@@ -103,7 +103,8 @@ def script(plan: Plan[Key, Value], family: Family) -> tuple[Step, ...]:
     steps: list[Step | None] = [_ipset(family, _set_additions(sets))]
     if filters and "nat" in tables:
         steps.append(_restore(family, "filter", _lines("filter", _additions(filters), plan.groups, keep=True)))
-    steps += [_restore(family, name, _lines(name, tables[name], plan.groups, keep=False)) for name in ("nat", "mangle") if name in tables]
+    others = [name for name in ("nat", "mangle", "raw") if name in tables]
+    steps += [_restore(family, name, _lines(name, tables[name], plan.groups, keep=False)) for name in others]
     if filters:
         rest = _deletions(filters) if "nat" in tables else filters
         steps.append(_restore(family, "filter", _lines("filter", rest, plan.groups, keep=False)))

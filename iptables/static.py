@@ -11,7 +11,7 @@ Roots of the buckets, and the canaries, are chains that exist without a rule. `c
 whole routing change; it depends on nothing else.
 """
 
-from pointsman.iptables import counters, names
+from pointsman.iptables import counters, local_dns, names
 from pointsman.iptables.names import HOOKS, ROOTS, TABLES
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
 from pointsman.iptables.rule import (
@@ -54,6 +54,9 @@ def static(family: Family, node: NodeFacts, routing: Routing) -> dict[Key, Value
     found |= {RuleKey(table, chain): "" for table, chains in ROOTS.items() for chain in chains}
     found |= {hook.key: "" for hook in HOOKS}
     found[RuleKey("filter", names.KUBELET_FIREWALL)] = ""
+    if addresses := node.local_dns.get(family):
+        found |= {RuleKey(table, names.LOCAL_DNS): "\n".join(rules) for table, rules in local_dns.rules(addresses).items()}
+        found |= {hook.key: "" for hook in names.DNS_HOOKS}
     if family is Family.IPV4:  # also without node ports on loopback: route_localnet, once set, is never set back (SEM-45)
         found[RuleKey("filter", names.KUBELET_FIREWALL, names.LOCALNET_RULE)] = ""
     return found

@@ -18,7 +18,7 @@ from pointsman.ipvs.objects import RealKey, VirtualKey
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing, ServiceRoute
 
-_TABLE_RANK = {"filter": 20, "nat": 22, "mangle": 24}
+_TABLE_RANK = {"filter": 20, "nat": 22, "mangle": 24, "raw": 26}
 _KINDS: Mapping[type, str] = {VirtualKey: "virtual servers", RealKey: "real servers", AddressKey: "addresses"}
 VIRTUAL_RANK, REAL_RANK, ADDRESS_RANK = 40, 41, 60
 

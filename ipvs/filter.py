@@ -2,6 +2,7 @@
 
 What belongs to a Service is an element of a set, so there is no rule per Service and no order to get wrong. A packet's way:
 
+    raw PREROUTING, OUTPUT      take DNS queries aside, where this node has a resolver of its own (`iptables.local_dns`)
     mangle PREROUTING, OUTPUT   drop what source ranges keep out (IPVS takes this node's packets before filter OUTPUT could);
                                 give packets of pods and of this node to `short_circuit` frontends the mark of their virtual server
     nat PREROUTING, OUTPUT      mark for masquerade
@@ -17,6 +18,7 @@ to an address that is still this node's, and what this node sends from such an a
 """
 
 from msgspec import structs
+from pointsman.iptables import local_dns
 from pointsman.iptables.objects import RuleKey
 from pointsman.iptables.rule import (
     Match,
@@ -44,17 +46,22 @@ _RETIRED_HOOKS = {("mangle", "OUTPUT"), ("filter", "INPUT"), ("filter", "OUTPUT"
 
 def rules(family: Family, node: NodeFacts, routing: Routing) -> dict[RuleKey, str]:
     """Return all chains, each with its whole body, and the hooks."""
+    addresses = node.local_dns.get(family, ())
+    dns = [Rule(target=names.LOCAL_DNS)] if addresses else []
     bodies = {
         ("mangle", names.SOURCES): _sources(family, node),
         ("mangle", names.FIREWALL): _firewall(family),
         ("nat", names.SERVICES): _services(family, node),
         ("nat", names.POSTROUTING): _postrouting(family, node),
-        ("filter", names.INPUT): _input(family),
-        ("filter", names.OUTPUT): [Rule(target=names.FILTER), *_unallocated(family, routing)],
+        ("filter", names.INPUT): [*dns, *_input(family)],
+        ("filter", names.OUTPUT): [*dns, Rule(target=names.FILTER), *_unallocated(family, routing)],
         ("filter", names.FILTER): _filter(family),
         ("filter", names.FORWARD): _forward(family, node, routing),
     }
     found = {RuleKey(table, chain): "\n".join(map(str, body)) for (table, chain), body in bodies.items()}
+    if addresses:
+        found |= {RuleKey(table, names.LOCAL_DNS): "\n".join(lines) for table, lines in local_dns.rules(addresses).items()}
+        found |= dict.fromkeys(names.DNS_HOOKS, "")
     return found | dict.fromkeys(names.HOOKS, "")
 
 

@@ -28,12 +28,16 @@ SERVICES: Final = "KUBE-IPVS-SERVICES"
 POSTROUTING: Final = "KUBE-IPVS-POSTROUTING"
 SOURCES: Final = "KUBE-IPVS-SOURCES"
 FIREWALL: Final = "KUBE-IPVS-FIREWALL"
+LOCAL_DNS: Final = "KUBE-IPVS-DNS"
+"""What leads queries to this node's own resolver, in tables raw and filter (`iptables.local_dns`)."""
 
-TABLES: Final = ("filter", "nat", "mangle")
+TABLES: Final = ("filter", "nat", "mangle", "raw")
 BUILTIN: Final = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 
+_HOOK: Final = '-m comment --comment "kubernetes services, ipvs" -j '
+
 HOOKS: Final = tuple(
-    RuleKey(table, chain, f'-m comment --comment "kubernetes services, ipvs" -j {target}')
+    RuleKey(table, chain, f"{_HOOK}{target}")
     for table, chain, target in (
         ("mangle", "PREROUTING", SOURCES),
         ("mangle", "OUTPUT", SOURCES),
@@ -46,6 +50,9 @@ HOOKS: Final = tuple(
     )
 )
 """One jump from each built-in chain that matters, so that no order among them is needed."""
+
+DNS_HOOKS: Final = tuple(RuleKey("raw", chain, f"{_HOOK}{LOCAL_DNS}") for chain in ("PREROUTING", "OUTPUT"))
+"""Further jumps of a node with a resolver of its own."""
 
 MARK_PREFIX: Final = 0x60000000
 MARK_MASK: Final = 0xF0000000

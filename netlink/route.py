@@ -1,8 +1,12 @@
-"""rtnetlink messages about links and addresses, as bytes: what a virtual device with service addresses needs. Pure.
+"""rtnetlink messages about links, addresses and local routes, as bytes: what addresses need that are to be served here. Pure.
 
 Bodies only: `channel` adds headers and sends. Addresses are given the longest prefix of their family. IPv4 ones get host scope, IPv6 ones
 a preferred lifetime of zero (deprecated) and no duplicate detection: they answer, but the kernel does not choose them as the source of
-other connections. Sources: rtnetlink(7), linux/if_link.h, linux/if_addr.h.
+other connections.
+
+A local route makes an address this host's own without giving it to any device: packets to it are delivered here, programs may listen at
+it, and nobody who lists the addresses of interfaces takes it for one of the node's. Ours carry a protocol number of their own
+(`ORIGIN`), by which a process without memory knows them. Sources: rtnetlink(7), linux/if_link.h, linux/if_addr.h, linux/rtnetlink.h.
 """
 
 import struct
@@ -18,6 +22,9 @@ GET_LINK: Final = 18
 NEW_ADDRESS: Final = 20
 DELETE_ADDRESS: Final = 21
 GET_ADDRESS: Final = 22
+NEW_ROUTE: Final = 24
+DELETE_ROUTE: Final = 25
+GET_ROUTE: Final = 26
 
 REPLACE: Final = 0x100
 EXCLUSIVE: Final = 0x200
@@ -29,13 +36,21 @@ ADDRESS_GROUPS: Final = (5, 9)
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 _ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _LIFETIME: Final = struct.Struct("=IIII")  # struct ifa_cacheinfo: preferred, valid, two time stamps
+_ROUTE: Final = struct.Struct("=BBBBBBBBI")  # struct rtmsg: family, lengths, tos, table, protocol, scope, type, flags
 _IFLA_IFNAME, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 18, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_CACHEINFO = 1, 2, 6
+_RTA_DST, _RTA_OIF, _RTA_PREFSRC = 1, 4, 7
+_TABLE_LOCAL: Final = 255
+_TYPE_LOCAL: Final = 2
+_LOOPBACK_INDEX: Final = 1  # of every network namespace
 _SCOPE_HOST: Final = 254
 _SCOPE_LINK: Final = 253
 _INET, _INET6 = 2, 10
 _FLAG_NO_DETECTION: Final = 0x02
 _FOR_EVER: Final = 0xFFFFFFFF
+
+ORIGIN: Final = 80
+"""The number by which routes of ours are known (`ip route show table local proto 80`)."""
 
 
 def link_by_name(name: str, kind: str = "") -> bytes:
@@ -95,3 +110,36 @@ def addresses(answers: Iterable[codec.Message], index: int, *, besides: bool = F
             yield str(IPv4Address(raw))
         elif (family, len(raw)) == (_INET6, 16):
             yield str(IPv6Address(raw))
+
+
+# --- local routes ----------------------------------------------------------------------------------------------------
+
+
+def local_route(text: str, source: str = "") -> bytes:
+    """Return the body of a request that adds or removes the local route of an address; ValueError for what is no address.
+
+    `source` is from where this host's own programs send to it; the kernel takes the address itself otherwise.
+    """
+    found = ip_address(text)
+    family, length = (_INET6, 128) if found.version == 6 else (_INET, 32)
+    body = _ROUTE.pack(family, length, 0, 0, _TABLE_LOCAL, ORIGIN, _SCOPE_HOST, _TYPE_LOCAL, 0)
+    body += codec.attribute(_RTA_DST, found.packed) + codec.attribute(_RTA_OIF, struct.pack("=I", _LOOPBACK_INDEX))
+    return body + codec.attribute(_RTA_PREFSRC, ip_address(source).packed) if source else body
+
+
+def every_route(family: int) -> bytes:
+    """Return the body of a request for all routes of a family (0 = all)."""
+    return _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def local_routes(answers: Iterable[codec.Message]) -> Iterator[str]:
+    """Yield the addresses of our local routes in the answers to `every_route`. Raises MalformedError."""
+    for message in answers:
+        if len(message.body) < _ROUTE.size:
+            raise codec.MalformedError(f"route of {len(message.body)} bytes: too short")
+        _, _, _, _, table, origin, _, kind, _ = _ROUTE.unpack_from(message.body)
+        if (table, origin, kind) != (_TABLE_LOCAL, ORIGIN, _TYPE_LOCAL):
+            continue
+        raw = dict(codec.attributes(message.body, _ROUTE.size)).get(_RTA_DST)
+        if raw is not None and len(raw) in {4, 16}:
+            yield str(ip_address(bytes(raw)))

@@ -54,6 +54,7 @@ class NodeFacts(Struct, frozen=True):
     `node_ips` are the Node object's (IN-52) and empty text where unknown; `local_addresses` are the kernel's, without prefix length.
     `masquerade_bit` is 0 to 31. `tcp_be_liberal` is the sysctl as found at start (SEM-70).
     `all_node_addresses` are the addresses of every known Node: Services that claim one are reported.
+    `local_dns` are the addresses at whose port 53 this node's own resolver answers while it runs (NLD-21, NLD-41).
     """
 
     name: str
@@ -66,6 +67,7 @@ class NodeFacts(Struct, frozen=True):
     masquerade_bit: int = 14
     tcp_be_liberal: bool = False
     all_node_addresses: frozenset[str] = frozenset()
+    local_dns: Mapping[Family, tuple[str, ...]] = {}
 
     def detector(self, family: Family) -> LocalDetector | None:
         """Return the family's detector, None if not implemented."""

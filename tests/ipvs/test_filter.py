@@ -2,6 +2,7 @@
 
 import pytest
 from fakes import routes as make
+from msgspec import structs
 from pointsman.iptables.objects import RuleKey
 from pointsman.iptables.rule import parse
 from pointsman.ipvs import names
@@ -88,3 +89,11 @@ def test_what_stays_while_connections_end_touches_none_of_them(family):
     judged = body(found, "filter", names.FILTER)
     assert judged[0] == "-m conntrack ! --ctstate NEW -j RETURN"
     assert judged[1:] == body(whole, "filter", names.FILTER)[-1:]
+
+
+def test_nld_45_a_node_with_a_resolver_takes_its_queries_aside_before_everything_else():
+    node = structs.replace(make.node(), local_dns={Family.IPV4: ("10.96.0.10",)})
+    found, before = rules(Family.IPV4, node, make.routing()), rules(Family.IPV4, make.node(), make.routing())
+    assert found.keys() - before.keys() == {*names.DNS_HOOKS, RuleKey("raw", names.LOCAL_DNS), RuleKey("filter", names.LOCAL_DNS)}
+    assert {body(found, "filter", chain)[0] for chain in (names.INPUT, names.OUTPUT)} == {f"-j {names.LOCAL_DNS}"}
+    assert all(names.is_our_chain(table, names.LOCAL_DNS) for table in ("raw", "filter"))

@@ -43,3 +43,24 @@ def test_a_link_is_asked_for_by_name_and_made_with_its_kind():
 def test_too_few_bytes_are_malformed(read):
     with pytest.raises(codec.MalformedError):
         read(b"\0\0\0")
+
+
+@pytest.mark.parametrize(("address", "length"), [("10.96.0.10", 32), ("fd00:96::a", 128)])
+def test_a_local_route_is_read_back_from_what_was_written(address, length):
+    body = route.local_route(address)
+    assert body[1] == length
+    assert attributes(body, 12)[4] == b"\1\0\0\0"
+    assert list(route.local_routes([message(body)])) == [address]
+
+
+def test_routes_of_others_are_not_ours():
+    body = bytearray(route.local_route("10.96.0.10"))
+    body[5] = 2  # the kernel's own
+    assert list(route.local_routes([message(bytes(body))])) == []
+    with pytest.raises(codec.MalformedError, match="too short"):
+        list(route.local_routes([message(b"\2")]))
+
+
+def test_a_local_route_may_say_from_where_this_host_sends():
+    assert attributes(route.local_route("10.96.0.10", "192.0.2.1"), 12)[7] == bytes([192, 0, 2, 1])
+    assert route.every_route(2)[0] == 2
