@@ -57,6 +57,22 @@ async def cleanup(*, dry_run: bool, variants: Sequence[Variant] = tuple(Variant)
     return tuple(dict.fromkeys(removed))
 
 
+async def forwarding(variants: Sequence[Variant] = tuple(Variant)) -> frozenset[Family]:
+    """Return the families in which virtual servers of ours are, not of kube-proxy's. Raises KernelError."""
+    writer = Writer()
+    found: set[Family] = set()
+    for family in Family:
+        kernels = [IpvsKernel(family, variant, writer, Settings()) for variant in variants]
+        try:
+            seen = ours(await read_all(kernels), family)
+        finally:
+            for kernel in kernels:
+                await kernel.close()
+        if any(isinstance(key, VirtualKey) for part in seen.values() for key in part):
+            found.add(family)
+    return frozenset(found)
+
+
 async def remove_inherited(variants: Sequence[Variant] = tuple(Variant)) -> tuple[str, ...]:
     """Remove what kube-proxy's ipvs mode left and ours has no name for; return it in words. Raises KernelError.
 

@@ -97,7 +97,7 @@ class IptablesMode:
 
     def retire(self, config: Config, endpoints: Endpoints) -> Leaving:  # noqa: ARG002
         """See `Mode`: connection tracking keeps translating what it once has, so everything can go at once."""
-        return _AtOnce(self)
+        return _AtOnce(self, spare=not config.takeover)
 
 
 class IpvsMode:
@@ -137,11 +137,12 @@ class IpvsMode:
 class _AtOnce:
     """The end of a mode that no connection needs once it is established."""
 
-    def __init__(self, mode: Mode) -> None:
+    def __init__(self, mode: Mode, *, spare: bool) -> None:
         self._mode = mode
+        self._spare = spare
 
     async def begin(self) -> tuple[str, ...]:
-        return await self._mode.cleanup(dry_run=False)
+        return await self._mode.cleanup(dry_run=False, spare=self._spare)
 
     async def finish(self) -> None:
         """Nothing is left."""

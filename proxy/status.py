@@ -90,10 +90,6 @@ class FamilyStatus(Struct, frozen=True, rename="camel"):
         """Return for how long this family has owed something, a change or a sign of life."""
         return max(self.pending_seconds, self.stalled_seconds)
 
-    def healthy(self, sync_period: float) -> bool:
-        """Return whether nothing has been owed for longer than twice the sync period, in seconds (HLT-01)."""
-        return self.late_seconds <= 2 * sync_period
-
     def json(self) -> bytes:
         """Return the status as JSON."""
         return msgspec.json.encode(self)

@@ -15,6 +15,7 @@ from pointsman.proxy import takeover
 from pointsman.proxy.agent import Agent
 from pointsman.proxy.mode import Loop
 from pointsman.proxy.modes import MODES
+from pointsman.proxy.takeover import tell_removed
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +52,12 @@ async def retire_others(agent: Agent) -> None:
         except KernelError as error:
             log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
             continue
-        _tell_removed(name, found)
+        tell_removed(found)
         agent.leaving = (*agent.leaving, leaving)
     if not config.takeover:
         return
     try:
-        _tell_removed(config.mode, await MODES[config.mode].succeed())
+        tell_removed(await MODES[config.mode].succeed())
     except KernelError as error:
         log.warning("what kube-proxy left stays; try `pointsman cleanup`", extra={"mode": config.mode, "error": str(error)})
 
@@ -75,8 +76,3 @@ async def let_end(agent: Agent) -> None:
     agent.leaving = ()
     if draining:
         log.info("nothing of the other mode is left")
-
-
-def _tell_removed(mode: str, found: tuple[str, ...]) -> None:
-    if found:
-        log.info("removed what an earlier proxy left", extra={"mode": mode, "objects": len(found), "named": ", ".join(found[:5])})

@@ -16,7 +16,9 @@ for which those of ours may have to make way first (`iptables.release`).
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
+from typing import Protocol
 
 from msgspec import Struct
 from pointsman.dataplane.errors import ErrorKind, KernelError
@@ -26,6 +28,7 @@ from pointsman.iptables.kernel import IptablesKernel
 from pointsman.iptables.release import release, stuck
 from pointsman.iptables.variant import Variant
 from pointsman.iptables.whose import Owner, owner
+from pointsman.ipvs.cleanup import forwarding as ipvs_forwarding
 from pointsman.netlink import tables
 from pointsman.proxy import peers
 from pointsman.proxy.modes import MODES
@@ -45,6 +48,14 @@ RETRY = 90.0
 _FAMILIES = {"ip": Family.IPV4, "ip6": Family.IPV6}
 
 
+class Removal(Protocol):
+    """A way to remove things that says in words what it removes, or only would; what is kube-proxy's stays if it is to `spare` it."""
+
+    def __call__(self, *, dry_run: bool, spare: bool) -> Awaitable[tuple[str, ...]]:
+        """See `Mode.cleanup`."""
+        ...
+
+
 class Leftovers(Struct, frozen=True):
     """What was (or would be) removed, in words, and what could not be."""
 
@@ -57,10 +68,10 @@ async def announce(mode: str, variant: str, *, allowed: bool) -> None:
     if found := await asyncio.to_thread(peers.running):
         text = "kube-proxy still runs here, and both would write rules; stop it: what it leaves is removed as soon as it has ended"
         log.warning(text, extra={"pid": ", ".join(map(str, found))})
-    if not allowed and mode == "iptables" and await _holds_kube_proxys(Variant(variant)):
+    if not allowed and mode == "iptables" and await _kube_proxys(_rules_of([Variant(variant)])):
         text = "kube-proxy's rules in this variant of iptables become ours whatever --takeover says: the chains have the same names"
         log.warning(text, extra={"variant": variant})
-    if not allowed and mode == "ipvs" and (shared := await _kube_proxys(mode)):
+    if not allowed and mode == "ipvs" and (shared := await _kube_proxys(MODES[mode].cleanup)):
         text = "kube-proxy's kube-ipvs0, its sets with names of ours and their virtual servers become ours whatever --takeover says"
         log.warning(text, extra={"objects": len(shared), "named": _named(shared)})
 
@@ -76,33 +87,45 @@ async def run(mode: str, variant: str, *, allowed: bool) -> None:
     left = await clear(mode, variant, everyone=allowed)
     for error in left.errors:
         log.warning("what another service proxy left stays; try `pointsman run --cleanup`", extra={"error": str(error)})
-    if left.removed:
-        log.info("removed what another service proxy left", extra={"objects": len(left.removed), "named": _named(left.removed)})
+    tell_removed(left.removed)
     if not allowed and (stays := await _stays(mode, variant)):
         text = "rules of kube-proxy stay, as --takeover=false says; they still choose endpoints, which nobody updates"
         log.warning(text, extra={"objects": len(stays), "named": _named(stays)})
 
 
+def tell_removed(words: Sequence[str]) -> None:
+    """Say what of others was removed, if anything was."""
+    if words:
+        log.info("removed what an earlier proxy left", extra={"objects": len(words), "named": _named(words)})
+
+
 async def _stays(mode: str, variant: str) -> tuple[str, ...]:
     """Return in words what there is of kube-proxy's, whichever mode made it."""
-    beside = await clear(mode, variant, everyone=True, dry_run=True)
-    of_modes = [word for name in MODES if name != "iptables" for word in await _kube_proxys(name)]
-    return (*beside.removed, *of_modes)
+    removals = [_rules_of([one for one in Variant if mode != "iptables" or one.value != variant])]
+    removals += [MODES[name].cleanup for name in MODES if name != "iptables"]
+    words = [word for removal in removals for word in await _kube_proxys(removal)]
+    return (*words, *(await each([_nftables(dry_run=True)])).removed)
 
 
-async def _kube_proxys(mode: str) -> tuple[str, ...]:
-    """Return in words what kube-proxy's mode of this name has here, and what of it ours would not remove; nothing if it cannot be read."""
+def _rules_of(variants: Sequence[Variant]) -> Removal:
+    return partial(iptables_cleanup, variants=variants)
+
+
+async def _kube_proxys(removal: Removal) -> tuple[str, ...]:
+    """Return in words what a removal finds that is kube-proxy's, not ours; nothing if it cannot be read."""
     try:
-        ours = await MODES[mode].cleanup(dry_run=True)
-        return tuple(word for word in await MODES[mode].cleanup(dry_run=True, spare=False) if word not in ours)
+        ours = await removal(dry_run=True, spare=True)
+        return tuple(word for word in await removal(dry_run=True, spare=False) if word not in ours)
     except KernelError:
         return ()
 
 
-async def clear(mode: str, variant: str, *, everyone: bool, dry_run: bool = False) -> Leftovers:
-    """Remove what stands beside a mode in a variant: ours of the other variant, and of `everyone` kube-proxy's too. Waits for nobody."""
-    others = [one for one in Variant if mode != "iptables" or one.value != variant]
-    return await each(_beside(others, everyone=everyone, dry_run=dry_run))
+async def clear(mode: str, variant: str, *, everyone: bool) -> Leftovers:
+    """Remove what stands beside a mode in a variant and goes with no other mode (`succession`). Waits for nobody.
+
+    That is ours of the other variant, and of `everyone` kube-proxy's too.
+    """
+    return await each(_beside([one for one in Variant if mode == "iptables" and one.value != variant], everyone=everyone, dry_run=False))
 
 
 async def remove_all(*, dry_run: bool = False) -> Leftovers:
@@ -130,13 +153,13 @@ async def hand_back() -> None:
     """
     if not await asyncio.to_thread(peers.running):
         return
-    kernels = await usable()
-    await _within(BEGIN, lambda: _shown(kernels, lambda way: way.begun >= way.ours))
+    kernels, by_ipvs = await usable(), await ipvs_forwarding()
+    await _within(BEGIN, lambda: _shown(kernels, by_ipvs, lambda way: way.begun >= way.ours))
     for kernel in kernels:
         if stuck(seen := await kernel.standing()):
             await release(await kernel.tools(), seen)
             log.info("kube-proxy is to write its rules yet; ours forward until then", extra={"at_most_seconds": RETRY})
-    if not await _within(RETRY, lambda: _shown(kernels, lambda way: way.through >= (way.begun or way.ours))):
+    if not await _within(RETRY, lambda: _shown(kernels, by_ipvs, lambda way: way.through >= (way.begun or way.ours))):
         text = f"kube-proxy runs here but did not write its rules within {RETRY:g} s (see its log); to remove ours all the same, end it"
         raise KernelError(ErrorKind.TIMEOUT, text, "nothing was removed")
 
@@ -149,8 +172,8 @@ class Way(Struct, frozen=True):
     through: frozenset[Family]
 
 
-async def _shown(kernels: Sequence[IptablesKernel], what: Callable[[Way], bool]) -> bool:
-    """Read the kernel and ask how far kube-proxy has come."""
+async def _shown(kernels: Sequence[IptablesKernel], by_ipvs: frozenset[Family], what: Callable[[Way], bool]) -> bool:
+    """Read the kernel and ask how far kube-proxy has come; `by_ipvs` are the families in which ours forwards by IPVS."""
     found = [(kernel.family, await kernel.standing()) for kernel in kernels]
     by_nftables = {_FAMILIES[word] for word in await tables.find(TABLE)}
 
@@ -158,7 +181,7 @@ async def _shown(kernels: Sequence[IptablesKernel], what: Callable[[Way], bool])
         return frozenset(family for family, seen in found if owner(table, seen) is whose)
 
     through = where("nat", Owner.KUBE_PROXY) | by_nftables
-    return what(Way(where("nat", Owner.OURS), where("filter", Owner.KUBE_PROXY) | through, through))
+    return what(Way(where("nat", Owner.OURS) | by_ipvs, where("filter", Owner.KUBE_PROXY) | through, through))
 
 
 async def _within(seconds: float, so: Callable[[], Awaitable[bool]]) -> bool:
@@ -172,16 +195,10 @@ async def _within(seconds: float, so: Callable[[], Awaitable[bool]]) -> bool:
     return True
 
 
-async def _holds_kube_proxys(variant: Variant) -> bool:
-    async def seen(*, spare: bool) -> tuple[str, ...]:
-        return await iptables_cleanup(dry_run=True, variants=(variant,), spare=spare)
-
-    return await seen(spare=False) != await seen(spare=True)
-
-
 def _beside(variants: Sequence[Variant], *, everyone: bool, dry_run: bool) -> Iterator[Awaitable[tuple[str, ...]]]:
     """Yield removals, each to be waited for before the next one is asked for."""
-    yield iptables_cleanup(dry_run=dry_run, variants=variants, spare=not everyone)
+    if variants:
+        yield iptables_cleanup(dry_run=dry_run, variants=variants, spare=not everyone)
     if everyone:
         yield _nftables(dry_run=dry_run)
 

@@ -8,7 +8,7 @@ from fakes.scratch import lock_file, namespace, shell
 from pointsman.iptables.objects import RuleKey
 from pointsman.iptables.variant import Variant
 from pointsman.iptables.writer import Writer
-from pointsman.ipvs.cleanup import cleanup, remove_inherited
+from pointsman.ipvs.cleanup import cleanup, forwarding, remove_inherited
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.routing.route import Family
 
@@ -29,9 +29,11 @@ async def test_both_families_and_the_device_go(monkeypatch, tmp_path):
             wanted = desired(family, make.route(family, node_port=30080, backends=[make.backend(family, 1)]))
             assert not (await kernel.apply(difference(family, wanted, {}))).failed
             await kernel.close()
+        assert await forwarding(LEGACY) == frozenset(Family)
         told = await cleanup(dry_run=True, variants=LEGACY)
         assert "device kube-ipvs0" in told
         assert await cleanup(dry_run=False, variants=LEGACY) == told
+        assert await forwarding(LEGACY) == frozenset()
         assert await cleanup(dry_run=False, variants=LEGACY) == ()
         assert shell("ipvsadm -Sn") == "-A -t 203.0.113.77:443 -s wlc\n"
         assert shell("ipset list -name") == ""
@@ -59,6 +61,7 @@ async def test_pain_30_what_is_kube_proxys_stays_unless_it_is_taken_over(monkeyp
         before = shell(state)
         assert await cleanup(dry_run=True, variants=LEGACY) == ()
         assert await cleanup(dry_run=False, variants=LEGACY) == ()
+        assert await forwarding(LEGACY) == frozenset(), "nobody need wait for what is not ours"
         assert shell(state) == before
         assert "device kube-ipvs0" in await cleanup(dry_run=True, variants=LEGACY, spare=False)
 

@@ -256,7 +256,7 @@ def test_a_clock_that_jumps_ahead_stops_nothing():
             async with asyncio.timeout(5.0):
                 await process.loop.applied(router.routing.revision)
             assert kernel.world == router.world()
-        assert process.status.healthy(30.0)
+        assert process.status.late_seconds <= 60.0
         await process.kill()
 
     run(main)
@@ -403,7 +403,7 @@ def test_hlt_01_a_refused_key_is_listed_but_does_not_make_the_node_ill():
         await process.loop.applied(router.routing.revision)
         await asyncio.sleep(EVER)
         status = process.status
-        assert status.healthy(30.0)
+        assert status.late_seconds <= 60.0
         assert (status.failing_keys, status.pending_keys, status.in_sync_since) == (1, 1, None)
         await process.kill()
 
@@ -418,16 +418,16 @@ def test_hlt_01_pain_71_a_node_where_nothing_can_be_written_is_ill(rate):
         process = Process(kernel)
         process.loop.offer(router.change(route("web", 1)), NODE)
         await asyncio.sleep(59.0)
-        assert process.status.healthy(30.0)
+        assert process.status.late_seconds <= 60.0
         await asyncio.sleep(2.0)
-        assert not process.status.healthy(30.0)
+        assert process.status.late_seconds > 60.0
         assert process.status.revision_applied is None
         await process.kill()
         kernel.rate = rate
         process = Process(kernel)
         process.loop.offer(router.change(), NODE)
         await asyncio.sleep(61.0)
-        assert not process.status.healthy(30.0)
+        assert process.status.late_seconds > 60.0
         await process.kill()
 
     run(main)

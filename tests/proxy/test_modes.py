@@ -58,10 +58,10 @@ def test_proc_02_an_error_forbids_starting_and_is_told_once() -> None:
 
 
 async def test_the_iptables_mode_goes_at_once_when_another_one_has_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[bool] = []
+    calls: list[tuple[bool, bool]] = []
 
     async def cleanup(*, dry_run: bool, spare: bool = True) -> tuple[str, ...]:
-        calls.append(dry_run)
+        calls.append((dry_run, spare))
         return ("chain KUBE-SERVICES",)
 
     monkeypatch.setattr(modes.iptables_cleanup, "cleanup", cleanup)
@@ -69,7 +69,8 @@ async def test_the_iptables_mode_goes_at_once_when_another_one_has_taken_over(mo
     assert await leaving.begin() == ("chain KUBE-SERVICES",)
     await leaving.finish()
     leaving.bury(frozenset())
-    assert calls == [False]
+    await MODES["iptables"].retire(config.Config(mode="ipvs", takeover=False), frozenset).begin()
+    assert calls == [(False, False), (False, True)], "kube-proxy's rules go where taking over is allowed"
     assert leaving.draining(datetime.now(UTC)) == ()
     assert await MODES["iptables"].succeed() == ()
 

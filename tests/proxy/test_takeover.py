@@ -7,6 +7,9 @@ import pytest
 from fakes.scratch import lock_file, namespace, shell
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.proxy import takeover
+from pointsman.proxy.config import Config
+from pointsman.proxy.modes import MODES
+from pointsman.routing.route import Family
 
 pytestmark = pytest.mark.kernel
 
@@ -74,18 +77,24 @@ async def test_what_stands_beside_ours_goes_and_ours_stays(caplog):
     assert [line.split()[0] for line in rules("legacy")] == [":KUBE-KUBELET-CANARY", ":KUBE-FIREWALL"]
     assert "kube-proxy" not in shell("nft list tables")
     assert "table ip others" in shell("nft list tables")
-    assert "removed what another service proxy left" in caplog.text
+    assert "removed what an earlier proxy left" in caplog.text
     caplog.clear()
     await takeover.run("iptables", "nft", allowed=True)
     assert not caplog.records
 
 
-async def test_another_mode_takes_over_both_variants():
+async def test_another_mode_leaves_the_rules_of_both_variants_to_the_end_of_the_iptables_mode():
     load("nft", KUBE_PROXY)
     load("legacy", OURS)
+    shell(f"nft '{NFTABLES}'")
     await takeover.run("ipvs", "legacy", allowed=True)
-    assert [line.split()[0] for line in rules("nft")] == [":KUBE-KUBELET-CANARY", ":KUBE-FIREWALL"]
+    assert "kube-proxy" not in shell("nft list tables")
+    assert rules("legacy")
+    await MODES["iptables"].retire(Config(mode="ipvs", takeover=False), frozenset).begin()
     assert rules("legacy") == []
+    assert "KUBE-SVC-67NZLRHBNDSAWJRO" in str(rules("nft")), "what is kube-proxy's stays where taking over is not allowed"
+    await MODES["iptables"].retire(Config(mode="ipvs"), frozenset).begin()
+    assert [line.split()[0] for line in rules("nft")] == [":KUBE-KUBELET-CANARY", ":KUBE-FIREWALL"]
 
 
 async def test_without_permission_kube_proxys_stays_and_is_told(caplog):
@@ -238,3 +247,19 @@ async def test_a_kube_proxy_that_has_written_elsewhere_is_not_waited_for(monkeyp
     shell(f"nft '{NFTABLES}'")
     async with asyncio.timeout(60):
         await takeover.hand_back()
+
+
+async def test_on_the_way_back_from_our_ipvs_mode_kube_proxy_writes_first(monkeypatch):
+    async def both():
+        return frozenset(Family)
+
+    monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
+    monkeypatch.setattr(takeover, "ipvs_forwarding", both)
+    monkeypatch.setattr(takeover, "POLL", 0.05)
+    handing = asyncio.create_task(takeover.hand_back())
+    load("nft", KUBE_PROXY)
+    await asyncio.sleep(0.5)
+    assert not handing.done(), "IPv6 is still ours alone"
+    shell("ip6tables-nft-restore --noflush", text="*nat\n:KUBE-SERVICES - [0:0]\n-A KUBE-SERVICES -j RETURN\nCOMMIT\n")
+    async with asyncio.timeout(60):
+        await handing
