@@ -56,6 +56,7 @@ class Annotations(Struct, frozen=True, gc=False):
     last_change_trigger_time: str | None = field(default=None, name="endpoints.kubernetes.io/last-change-trigger-time")
     ipvs_scheduler: str | None = field(default=None, name="pointsman.dev/ipvs-scheduler")
     ipvs_weights: str | None = field(default=None, name="pointsman.dev/ipvs-weights")
+    on_endpoint_removal: str | None = field(default=None, name="pointsman.dev/on-endpoint-removal")
 
 
 class ObjectMeta(Struct, frozen=True, gc=False, rename="camel"):

@@ -30,7 +30,7 @@ from pointsman.routing.service import ServiceFacts, is_routed, service_facts
 from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
 from pointsman.routing.weights import EVEN, NO_CHOICE
 
-_NO_FACTS = ServiceFacts((), (), False, False, 0, 0, NO_CHOICE, EVEN, ())
+_NO_FACTS = ServiceFacts((), (), False, False, 0, 0, NO_CHOICE, EVEN, (), None)
 _EVERYTHING = Dirty(kinds=frozenset(Kind))
 
 
@@ -317,6 +317,8 @@ def _service_route(
         reachable=selection.reachable,
         any_endpoint=selection.any_endpoint,
         topology=selection.topology,
+        lingering=selection.lingering,
+        reset_after=facts.reset_after,
     )
 
 

@@ -71,6 +71,12 @@ class Oracle:
         match = self._match(packet, family)
         return self._without_frontend(packet, family, place) if match is None else self._outcome(packet, place, match)
 
+    def frontend_at(self, destination: str, protocol: Protocol, port: int) -> tuple[Frontend, ServiceRoute] | None:
+        """Return the frontend that packets to an address meet, and its route; None if it is nobody's. The address is normalised."""
+        family = Family.IPV6 if ":" in destination else Family.IPV4
+        match = self._match(Packet(destination, destination, protocol, port), family)
+        return (match.frontend, match.route) if match is not None else None
+
     # --- which frontend ----------------------------------------------------------------------------------------------
 
     def _index(self, match: _Match) -> None:

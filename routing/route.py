@@ -136,6 +136,8 @@ class ServiceRoute(Struct, frozen=True, gc=False):
     `vip_is_source` admits the load-balancer IPs as sources too (SEM-32). `affinity_seconds` 0 = no session affinity.
     `scheduler` and its flags are what the Service asks for (ipvs only), empty = as the mode has it.
     `internal_local` and `external_local` are the traffic policies (IN-19). Backends are sorted by their text, bytewise (IN-40).
+    `lingering` are endpoints that serve and take no new connection here: what they have may go on (CT-02). `reset_after` says how many
+    seconds after an endpoint has left its established connections are ended (`removal`); None keeps them.
     """
 
     port_name: ServicePortName
@@ -158,6 +160,8 @@ class ServiceRoute(Struct, frozen=True, gc=False):
     reachable: tuple[Backend, ...] = ()
     any_endpoint: bool = False
     topology: Topology = Topology()
+    lingering: tuple[Backend, ...] = ()
+    reset_after: float | None = None
 
     @property
     def key(self) -> RouteKey:
@@ -197,6 +201,10 @@ class ServiceRoute(Struct, frozen=True, gc=False):
         if self.external:
             return None
         return Missing.DROP if self.any_endpoint else Missing.REJECT
+
+    def holds(self, address: str, port: int) -> bool:
+        """Return whether a connection to an endpoint may go on: it serves, whatever policy, topology and readiness say (CT-02)."""
+        return any(one.port == port and one.address == address for one in (*self.reachable, *self.lingering))
 
     def frontends(self) -> tuple[Frontend, ...]:
         """Return every frontend, cluster IP first."""

@@ -9,6 +9,7 @@ Equal lists are one tuple, and L holds the same Backend objects as C: at 100,000
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 from pointsman.routing.endpoint import PortEndpoint
 from pointsman.routing.route import Backend, Topology, TopologyMode
 from pointsman.routing.topology import NO_HINTS, available, topology
@@ -17,13 +18,14 @@ Backends = tuple[Backend, ...]
 
 
 class Selection(Struct, frozen=True, gc=False):
-    """C, L, R, any, and which hints were obeyed."""
+    """C, L, R, any, which hints were obeyed, and who serves beyond R: connections that they have may go on (SEL-14, CT-02)."""
 
     cluster: Backends = ()
     local: Backends = ()
     reachable: Backends = ()
     any_endpoint: bool = False
     topology: Topology = NO_HINTS
+    lingering: Backends = ()
 
 
 NOTHING = Selection()
@@ -34,6 +36,15 @@ def select(endpoints: Sequence[PortEndpoint], *, uses_cluster: bool, uses_local:
     """Select among the endpoints of one Service port (sorted, IN-40) by SEL-01 to SEL-14."""
     if not endpoints:
         return NOTHING
+    found = _chosen(endpoints, uses_cluster=uses_cluster, uses_local=uses_local, node=node, zone=zone)
+    if len(found.reachable) == len(endpoints):
+        return found
+    reached = {(backend.address, backend.port) for backend in found.reachable}
+    lingering = [e for e in endpoints if e.serving and (e.backend.address, e.backend.port) not in reached]
+    return replace(found, lingering=_backends(lingering)) if lingering else found
+
+
+def _chosen(endpoints: Sequence[PortEndpoint], *, uses_cluster: bool, uses_local: bool, node: str, zone: str) -> Selection:
     cluster: Backends = ()
     hints = NO_HINTS
     if uses_cluster:

@@ -16,6 +16,7 @@ from pointsman.routing.addresses import CidrSet, family_of, parse_address, parse
 from pointsman.routing.endpoint import MAX_PORT, PROTOCOLS
 from pointsman.routing.node import ExternalIPPolicy
 from pointsman.routing.notices import Notes
+from pointsman.routing.removal import reset_after
 from pointsman.routing.route import Family, FrontendKind, Notice, Protocol, ServicePortName
 from pointsman.routing.weights import Choice, Weights, scheduler, weights
 
@@ -72,6 +73,7 @@ class ServiceFacts(Struct, frozen=True, gc=False):
     scheduler: Choice
     weights: Weights
     notices: tuple[Notice, ...]
+    reset_after: float | None
 
 
 def is_routed(service: Service) -> bool:
@@ -110,6 +112,7 @@ def service_facts(service: Service, policy: ExternalIPPolicy) -> ServiceFacts:
         health_check_port=_health_check_port(spec, notes) if external_local and spec.type == "LoadBalancer" else 0,
         scheduler=scheduler(service, notes),
         weights=weights(service, notes),
+        reset_after=reset_after(service, notes),
         notices=notes.notices(),
     )
 
