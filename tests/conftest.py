@@ -17,6 +17,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -65,9 +66,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.line(f"IPVS kernel: this machine's own, {count} tests that need it")
 
 
+def _ended(number: int, frame: FrameType | None) -> None:
+    """End the session in order when the process is told to end, as by Ctrl-C: namespaces and processes of tests go."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a kernel test at once where it cannot run: a suite that skips them would look green and prove nothing."""
+    signal.signal(signal.SIGTERM, _ended)  # each time: event loops that followed it in a test set it back to the default
     if item.get_closest_marker("kernel") and os.geteuid() != 0:
         pytest.fail("this test programs a kernel inside network namespaces and needs root: sudo make test", pytrace=False)
     if item.get_closest_marker("ipvs") and not Path("/proc/net/ip_vs").exists():
