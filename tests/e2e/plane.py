@@ -17,19 +17,16 @@ from pathlib import Path
 
 import aiohttp
 from plane_api import Api, ApiError
-from plane_certificates import Authority, openssl
+from plane_certificates import Authority
+from plane_programs import ADDRESS, ETCD, PORT, apiserver, certified, controllers, etcd, kubeconfig
 from plane_wait import until
-from pointsman.proxy.demo.lab_topology import SERVICE_RANGE, UNDERLAY
+from pointsman.proxy.demo.lab_topology import UNDERLAY
 from pointsman.routing.route import Family
 
-ADDRESS = "192.168.50.250"
-PORT = 6443
 DOOR = 6444
 """Where the faulty proxy (plane_proxy) listens."""
-KUBERNETES_IP = "10.96.0.1"
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
-ETCD = "http://127.0.0.1:2379"
 CONTROLLERS = ("endpointslice-controller", "endpointslice-mirroring-controller", "serviceaccount-controller",
                "serviceaccount-token-controller", "namespace-controller", "root-ca-certificate-publisher-controller",
                "service-cidr-controller")
@@ -86,9 +83,10 @@ class ControlPlane:
         self.authority = Authority(folder)
         self._admin = self.authority.issue("admin", "/O=system:masters/CN=e2e-admin")
         self._configure_network()
-        self.etcd = Process(lab, UNDERLAY, folder / "etcd.log", self._etcd(folder, binaries))
-        self.apiserver = Process(lab, UNDERLAY, folder / "kube-apiserver.log", self._apiserver(binaries / "kube-apiserver"))
-        self.controllers = Process(lab, UNDERLAY, folder / "kube-controller-manager.log", self._controllers(binaries))
+        self.etcd = Process(lab, UNDERLAY, folder / "etcd.log", etcd(folder, binaries))
+        self.apiserver = Process(lab, UNDERLAY, folder / "kube-apiserver.log", apiserver(folder, binaries, self.authority))
+        managing = controllers(folder, binaries, self.authority, self.admin_kubeconfig(), CONTROLLERS)
+        self.controllers = Process(lab, UNDERLAY, folder / "kube-controller-manager.log", managing)
         self.api = self.client()
 
     def client(self, place=UNDERLAY, server="", **identity):
@@ -141,18 +139,12 @@ class ControlPlane:
         if token_file:
             user["tokenFile"] = str(token_file)
         if certificate:
-            user |= dict(zip(("client-certificate", "client-key"), map(str, certificate), strict=True))
+            user |= certified(*certificate)
         if exec_command:
             program, *arguments = map(str, exec_command)
             version = "client.authentication.k8s.io/v1"
             user["exec"] = {"apiVersion": version, "command": program, "args": arguments, "interactiveMode": "Never"}
-        cluster = {"server": server or self.server, "certificate-authority": str(self.authority.certificate)}
-        path.write_text(json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "e2e",
-            "clusters": [{"name": "e2e", "cluster": cluster}], "users": [{"name": "e2e", "user": user}],
-            "contexts": [{"name": "e2e", "context": {"cluster": "e2e", "user": "e2e"}}],
-        }))
-        return path
+        return kubeconfig(path, server or self.server, self.authority, user)
 
     def admin_kubeconfig(self):
         """Write the administrator's kubeconfig and return its path."""
@@ -194,29 +186,3 @@ class ControlPlane:
             lines += [f"route add {topology.pod_range(node, Family.IPV4)} via {through}",
                       f"route add {topology.second(node, Family.IPV4)}/32 via {through}"]
         self.lab.configure(UNDERLAY, "\n".join(lines) + "\n")
-
-    def _etcd(self, folder, binaries):
-        peer = "http://127.0.0.1:2380"
-        program = max(binaries.glob("etcd-*"))
-        return (program, "--data-dir", folder / "etcd", "--unsafe-no-fsync", "--quota-backend-bytes", str(4 << 30),
-                "--listen-client-urls", ETCD, "--advertise-client-urls", ETCD, "--listen-peer-urls", peer,
-                "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}", "--logger", "zap", "--log-level", "warn")
-
-    def _apiserver(self, program):
-        certificate, key = self.authority.issue("apiserver", "/CN=kube-apiserver", (ADDRESS, KUBERNETES_IP, "127.0.0.1"), ("kubernetes",))
-        signing = self.folder / "service-accounts.key"
-        signing.write_text(openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"))
-        return (program, f"--etcd-servers={ETCD}", f"--secure-port={PORT}", f"--bind-address={ADDRESS}", f"--advertise-address={ADDRESS}",
-                f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}", f"--client-ca-file={self.authority.certificate}",
-                f"--service-account-key-file={signing}", f"--service-account-signing-key-file={signing}",
-                "--service-account-issuer=https://kubernetes.default.svc", "--authorization-mode=RBAC",
-                f"--service-cluster-ip-range={SERVICE_RANGE[Family.IPV4]},{SERVICE_RANGE[Family.IPV6]}",
-                "--max-requests-inflight=2000", "--max-mutating-requests-inflight=1000", "--enable-priority-and-fairness=false",
-                "--shutdown-delay-duration=0s", "--profiling=false")
-
-    def _controllers(self, binaries):
-        signing = self.folder / "service-accounts.key"
-        return (binaries / "kube-controller-manager", f"--kubeconfig={self.admin_kubeconfig()}",
-                f"--service-account-private-key-file={signing}", f"--root-ca-file={self.authority.certificate}", "--leader-elect=false",
-                f"--controllers={','.join(CONTROLLERS)}", "--kube-api-qps=1000", "--kube-api-burst=2000",
-                "--concurrent-service-endpoint-syncs=10", "--bind-address=127.0.0.1", "--endpointslice-updates-batch-period=0s")
