@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 
 from msgspec import Struct
-
 from pointsman.dns.corefile.findings import Findings, Place
 
 _VARIABLE = re.compile(r"\{\$([^}]+)\}|\{%([^%]+)%\}")
@@ -100,7 +99,7 @@ def _quoted(cursor: _Cursor, place: Place, findings: Findings) -> str:
         if character == '"':
             return "".join(word)
         if character == "\\" and cursor.peek() == '"':
-            character = cursor.take()  # noqa: PLW2901 - the escaped quotation mark stands for itself
+            character = cursor.take()
         word.append(character)
     findings.error(place, 'the quotation that begins here never ends: close it with "')
     return "".join(word)

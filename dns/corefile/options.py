@@ -5,8 +5,8 @@ seconds, patterns are Python's (already translated and tried). Every plugin's se
 """
 
 from msgspec import Struct
-
 from pointsman.dns.corefile.findings import Place
+from pointsman.dns.corefile.places import Part
 
 HOUR = 3600.0
 
@@ -261,10 +261,10 @@ class CacheOptions(Options, frozen=True):
 
 
 class TemplateRecord(Struct, frozen=True):
-    """A record to be made: section, and its text with the places where fields of the query go in."""
+    """A record to be made: section, and its text in turn with the places where fields of the query go in."""
 
     section: str
-    text: str
+    parts: tuple[Part, ...]
 
 
 class TemplateOptions(Options, frozen=True):

@@ -10,7 +10,6 @@ A directive's name says nothing here: which ones there are, and what they mean, 
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
-
 from pointsman.dns.corefile.findings import Findings, Place
 from pointsman.dns.corefile.lexer import Token, lex
 

@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgspec
-
 from pointsman.dns.corefile import keys
 from pointsman.dns.corefile.findings import Findings, Place, Wrong
 from pointsman.dns.corefile.lexer import Token
@@ -190,7 +188,6 @@ def pattern(token: Token) -> str:
     python = re.sub(r"\[:(\w+):\]", lambda match: _POSIX.get(match[1], match[0]), text)
     python = python.replace(r"\z", r"\Z") if r"\\z" not in python else python
     python = re.sub(r"\(\?<(\w+)>", r"(?P<\1>", python)
-    python = re.sub(r"(?<!\\)\$", r"\\Z", python) if "[" not in python and "(?m" not in python else python
     try:
         re.compile(python)
     except re.error as error:

@@ -1,0 +1,287 @@
+"""Directives that make or change answers: hosts, template, rewrite, acl, autopath (section 3.5 of the specification)."""
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+
+from pointsman.dns.corefile import options
+from pointsman.dns.corefile.findings import Findings, Place, Wrong
+from pointsman.dns.corefile.lexer import Token
+from pointsman.dns.corefile.parser import Directive, Line
+from pointsman.dns.corefile.places import parts
+from pointsman.dns.corefile.values import (
+    TYPES,
+    Fields,
+    arguments,
+    block,
+    duration,
+    fallthrough,
+    flag,
+    integer,
+    number,
+    pattern,
+    rclass,
+    rcode,
+    rtype,
+    zones,
+)
+
+Zones = tuple[str, ...]
+
+
+def read_hosts(directive: Directive, keys: Zones, findings: Findings) -> options.HostsOptions:
+    """Read hosts: `hosts [FILE [ZONES]]`; inline lines begin with an address and come before fallthrough."""
+    own = zones(directive.args[1:], keys)
+    table = {
+        "ttl": ("ttl", integer(1, 65535)),
+        "no_reverse": ("no_reverse", flag),
+        "reload": ("reload", duration()),
+        "fallthrough": ("fallthrough", fallthrough),
+        "fallthrough_unsupported": ("fallthrough_unsupported", flag),
+    }
+    inline: list[str] = []
+    properties: list[Line] = []
+    after = False
+    for line in directive.lines:
+        if line.name in table or after:
+            properties.append(line)
+            after = after or line.name == "fallthrough"
+            continue
+        try:
+            ipaddress.ip_address(line.name)
+        except ValueError:
+            properties.append(line)
+            continue
+        if not line.args:
+            findings.error(line.place, f"the line of {line.name} has no name: write the address, then names")
+        inline.append(" ".join([line.name, *(token.text for token in line.args)]))
+    hints = {line.name: "lines of hosts stand before fallthrough: move it up" for line in properties if re.match(r"[\da-fA-F]*[.:]", line.name)}
+    fields = block(Directive(directive.name, directive.args, tuple(properties), directive.place), table, findings, hints)
+    # With lines of its own and no file named, CoreDNS still reads /etc/hosts.
+    file = directive.args[0].text if directive.args else "/etc/hosts"
+    return options.HostsOptions(place=directive.place, file=file, zones=own, inline=tuple(inline), **fields)
+
+
+def read_template(directive: Directive, keys: Zones, findings: Findings) -> options.TemplateOptions:
+    """Read template: `template CLASS TYPE [ZONES]`, then its block."""
+    arguments(directive, 2)
+    records: list[options.TemplateRecord] = []
+    matches: list[str] = []
+
+    def record(line: Line) -> bool:
+        (text,) = arguments(line, 1, 1)
+        try:
+            records.append(options.TemplateRecord(line.name, parts(text)))
+        except ValueError as error:
+            raise Wrong(line.args[0].place, str(error)) from None
+        return True
+
+    def match(line: Line) -> bool:
+        arguments(line, 1)
+        matches.extend(pattern(token) for token in line.args)
+        return True
+
+    table = {
+        "match": ("_", match),
+        "answer": ("_", record),
+        "additional": ("_", record),
+        "authority": ("_", record),
+        "rcode": ("rcode", lambda line: rcode(line.args[0]) if arguments(line, 1, 1) else 0),
+        "ederror": ("ederror", _ederror),
+        "fallthrough": ("fallthrough", fallthrough),
+    }
+    elsewhere = "expressions are supported by CoreDNS, not by this resolver: say it with match"
+    fields = block(directive, table, findings, {"var": elsewhere, "expr": elsewhere, "upstream": "it has no effect since CoreDNS 1.4: take it out"})
+    fields.pop("_", None)
+    return options.TemplateOptions(
+        place=directive.place,
+        rclass=rclass(directive.args[0]),
+        rtype=rtype(directive.args[1]),
+        zones=zones(directive.args[2:], keys),
+        matches=tuple(matches) or (".*",),
+        records=tuple(records),
+        **fields,
+    )
+
+
+def _ederror(line: Line) -> tuple[int, str]:
+    texts = arguments(line, 1, 2)
+    return number(texts[0], line.args[0].place, 0, 65535, "ederror"), texts[1] if len(texts) > 1 else ""
+
+
+def read_acl(directive: Directive, keys: Zones, findings: Findings) -> options.AclOptions:
+    """Read acl: lines `ACTION [type TYPES] [net NETWORKS]`."""
+    rules: list[options.AclRule] = []
+    for line in directive.lines:
+        try:
+            rules.append(_acl_rule(line))
+        except Wrong as error:
+            findings.wrong(error)
+    if not directive.lines:
+        raise Wrong(directive.place, "acl needs a block with a line such as: block net 192.0.2.0/24")
+    return options.AclOptions(place=directive.place, zones=zones(directive.args, keys), rules=tuple(rules))
+
+
+def _acl_rule(line: Line) -> options.AclRule:
+    if line.name not in {"allow", "block", "filter", "drop"}:
+        raise Wrong(line.place, f"unexpected token '{line.name}' of acl: a line begins with allow, block, filter or drop")
+    types: set[int] = set()
+    networks: list[str] = []
+    section = ""
+    every_type = every_network = False
+    for token in line.args:
+        if token.text in {"type", "net"}:
+            section = token.text
+        elif section == "type":
+            every_type = every_type or token.text == "*" or token.text.upper() == "ANY"
+            if token.text != "*":
+                types.add(rtype(token))
+        elif section == "net":
+            every_network = every_network or token.text == "*"
+            if token.text != "*":
+                networks.append(_network(token))
+        else:
+            raise Wrong(token.place, f"unexpected token '{token.text}' of acl: write type TYPES or net NETWORKS")
+    if section and line.args[-1].text == section:
+        raise Wrong(line.args[-1].place, f"no token specified in '{section}' section: write what it is, or *")
+    return options.AclRule(line.name, frozenset() if every_type else frozenset(types), () if every_network else tuple(networks))
+
+
+def _network(token: Token) -> str:
+    try:
+        return str(ipaddress.ip_network(token.text, strict=False))
+    except ValueError:
+        raise Wrong(token.place, f"illegal CIDR notation '{token.text}': write it like 10.0.0.0/8") from None
+
+
+def read_autopath(directive: Directive, keys: Zones, findings: Findings) -> options.AutopathOptions:
+    """Read autopath: the last argument is the source of search paths."""
+    arguments(directive, 1)
+    for line in directive.lines:
+        findings.error(line.place, f"unknown property '{line.name}' of autopath: it takes no block")
+    source = directive.args[-1].text
+    if source.startswith("@") and source != "@kubernetes":
+        raise Wrong(directive.args[-1].place, f"autopath {source}: only @kubernetes knows search paths of clients")
+    return options.AutopathOptions(place=directive.place, zones=zones(directive.args[:-1], keys), source=source)
+
+
+KINDS = ("exact", "prefix", "suffix", "substring", "regex")
+
+
+def read_rewrite(directive: Directive, _keys: Zones, findings: Findings) -> options.RewriteOptions:  # noqa: ARG001 - one form for all readers
+    """Read rewrite: one rule, on its line or spread over a block."""
+    tokens = [*directive.args]
+    for line in directive.lines:
+        tokens += [Token(line.name, line.place, True), *line.args]
+    further = False
+    if tokens and tokens[0].text.lower() in {"continue", "stop"}:
+        further = tokens.pop(0).text.lower() == "continue"
+    if not tokens:
+        raise Wrong(directive.place, "rewrite needs a field and what to do with it, such as: rewrite name old.example new.example")
+    field = tokens.pop(0)
+    readers = {"name": _name_rule, "ttl": _ttl_rule, "rcode": _rcode_rule, "cname": _cname_rule, "type": _type_rule, "class": _class_rule}
+    name = field.text.lower()
+    if name == "answer":
+        raise Wrong(field.place, "response rewrites must begin with a name rule: write the line name FROM TO first")
+    if name == "edns0":
+        raise Wrong(field.place, "rewrite edns0 is supported by CoreDNS, not by this resolver: take the rule out")
+    if name not in readers:
+        raise Wrong(field.place, f"invalid rule type '{field.text}' of rewrite: it is {', '.join(readers)}")
+    rule = options.RewriteRule(field=name, place=directive.place, further=further, **readers[name](tokens, directive.place))
+    return options.RewriteOptions(place=directive.place, rules=(rule,))
+
+
+def _need(tokens: Sequence[Token], place: Place, count: int, form: str) -> None:
+    if len(tokens) != count:
+        raise Wrong(place, f"Wrong argument count of rewrite: write rewrite {form}")
+
+
+def _kind(tokens: list[Token], without: int) -> str:
+    """Return the kind of match and take it away; it may be left out if only so many arguments are there."""
+    if len(tokens) > without and tokens[0].text.lower() in KINDS:
+        return tokens.pop(0).text.lower()
+    return "exact"
+
+
+def _match(kind: str, token: Token) -> options.NameMatch:
+    if kind == "regex":
+        return options.NameMatch(kind, pattern(token))
+    text = token.text.lower()
+    return options.NameMatch(kind, _absolute(text) if kind in {"exact", "suffix"} else text)
+
+
+def _absolute(text: str) -> str:
+    return text if text.endswith(".") else text + "."
+
+
+def _name_rule(tokens: list[Token], place: Place) -> Fields:
+    form = "name [exact|prefix|suffix|substring|regex] FROM TO [answer ...]"
+    if len(tokens) > 2 and tokens[0].text.lower() not in KINDS:
+        raise Wrong(tokens[0].place, f"name rule supports only {', '.join(KINDS)} matching, not '{tokens[0].text}': write rewrite {form}")
+    kind = _kind(tokens, 2)
+    if len(tokens) < 2:
+        _need(tokens, place, 2, form)
+    to = tokens[1].text.lower()
+    answers = tuple(_answers(tokens[2:], form))
+    if kind == "exact":
+        answers = (options.AnswerRewrite("auto"), *(answer for answer in answers if answer.kind != "auto"))
+    return {"match": _match(kind, tokens[0]), "to": _absolute(to) if kind in {"exact", "suffix"} else to, "answers": answers}
+
+
+def _answers(tokens: Sequence[Token], form: str) -> Iterator[options.AnswerRewrite]:
+    """Yield the answer rewrites: `answer auto`, `answer name RE TO`, `answer value RE TO`; only the first needs the word answer."""
+    rest = list(tokens)
+    if rest and rest[0].text != "answer":
+        raise Wrong(rest[0].place, f"Unexpected '{rest[0].text}': write rewrite {form}")
+    while rest:
+        word = rest.pop(0)
+        if word.text == "answer":
+            if not rest:
+                raise Wrong(word.place, "answer needs auto, name FROM TO or value FROM TO")
+            word = rest.pop(0)
+        if word.text == "name" and rest[:1] and rest[0].text == "auto":
+            word = rest.pop(0)
+        if word.text == "auto":
+            yield options.AnswerRewrite("auto")
+        elif word.text in {"name", "value"} and len(rest) > 1:
+            yield options.AnswerRewrite(word.text, pattern(rest[0]), _absolute(rest[1].text.lower()))
+            del rest[:2]
+        else:
+            raise Wrong(word.place, f"'{word.text}' in an answer rewrite: write auto, name FROM TO or value FROM TO")
+
+
+def _ttl_rule(tokens: list[Token], place: Place) -> Fields:
+    kind = _kind(tokens, 2)
+    _need(tokens, place, 2, "ttl [KIND] NAME SECONDS or MIN-MAX")
+    low, dash, high = tokens[1].text.partition("-")
+    if not re.fullmatch(r"\d{1,10}|\d{0,10}-\d{1,10}|\d{1,10}-", tokens[1].text):
+        raise Wrong(tokens[1].place, f"invalid TTL '{tokens[1].text}': write seconds, or a range such as 30-300, -300 or 30-")
+    least = int(low or 0)
+    most = (int(high) if high else 2**31 - 1) if dash else least
+    if least > most or most > 2**31 - 1:
+        raise Wrong(tokens[1].place, f"invalid TTL '{tokens[1].text}': the range goes from the smaller to the larger, at most {2**31 - 1}")
+    return {"match": _match(kind, tokens[0]), "numbers": (least, most)}
+
+
+def _rcode_rule(tokens: list[Token], place: Place) -> Fields:
+    kind = _kind(tokens, 3)
+    _need(tokens, place, 3, "rcode [KIND] NAME FROM TO")
+    return {"match": _match(kind, tokens[0]), "numbers": (rcode(tokens[1]), rcode(tokens[2]))}
+
+
+def _cname_rule(tokens: list[Token], place: Place) -> Fields:
+    kind = _kind(tokens, 2)
+    _need(tokens, place, 2, "cname [KIND] FROM TO")
+    return {"match": _match(kind, tokens[0]), "to": _absolute(tokens[1].text.lower()) if kind in {"exact", "suffix"} else tokens[1].text.lower()}
+
+
+def _type_rule(tokens: list[Token], place: Place) -> Fields:
+    _need(tokens, place, 2, "type FROM TO")
+    if tokens[1].text.upper() not in TYPES:
+        raise Wrong(tokens[1].place, f"'{tokens[1].text}' is not a record type")
+    return {"numbers": (rtype(tokens[0]), rtype(tokens[1]))}
+
+
+def _class_rule(tokens: list[Token], place: Place) -> Fields:
+    _need(tokens, place, 2, "class FROM TO")
+    return {"numbers": (rclass(tokens[0]), rclass(tokens[1]))}

@@ -1,0 +1,1 @@
+"""What runs in a server block's chain, one module per plugin, in CoreDNS's words."""
