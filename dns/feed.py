@@ -157,8 +157,8 @@ class Unframer:
             del held[:at]
 
 
-_to_resolver = msgspec.msgpack.Decoder(ToResolver)
-_to_agent = msgspec.msgpack.Decoder(ToAgent)
+_to_resolver: msgspec.msgpack.Decoder[ToResolver] = msgspec.msgpack.Decoder(ToResolver)
+_to_agent: msgspec.msgpack.Decoder[ToAgent] = msgspec.msgpack.Decoder(ToAgent)
 
 
 def for_resolver(body: bytes) -> ToResolver:

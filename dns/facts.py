@@ -1,0 +1,139 @@
+"""What of the cluster's objects the resolver must know: small values that travel from the agent to it, and how they are read from objects.
+
+One `ServiceFact` carries a Service and its slices together, so that an answer never mixes two states of them. Only what can change an
+answer is in it: ready endpoints (REC-04), addresses of IPv4 and IPv6 slices (REC-03), names and ports; addresses are packed, so there is one
+notation of each (PTR-09). A Service that is not there may still have slices: they answer PTR questions (PTR-03).
+
+Labels are not carried: a selector restricts what the agent reads (REC-09).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
+
+from msgspec import Struct
+from pointsman.kube.objects import Endpoint, EndpointSlice, Pod, Service
+from pointsman.routing.addresses import parse_address
+
+NO_PORT = -1
+"""The port that stands for "no ports": it gives addresses, never an SRV record (REC-05)."""
+
+CLUSTER, HEADLESS, EXTERNAL = 0, 1, 2
+"""Kinds of Services, as far as answers differ; `ABSENT`: there are slices only."""
+ABSENT = 3
+
+
+class PortFact(Struct, frozen=True, gc=False, array_like=True):
+    """A port of a Service or slice; name and protocol as the object spells them, empty where it is silent."""
+
+    name: str = ""
+    protocol: str = ""
+    port: int = NO_PORT
+
+
+class EndpointFact(Struct, frozen=True, gc=False, array_like=True):
+    """A ready endpoint: its packed address and the names it may go by; `target` is the name of the Pod behind it."""
+
+    address: bytes
+    hostname: str = ""
+    target: str = ""
+    zone: str = ""
+
+
+class SliceFact(Struct, frozen=True, gc=False, array_like=True):
+    """The ready endpoints of a slice, and its ports; `cluster` is where an imported slice comes from."""
+
+    ports: tuple[PortFact, ...]
+    endpoints: tuple[EndpointFact, ...]
+    cluster: str = ""
+
+
+class ServiceFact(Struct, frozen=True, gc=False, array_like=True):
+    """A Service with its slices; `addresses` are its packed cluster IPs (or those of the import, if `imported`)."""
+
+    namespace: str
+    name: str
+    kind: int = ABSENT
+    addresses: tuple[bytes, ...] = ()
+    ports: tuple[PortFact, ...] = ()
+    external_name: str = ""
+    slices: tuple[SliceFact, ...] = ()
+    imported: bool = False
+
+    @property
+    def endpoints(self) -> Iterator[EndpointFact]:
+        """Yield the ready endpoints of all slices."""
+        for each in self.slices:
+            yield from each.endpoints
+
+
+class PodFact(Struct, frozen=True, gc=False, array_like=True):
+    """A Pod that still runs: `ip` is status.podIP as text (POD-04), `addresses` are all of its own, none if it uses the node's."""
+
+    namespace: str
+    name: str
+    ip: str = ""
+    addresses: tuple[bytes, ...] = ()
+
+
+_NO_PORTS = (PortFact(),)
+
+
+def packed(text: str) -> bytes | None:
+    """Return the packed form of an address, None if the text is none."""
+    canonical = parse_address(text)
+    return None if canonical is None else ip_address(canonical).packed
+
+
+def service_fact(
+    namespace: str, name: str, service: Service | None, slices: Iterable[tuple[str, EndpointSlice]]
+) -> ServiceFact | None:
+    """Return the fact of a Service and its slices (with their names, by which they are ordered); None where there is nothing to know."""
+    parts = tuple(fact for _, each in sorted(slices, key=lambda item: item[0]) if (fact := slice_fact(each)) is not None)
+    if service is None:
+        return ServiceFact(namespace, name, slices=parts) if parts else None
+    spec = service.spec
+    texts = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
+    ports = tuple(PortFact(port.name or "", port.protocol or "", port.port) for port in spec.ports or ()) or _NO_PORTS
+    if spec.type == "ExternalName":
+        return ServiceFact(namespace, name, EXTERNAL, external_name=spec.external_name or "", slices=parts)
+    if texts and texts[0] == "None":
+        return ServiceFact(namespace, name, HEADLESS, ports=ports, slices=parts)
+    addresses = tuple(address for text in texts if text and (address := packed(text)) is not None)
+    return ServiceFact(namespace, name, CLUSTER, addresses, ports, slices=parts)
+
+
+def slice_fact(value: EndpointSlice) -> SliceFact | None:
+    """Return what a slice adds to answers; None for one whose addresses are names (REC-03)."""
+    if value.address_type not in ("IPv4", "IPv6", ""):
+        return None
+    ports = tuple(
+        PortFact(port.name or "", port.protocol or "", NO_PORT if port.port is None else port.port) for port in value.ports or ()
+    )
+    return SliceFact(ports or _NO_PORTS, tuple(_ready(value.endpoints or ())))
+
+
+def _ready(endpoints: Iterable[Endpoint]) -> Iterator[EndpointFact]:
+    for endpoint in endpoints:
+        if endpoint.conditions is not None and endpoint.conditions.ready is False:
+            continue
+        target = endpoint.target_ref.name if endpoint.target_ref is not None else None
+        for text in endpoint.addresses or ():
+            if (address := packed(text)) is not None:
+                yield EndpointFact(address, endpoint.hostname or "", target or "", endpoint.zone or "")
+
+
+def pod_fact(pod: Pod) -> PodFact | None:
+    """Return the fact of a Pod that has not ended (POD-05)."""
+    status = pod.status
+    if status.phase in ("Succeeded", "Failed", "Unknown") or not status.pod_ip:
+        return None
+    texts = [each.ip for each in status.pod_ips or ()] or [status.pod_ip]
+    own = () if pod.spec.host_network else tuple(address for text in texts if (address := packed(text)) is not None)
+    return PodFact(pod.metadata.namespace, pod.metadata.name, status.pod_ip, own)
+
+
+def pod_facts(pods: Mapping[tuple[str, str], Pod]) -> Iterator[PodFact]:
+    """Yield the facts of these Pods."""
+    for pod in pods.values():
+        if (fact := pod_fact(pod)) is not None:
+            yield fact
