@@ -123,6 +123,7 @@ class Agent:
             families={family: health.FamilyHealth(last.timestamp(), pending) for family, last, pending in reported},
             eligible=health.eligible(self.snapshot.nodes, self.facts.node.name, known=not self.parts.config.manifests),
             timeout=2 * self.parts.config.retry_period,
+            programmed=self.applied() is not None,
         )
 
     def refused(self) -> Mapping[ServicePortName, str]:

@@ -1,7 +1,8 @@
-"""/healthz and /livez: whether this node should get traffic, and whether this agent lives (HLT-01 to HLT-05).
+"""/healthz, /livez, /readyz: whether this node should get traffic, whether this agent lives, whether it carries all (HLT-01 to HLT-06).
 
-Two questions that must not be mixed up (pain 55): `/livez` asks only whether changes reach the kernel, and belongs to liveness probes;
-`/healthz` also asks whether the node is on its way out, so that load balancers drain it. A family is unhealthy when it has owed something
+Questions that must not be mixed up (pain 55): `/livez` asks only whether changes reach the kernel, and belongs to liveness probes;
+`/healthz` also asks whether the node is on its way out, so that load balancers drain it. `/readyz`, which kube-proxy has not, asks besides
+`/livez` whether everything that was there at the start is in the kernel: a roll-out goes on to the next node only then. A family is unhealthy when it has owed something
 for longer than twice the sync period: a change that is not applied, or a sign of life of its loop (`meters`, pains 31 and 71). The answer
 is made by pure functions from `FamilyHealth`, on the event loop that does the work: where that hangs, nobody answers. `Checks` counts what
 was answered, for the metrics.
@@ -29,11 +30,15 @@ class FamilyHealth(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """What both endpoints answer from. `families` holds only those that have reported; `timeout` is in seconds."""
+    """What the endpoints answer from. `families` holds only those that have reported; `timeout` is in seconds.
+
+    `programmed`: every family has applied what was wanted first.
+    """
 
     families: Mapping[Family, FamilyHealth]
     eligible: bool
     timeout: float
+    programmed: bool = False
 
     def well(self) -> dict[Family, bool]:
         """Return whether each family that has reported owes nothing for too long (HLT-01)."""
@@ -54,6 +59,10 @@ class _LiveBody(Struct, rename="camel"):
 
 class _HealthBody(_LiveBody):
     node_eligible: bool
+
+
+class _ReadyBody(_LiveBody):
+    programmed: bool
 
 
 def eligible(nodes: Mapping[str, Node], name: str, *, known: bool = False) -> bool:
@@ -84,8 +93,16 @@ def healthz(health: Health, now: float) -> tuple[int, bytes]:
     return _status(fine), msgspec.json.encode(body)
 
 
+def readyz(health: Health, now: float) -> tuple[int, bytes]:
+    """Return status and body of /readyz at `now`, seconds since the epoch (HLT-06)."""
+    fine = healthy(health) and health.programmed
+    live = _live(health, now, fine=fine)
+    body = _ReadyBody(live.last_updated, live.current_time, live.healthy, live.status, programmed=health.programmed)
+    return _status(fine), msgspec.json.encode(body)
+
+
 class Checks:
-    """The two endpoints; counts its answers by path and status (HLT-05)."""
+    """The endpoints; counts answers of kube-proxy's two by path and status (HLT-05)."""
 
     def __init__(self, health: Callable[[], Health], clock: Callable[[], float]) -> None:
         """`clock` gives seconds since the epoch."""
@@ -94,8 +111,8 @@ class Checks:
         self._clock = clock
 
     def server(self, address: str) -> Server:
-        """Return the server of both, at an address (host:port; empty = nowhere)."""
-        return Server("health", address, {"/livez": self.livez, "/healthz": self.healthz})
+        """Return the server of all, at an address (host:port; empty = nowhere)."""
+        return Server("health", address, {"/livez": self.livez, "/healthz": self.healthz, "/readyz": self.readyz})
 
     def livez(self, _: Question) -> Answer:
         """Answer /livez."""
@@ -104,6 +121,11 @@ class Checks:
     def healthz(self, _: Question) -> Answer:
         """Answer /healthz."""
         return self._counted("healthz", healthz(self._health(), self._clock()))
+
+    def readyz(self, _: Question) -> Answer:
+        """Answer /readyz."""
+        status, body = readyz(self._health(), self._clock())
+        return Answer(status, body, JSON)
 
     def _counted(self, name: str, found: tuple[int, bytes]) -> Answer:
         status, body = found

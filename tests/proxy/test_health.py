@@ -3,7 +3,7 @@
 import json
 
 from pointsman.kube.objects import Node, NodeSpec, ObjectMeta, Taint
-from pointsman.proxy.health import Checks, FamilyHealth, Health, eligible, healthy, healthz, livez
+from pointsman.proxy.health import Checks, FamilyHealth, Health, eligible, healthy, healthz, livez, readyz
 from pointsman.proxy.servers import JSON, Answer, Question
 from pointsman.routing.route import Family
 
@@ -56,6 +56,14 @@ def test_pain_55_a_node_on_its_way_out_fails_healthz_and_not_livez() -> None:
     status, _ = healthz(LEAVING, NOW)
     assert status == 503
     assert body(healthz(LEAVING, NOW))["healthy"] is True
+
+
+def test_hlt_06_ready_is_who_has_programmed_everything_and_lives() -> None:
+    begun, ill = Health({}, eligible=True, timeout=60), Health(LATE.families, eligible=True, timeout=60, programmed=True)
+    carrying = Health(LEAVING.families, eligible=False, timeout=60, programmed=True)
+    assert [readyz(one, NOW)[0] for one in (begun, ill, carrying)] == [503, 503, 200]
+    assert body(readyz(begun, NOW)) == {**body(livez(begun, NOW)), "programmed": False}
+    assert Checks(lambda: carrying, lambda: NOW).server("").paths["/readyz"](Question()).status == 200
 
 
 def test_hlt_01_families_that_never_reported_are_not_listed() -> None:
