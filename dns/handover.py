@@ -1,11 +1,11 @@
 """Handing the sockets over: how a resolver that is to be replaced gives its listening sockets to whoever starts the next one.
 
 The sockets are the same ones, not others bound to the same addresses: what waits in their queues is neither lost nor answered twice, and
-for a while both processes may read them. The next one takes over by connecting to a Unix socket beside the agent's: it is sent the sockets
-(SCM_RIGHTS) with their description, starts, and when it answers it says `end`; this one then reads no more, answers what it has read, and
-goes. Whoever connects must be this very user.
+for a while both processes may read them. The next one takes over by connecting to an abstract Unix socket, whose name is known to everybody
+in this network namespace, whatever file system and process namespace it has: it is sent the sockets (SCM_RIGHTS) with their description,
+starts, and when it answers it says `end`; this one then reads no more, answers what it has read, and goes. Both ends must be of one user.
 
-`Giver` is the resolver's side, `take` and `end` are the agent's. Source: unix(7).
+`Giver` is the resolver's side, `take` is the agent's. Source: unix(7).
 """
 
 import array
@@ -14,12 +14,18 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 log = logging.getLogger(__name__)
 
 END: Final = b"end"
+PREFIX: Final = "pointsman/dns/"
+"""How the names of those sockets begin."""
+
+_LISTING: Final = Path("/proc/thread-self/net/unix")
 _LARGEST: Final = 200
 """Descriptors that one message carries at most; the kernel's limit is 253."""
 _BUFFER: Final = 65536
@@ -91,22 +97,22 @@ def user_of(peer: socket.socket) -> int:
     return int(user)
 
 
-def listen(path: str) -> socket.socket:
-    """Return a socket that listens at a path, for `Giver`; whoever listened there before no longer does. Raises OSError."""
+def listen() -> socket.socket:
+    """Return a socket for `Giver`, under a name of its own in this network namespace. Raises OSError."""
     found = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     try:
-        if os.path.lexists(path):
-            os.unlink(path)  # noqa: PTH108 - a path of the kernel's, not of a tree of files
-        before = os.umask(0o177)
-        try:
-            found.bind(path)
-        finally:
-            os.umask(before)
+        found.bind(f"\0{PREFIX}{time.time_ns():020d}")
         found.listen(4)
     except OSError:
         found.close()
         raise
     return found
+
+
+def names(listing: str) -> list[str]:
+    """Return the names at which resolvers give their sockets, the youngest first, from the text of /proc/net/unix."""
+    last = (line.rpartition(" ")[2] for line in listing.splitlines())
+    return sorted({name[1:] for name in last if name.startswith(f"@{PREFIX}")}, reverse=True)
 
 
 class Taken:
@@ -132,20 +138,26 @@ class Taken:
         self._peer.close()
 
 
-def take(path: str, timeout: float = 2.0) -> Taken | None:
-    """Return what a resolver at `path` gives; None if none is there."""
+def take(timeout: float = 2.0) -> Taken | None:
+    """Return what a resolver of this network namespace gives; None if there is none."""
+    for name in names(_LISTING.read_text(encoding="utf-8", errors="replace")):
+        if (found := _ask(name, timeout)) is not None:
+            return found
+    return None
+
+
+def _ask(name: str, timeout: float) -> Taken | None:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
     peer.settimeout(timeout)
     try:
-        peer.connect(path)
-        if user_of(peer) != os.geteuid():
-            peer.close()
-            return None
+        peer.connect(f"\0{name}")
         described, descriptors, _, _ = socket.recv_fds(peer, _BUFFER, _LARGEST)
     except OSError:
         peer.close()
         return None
-    if not descriptors:
+    if not descriptors or user_of(peer) != os.geteuid():
+        for each in descriptors:
+            os.close(each)
         peer.close()
         return None
     return Taken(peer, described, descriptors)

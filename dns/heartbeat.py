@@ -34,12 +34,15 @@ class Heartbeat:
         for path, addresses in self._places.items():
             self._name(path, addresses, "+")
 
-    def stop(self) -> None:
-        """Beat no more, and take the addresses back: from now on queries go where the Service rules lead them."""
+    def stop(self, *, keep: bool = False) -> None:
+        """Beat no more, and take the addresses back: from now on queries go where the Service rules lead them.
+
+        With `keep` they stay as they are: a successor names them already.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for path, addresses in self._places.items():
+        for path, addresses in self._places.items() if not keep else ():
             self._name(path, addresses, "-")
 
     def _name(self, path: str, addresses: Iterable[str], sign: str) -> None:
