@@ -2,10 +2,10 @@
 
 Questions that must not be mixed up (pain 55): `/livez` asks only whether changes reach the kernel, and belongs to liveness probes;
 `/healthz` also asks whether the node is on its way out, so that load balancers drain it. `/readyz`, which kube-proxy has not, asks besides
-`/livez` whether everything that was there at the start is in the kernel: a roll-out goes on to the next node only then. A family is unhealthy when it has owed something
-for longer than twice the sync period: a change that is not applied, or a sign of life of its loop (`meters`, pains 31 and 71). The answer
-is made by pure functions from `FamilyHealth`, on the event loop that does the work: where that hangs, nobody answers. `Checks` counts what
-was answered, for the metrics.
+`/livez` whether everything that was there at the start is in the kernel: a roll-out goes on to the next node only then. A family is
+unhealthy when it has owed something for longer than twice the sync period: a change that is not applied, or a sign of life of its loop
+(`meters`, pains 31 and 71). The answer is made by pure functions from `FamilyHealth`, on the event loop that does the work: where that
+hangs, nobody answers. `Checks` counts what was answered, for the metrics.
 """
 
 from collections import Counter
