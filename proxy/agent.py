@@ -112,6 +112,7 @@ class Agent:
             notices=self.journal.notices,
             problems=self.journal.problems,
             draining=self._draining(wall),
+            config=self.parts.config,
         )
 
     def health(self) -> health.Health:

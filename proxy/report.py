@@ -12,6 +12,7 @@ from itertools import chain, islice
 import msgspec
 from msgspec import Struct
 from pointsman.kube.events import Problem
+from pointsman.proxy.config import Config
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.status import FamilyStatus
 from pointsman.routing.exclusion import excluded
@@ -37,6 +38,7 @@ class View(Struct, frozen=True):
     notices: tuple[Notice, ...] = ()
     problems: tuple[Problem, ...] = ()
     draining: tuple[Drained, ...] = ()
+    config: Config = Config()
 
 
 class FrontendReport(Struct, frozen=True, gc=False):

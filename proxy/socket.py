@@ -1,10 +1,10 @@
 """The status socket: HTTP over a unix socket, for `pointsman services` and whoever else may read it (root).
 
-`GET /v1/status` and `GET /v1/services[?namespace=..&name=..]` answer the documents of `report`, `GET /v1/drain` that of `drained`. The
-large one is made and sent in pieces, and between any two of them the event loop serves everybody else. A path that cannot be had (the agent
-of another node on this machine answers there, the folder is not writable) is reported and tried again, and never stops the routing. A
-socket that nobody answers is left over from an agent that was killed, and is replaced; a lock on the folder makes looking and taking one
-step, and leaves nothing behind.
+`GET /v1/status` and `GET /v1/services[?namespace=..&name=..]` answer the documents of `report`, `GET /v1/drain` that of `drained`,
+`GET /v1/picture` that of `picture`. Large ones are made and sent in pieces, and between any two of them the event loop serves everybody
+else. A path that cannot be had (the agent of another node on this machine answers there, the folder is not writable) is reported and tried
+again, and never stops the routing. A socket that nobody answers is left over from an agent that was killed, and is replaced; a lock on the
+folder makes looking and taking one step, and leaves nothing behind.
 """
 
 import asyncio
@@ -12,13 +12,13 @@ import fcntl
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from pointsman.proxy import drained, report
+from pointsman.proxy import drained, picture, report
 from pointsman.proxy.report import View
 
 if TYPE_CHECKING:
@@ -133,9 +133,15 @@ def _application(view: Callable[[], View]) -> "web.Application":
         return web.Response(body=report.status_document(view()), content_type="application/json")
 
     async def answer_services(request: web.Request) -> web.StreamResponse:
+        return await in_pieces(request, report.services_document(view(), request.query.get("namespace", ""), request.query.get("name", "")))
+
+    async def answer_picture(request: web.Request) -> web.StreamResponse:
+        return await in_pieces(request, picture.document(view()))
+
+    async def in_pieces(request: web.Request, pieces: Iterable[bytes]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        for piece in report.services_document(view(), request.query.get("namespace", ""), request.query.get("name", "")):
+        for piece in pieces:
             if piece:
                 await response.write(piece)
             await asyncio.sleep(0)
@@ -150,4 +156,5 @@ def _application(view: Callable[[], View]) -> "web.Application":
     application.router.add_get("/v1/drain", answer_drain)
     application.router.add_get("/v1/status", answer_status)
     application.router.add_get("/v1/services", answer_services)
+    application.router.add_get("/v1/picture", answer_picture)
     return application

@@ -1,0 +1,197 @@
+"""A packet's walk through a rule set as it was read, with everybody's rules: what netfilter does, told with evidence. Pure.
+
+A hook's table is entered with flights and left with those that go on and those that ended. Where a rule takes a packet by chance, the
+flight parts in two. A jump that came back without having changed anything leaves no evidence behind, so what remains is what decided.
+A rule that may end a packet's way, but cannot be judged, leaves a doubt. Chains that call each other for ever are cut off.
+
+`passage` takes flights through the hooks in the kernel's order; the modes build their tracers from it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from msgspec import Struct, structs
+from pointsman.dataplane.trace import Evidence
+from pointsman.iptables import matching
+from pointsman.iptables.matching import Flight, Place
+from pointsman.iptables.rule import Rule
+from pointsman.iptables.ruleset import Ruleset, SavedRule
+
+DEEPEST: Final = 16
+_NEXT: Final = frozenset({"", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "NOTRACK", "CONNMARK", "TCPMSS", "CHECKSUM", "AUDIT", "TOS", "DSCP"})
+_ENDS: Final = frozenset({"DROP", "REJECT", "TPROXY", "NFQUEUE", "QUEUE", "DNAT", "REDIRECT", "STEAL"})
+
+
+IsOurs = Callable[[str, str, str], bool]
+"""Whether a rule is this program's, by table, chain and text."""
+
+
+class Ended(Struct, frozen=True):
+    """A flight whose way ended: `how` is DROP or REJECT."""
+
+    flight: Flight
+    how: str
+
+
+class Left(Struct):
+    """What left a chain: flights that go on in the caller, those that the table accepts, those that returned by goto, those that ended."""
+
+    on: list[Flight] = []
+    accepted: list[Flight] = []
+    ended: list[Ended] = []
+
+
+class _Visit(Struct):
+    """A chain being walked: of which rule set, how deep, and what has left it."""
+
+    rules: Ruleset
+    depth: int
+    left: Left
+
+
+class Walk:
+    """Rule sets and what matches ask; `is_ours` tells whether a rule is this program's."""
+
+    def __init__(self, rulesets: Iterable[Ruleset], place: Place, is_ours: IsOurs) -> None:
+        self.rulesets = tuple(rulesets)
+        self.place = place
+        self._is_ours = is_ours
+
+    def hook(self, table: str, chain: str, flights: Iterable[Flight]) -> tuple[list[Flight], list[Ended]]:
+        """Return the flights that pass a hook's table in every rule set, and those that end there."""
+        going, ended = list(flights), []
+        for rules in self.rulesets:
+            if rules.chain(table, chain) is None:
+                continue
+            passed: list[Flight] = []
+            for flight in going:
+                left = self._chain(rules, table, chain, flight, 0)
+                policy = self._policy(rules, table, chain, left.on)
+                passed += left.accepted + policy.accepted
+                ended += left.ended + policy.ended
+            going = passed
+        return going, ended
+
+    def _policy(self, rules: Ruleset, table: str, chain: str, flights: list[Flight]) -> Left:
+        found = rules.chain(table, chain)
+        if found is None or found.policy != "DROP":
+            return Left(accepted=flights)
+        said = Evidence(f"{table} {chain} policy", f":{chain} DROP", "drops what no rule has accepted", ours=False)
+        return Left(ended=[Ended(structs.replace(one, via=(*one.via, said)), "DROP") for one in flights])
+
+    def _chain(self, rules: Ruleset, table: str, chain: str, flight: Flight, depth: int) -> Left:
+        visit, going = _Visit(rules, depth, Left()), [flight]
+        if depth > DEEPEST:
+            return Left(on=[structs.replace(flight, doubts=(*flight.doubts, f"{table} {chain}: chains call each other without end"))])
+        for saved in rules.rules(table, chain):
+            following: list[Flight] = []
+            for one in going:
+                following += self._rule(saved, one, visit)
+            going = following
+            if not going:
+                break
+        visit.left.on += going
+        return visit.left
+
+    def _rule(self, saved: SavedRule, flight: Flight, visit: _Visit) -> list[Flight]:
+        """Return the flights that go on to the next rule; what leaves the chain is put into the visit."""
+        try:
+            rule, gone = saved.read()
+        except ValueError:
+            return [_doubting(flight, f"{saved.where} cannot be read: {saved.text}")]
+        odds = matching.chance(rule, flight, self.place)
+        if odds == 0.0:
+            return [flight]
+        if odds is None:
+            judged = rule.target not in _NEXT | {"ACCEPT", "RETURN", "MARK"}
+            unsure = judged and (rule.target in _ENDS or self._may_end(visit.rules, saved.table, rule.target))
+            return [_doubting(flight, f"{saved.where} may take it: {saved.text}") if unsure else flight]
+        taken = structs.replace(flight, chance=flight.chance * odds)
+        rest = [structs.replace(flight, chance=flight.chance * (1 - odds))] if odds < 1.0 else []
+        return self._target(saved, rule, taken, visit, gone=gone) + rest
+
+    def _may_end(self, rules: Ruleset, table: str, target: str) -> bool:
+        return any(" -j DROP" in one.text or " -j REJECT" in one.text or one.text.startswith(("-j DROP", "-j REJECT"))
+                   for one in rules.rules(table, target))  # fmt: skip
+
+    def _target(self, saved: SavedRule, rule: Rule, flight: Flight, visit: _Visit, *, gone: bool) -> list[Flight]:
+        target, options, left = rule.target, rule.target_options, visit.left
+        if visit.rules.chain(saved.table, target) is not None:
+            inner = self._chain(visit.rules, saved.table, target, self._met(flight, saved, f"goes on in {target}"), visit.depth + 1)
+            left.accepted += inner.accepted
+            left.ended += inner.ended
+            back = [flight if _unchanged(one, flight) else one for one in inner.on]
+            left.on += back if gone else []
+            return [] if gone else back
+        if target in {"DROP", "REJECT"}:
+            left.ended.append(Ended(self._met(flight, saved, "drops it" if target == "DROP" else "rejects it"), target))
+        elif target == "ACCEPT":
+            left.accepted.append(self._met(flight, saved, "accepts it") if not _plain(rule) else flight)
+        elif target == "RETURN":
+            left.on.append(flight)
+        elif target in {"DNAT", "REDIRECT"}:
+            left.accepted.append(self._translated(flight, saved, rule))
+        elif target in {"MASQUERADE", "SNAT"}:
+            said = "masquerades it" if target == "MASQUERADE" else f"changes its source: {' '.join(options)}"
+            left.accepted.append(structs.replace(self._met(flight, saved, said), masqueraded=True))
+        else:
+            return [self._passing(flight, saved, target, options)]
+        return []
+
+    def _passing(self, flight: Flight, saved: SavedRule, target: str, options: tuple[str, ...]) -> Flight:
+        """Return a flight after a target that lets it go on."""
+        if target == "MARK" and options[:1] == ("--set-xmark",):
+            value, _, mask = options[1].partition("/")
+            mark = flight.mark & ~int(mask or "0xffffffff", 0) ^ int(value, 0)
+            return flight if mark == flight.mark else structs.replace(self._met(flight, saved, f"sets the mark {mark:#x}"), mark=mark)
+        if target == "SET" and "--map-mark" in options:
+            found = self.place.sets.get(options[1])
+            element = found.find(matching.words(found, options[2], flight)) if found else None
+            carried = found.elements[element] if found and element else ""
+            mark = int(carried.removeprefix("skbmark ").partition("/")[0] or "0", 0) if carried.startswith("skbmark ") else flight.mark
+            return structs.replace(self._met(flight, saved, f"sets the mark {mark:#x}"), mark=mark)
+        if target == "NOTRACK" or (target == "CT" and "--notrack" in options):
+            return structs.replace(self._met(flight, saved, "takes it out of connection tracking"), untracked=True)
+        if target in _NEXT or target in {"SET", "MARK"}:
+            return flight
+        return _doubting(flight, f"{saved.where} has target {target}, which is not covered here: {saved.text}")
+
+    def _translated(self, flight: Flight, saved: SavedRule, rule: Rule) -> Flight:
+        options = rule.target_options
+        address, port = flight.destination, flight.port
+        if rule.target == "REDIRECT":
+            address = "::1" if ":" in flight.destination else "127.0.0.1"
+            port = int(options[1].partition("-")[0]) if options[:1] == ("--to-ports",) else port
+        elif options[:1] == ("--to-destination",):
+            address, port = _socket(options[1], port)
+        said = f"sends it to {f'[{address}]' if ':' in address else address}:{port}"
+        return structs.replace(self._met(flight, saved, said), destination=address, port=port, translated=True)
+
+    def _met(self, flight: Flight, saved: SavedRule, does: str) -> Flight:
+        ours = self._is_ours(saved.table, saved.chain, saved.text)
+        evidence = Evidence(saved.where, saved.text, does, ours, saved.packets, saved.octets)
+        return structs.replace(flight, via=(*flight.via, evidence))
+
+
+def _socket(text: str, port: int) -> tuple[str, int]:
+    """Return address and port of `--to-destination`; the port stays where none is given."""
+    if text.startswith("["):
+        address, _, given = text[1:].partition("]")
+        return address, int(given[1:]) if given else port
+    if text.count(":") > 1:
+        return text, port
+    address, _, given = text.partition(":")
+    return address.partition("-")[0], int(given.partition("-")[0]) if given else port
+
+
+def _plain(rule: Rule) -> bool:
+    return not rule.matches and not rule.source and not rule.destination
+
+
+def _doubting(flight: Flight, text: str) -> Flight:
+    return structs.replace(flight, doubts=(*flight.doubts, text))
+
+
+def _unchanged(after: Flight, before: Flight) -> bool:
+    same = (after.mark, after.untracked, after.doubts, after.chance) == (before.mark, before.untracked, before.doubts, before.chance)
+    return same and after.destination == before.destination
