@@ -3,7 +3,8 @@
 Chains that people know have kube-proxy's names (`names`), so a name alone does not tell which of the two wrote them. What a table's
 KUBE-SERVICES does tells: ours looks destinations up in our buckets and refuses by our sets, kube-proxy's holds one rule per Service. Each
 of the two rewrites a table as a whole, so that one chain speaks for the table. Of a table that is kube-proxy's only our buckets are ours,
-which kube-proxy does not know and so leaves behind: nothing leads to them any more.
+which kube-proxy does not know and so leaves behind: nothing leads to them any more. kube-proxy's ipvs mode shows by its sets and by
+KUBE-NODE-PORT. It has few of these chains and leaves all others alone, so those, and hooks that are not as it makes them, are ours.
 
 `removal` asks when `pointsman cleanup` runs beside a kube-proxy that has taken over again, and when the agent must leave what it replaced.
 """
@@ -19,6 +20,11 @@ from pointsman.routing.route import Family
 Seen = Mapping[Key, Value | Mark]
 
 _OUR_SETS = tuple(names.SET_PREFIX[family] for family in Family)
+_OF_ITS_IPVS_MODE = {
+    "nat": frozenset({names.SERVICES, names.POSTROUTING, names.MARK_MASQ}),
+    "filter": frozenset({names.FORWARD, names.PROXY_FIREWALL}),
+}
+"""The chains that kube-proxy's ipvs mode shares with the iptables mode (IPVS-21)."""
 
 
 class Owner(Enum):
@@ -41,12 +47,28 @@ def owner(table: str, seen: Seen) -> Owner:
 
 def without_kube_proxys(seen: Seen) -> dict[Key, Value | Mark]:
     """Return what was seen without what is kube-proxy's."""
+    if _is_by_ipvs(seen):
+        return {key: value for key, value in seen.items() if isinstance(key, SetKey) or not _is_its_ipvs_modes(key)}
     spared = {table for table in names.TABLES if owner(table, seen) is Owner.KUBE_PROXY}
     return {key: value for key, value in seen.items() if isinstance(key, SetKey) or key.table not in spared or _in_our_bucket(key)}
 
 
 def _in_our_bucket(key: RuleKey) -> bool:
     return names.is_bucket(key.chain)
+
+
+def _is_by_ipvs(seen: Seen) -> bool:
+    """Return whether kube-proxy's ipvs mode wrote last (IPVS-23)."""
+    rules = _body(seen, "nat", names.SERVICES)
+    return any("--match-set KUBE-" in rule or names.jump_target(rule) == "KUBE-NODE-PORT" for rule in rules)
+
+
+def _is_its_ipvs_modes(key: RuleKey) -> bool:
+    """Return whether a chain or rule is of kube-proxy's ipvs mode; its hooks match no state of connections (IPVS-22)."""
+    chains = _OF_ITS_IPVS_MODE.get(key.table, frozenset())
+    if names.role(key.table, key.chain) is names.Role.BUILTIN:
+        return names.jump_target(key.rule) in chains and "--ctstate" not in key.rule
+    return key.chain in chains
 
 
 def _body(seen: Seen, table: str, chain: str) -> list[str]:

@@ -62,3 +62,30 @@ def test_each_table_is_judged_by_itself():
     mixed |= {key: value for key, value in OURS.items() if isinstance(key, SetKey) or key.table != "filter"}
     left = without_kube_proxys(mixed)
     assert {key.table for key in left if isinstance(key, RuleKey)} == {"nat", "mangle"}
+
+
+ITS_IPVS = {
+    RuleKey("nat", names.SERVICES): "-s 127.0.0.0/8 -j RETURN\n-m addrtype --dst-type LOCAL -j KUBE-NODE-PORT",
+    RuleKey("nat", names.POSTROUTING): "-j RETURN",
+    RuleKey("nat", names.MARK_MASQ): "-j MARK --set-xmark 0x4000/0x4000",
+    RuleKey("nat", "OUTPUT", "-j KUBE-SERVICES"): "",
+    RuleKey("filter", names.FORWARD): "-j ACCEPT",
+    RuleKey("filter", names.PROXY_FIREWALL): "",
+    RuleKey("filter", "INPUT", "-j KUBE-PROXY-FIREWALL"): "",
+}
+LEFT_BY_US = {
+    RuleKey("nat", "KUBE-SVC-NPX46M4PTMTKRN6Y"): "-j DNAT --to-destination 10.244.1.1:8080",
+    RuleKey("nat", names.NODE_PORTS): "",
+    RuleKey("filter", "INPUT", "-m conntrack --ctstate NEW -j KUBE-PROXY-FIREWALL"): "",
+    RuleKey("filter", "OUTPUT", "-m conntrack --ctstate NEW -j KUBE-SERVICES"): "",
+    RuleKey("filter", names.SERVICES): "-m set --match-set POINTSMAN-CLUSTER-IP dst -j REJECT",
+    RuleKey("mangle", names.CANARY): "",
+} | BUCKETS
+
+
+def test_ipvs_21_beside_its_ipvs_mode_all_is_ours_that_this_does_not_know():
+    """It never removes what the iptables mode left, so whoever goes has to."""
+    assert owner("nat", ITS_IPVS | LEFT_BY_US) is Owner.KUBE_PROXY
+    assert without_kube_proxys(ITS_IPVS | LEFT_BY_US) == LEFT_BY_US
+    by_set = {**ITS_IPVS, RuleKey("nat", names.SERVICES): "-m set --match-set KUBE-6-CLUSTER-IP dst,dst -j ACCEPT"}
+    assert without_kube_proxys(by_set | LEFT_BY_US) == LEFT_BY_US
