@@ -1,5 +1,7 @@
 """Connection tracking as bytes: requests to the kernel, and the flows in its answers. Pure, one compiled `struct` per shape.
 
+Nothing here has effects: `socket` is imported for its conversion of addresses.
+
 The kernel writes entries of a family and protocol always in the same shape: two nested tuples, then status and the rest. `TUPLES` reads
 both tuples in one call and returns the constant parts too, so that a shape that is not as expected (a protocol without ports, a zone within
 a tuple) is noticed and read attribute by attribute instead. Filters are the kernel's own: protocol, status, mark and zone leave out entries
@@ -50,8 +52,8 @@ TUPLES: Final = {
     Family.IPV4: struct.Struct("=IH10x 16s4s4x4s 8sB7x2s6x2s2x 12s4s4x4s 8sB7x2s6x2s2x HH4s"),
     Family.IPV6: struct.Struct("=IH10x 16s16s4x16s 8sB7x2s6x2s2x 12s16s4x16s 8sB7x2s6x2s2x HH4s"),
 }
-"""A whole entry's beginning, message header included: length, type, | header, source, destination, | header, protocol, ports, | the same for
-the reply, | header and payload of the attribute that follows (the status, in the kernel's own zone)."""
+"""A whole entry's beginning, message header included: length, type, | header, source, destination, | header, protocol, ports, | the same
+for the reply, | header and payload of the attribute that follows (the status, in the kernel's own zone)."""
 
 _TCP_STATES: Final = (
     "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",

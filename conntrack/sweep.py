@@ -1,0 +1,181 @@
+"""Judging a dump at speed: a million entries in seconds, most of them without making a value of them.
+
+What a flow is to be judged by stands at fixed places of an entry (`wire.TUPLES`): the bytes of its two ends are looked up in what is known,
+and only ends not met before are decoded and given to the `Judge`. What no Service plays a part in is known from two look-ups. So an entry
+costs well under a microsecond and nothing is kept of it, unless its class is one that was asked for. An entry of another shape takes the
+long way, attribute by attribute, and is judged the same.
+
+Nothing here has effects: `socket` is imported for its conversion of addresses. A sweep is of one family and one thread; `kernel` feeds it
+the datagrams of a dump.
+"""
+
+import struct
+from collections import Counter
+from collections.abc import Callable, Iterable
+from socket import inet_pton
+from typing import Final
+
+from pointsman.conntrack import wire
+from pointsman.conntrack.classify import FlowClass, Judge, Judgement
+from pointsman.conntrack.flow import NUMBERS, Flow
+from pointsman.conntrack.tombstones import Served
+from pointsman.netlink import codec
+from pointsman.routing.route import Family
+
+ROOM: Final = 100_000
+"""So many pairs of ends are remembered before all are forgotten."""
+
+_LEAD: Final = struct.Struct("=IH")
+_ERRNO: Final = struct.Struct("=i")
+_PORT: Final = struct.Struct(">H")
+_Take = Callable[[Flow, Judgement], None]
+
+
+class Places:
+    """Where Services are, or were, in bytes: address and port, and node ports, by protocol number."""
+
+    def __init__(self, frontends: Iterable[Served], family: Family) -> None:
+        self.vips: dict[int, set[bytes]] = {number: set() for number in NUMBERS.values()}
+        self.ports: dict[int, set[bytes]] = {number: set() for number in NUMBERS.values()}
+        for one in frontends:
+            if one.family is family:
+                port, number = _PORT.pack(one.port), NUMBERS[one.protocol]
+                if one.address:
+                    self.vips[number].add(inet_pton(wire.AF[family], one.address) + port)
+                else:
+                    self.ports[number].add(port)
+
+
+class Sweep:
+    """One pass over the entries of a family: counts by class and Service, and hands over the flows of classes that were asked for."""
+
+    def __init__(self, judge: Judge, family: Family, take: _Take, wanted: frozenset[FlowClass] = frozenset()) -> None:
+        """Judge by `judge`; `take` is called with each flow whose class is wanted."""
+        self.unreadable = 0
+        self._judge = judge
+        self._family = family
+        self._places = Places(judge.places(family), family)
+        self._take = take
+        self._wanted = wanted
+        self._plain = 0
+        self._met: dict[int, dict[bytes, list[int]]] = {number: {} for number in NUMBERS.values()}
+        self._judgements: list[Judgement] = []
+        self._counted: Counter[tuple[FlowClass, str]] = Counter()
+
+    def datagram(self, raw: bytes) -> bool:
+        """Take one datagram of the dump; return whether it was the last. Raises MalformedError, or OSError with the kernel's errno."""
+        layout, constants = wire.TUPLES[self._family], wire.shape(self._family)
+        head, ports, reply, more, follows = constants
+        unpack, size, end, offset = layout.unpack_from, layout.size, len(raw), 0
+        vips, node_ports, met = self._places.vips, self._places.ports, self._met
+        plain = 0
+        while offset + size <= end:
+            (length, kind, one, src, dst, two, number, sport, dport, three, rsrc, rdst, four, _, rsport, rdport, _, next_kind, _) = unpack(
+                raw, offset
+            )
+            if length < 16 or offset + length > end:
+                break
+            if kind != wire.NEW or length < size:
+                if self._rest(raw[: offset + length], offset):
+                    return self._finish(plain, last=True)
+                offset += length + 3 & ~3
+                continue
+            usual = one == head and two == ports and three == reply and four == more and next_kind == follows and number in met
+            if not usual or (rdst == src and rdport != sport):  # the latter may be a clash, which depends on the client
+                self._long_way(raw, offset, length)
+            else:
+                place = dst + dport
+                if rsrc == dst and rsport == dport and place not in vips[number] and dport not in node_ports[number]:
+                    plain += 1
+                else:
+                    cell = met[number].get(place + rsrc + rsport)
+                    if cell is None:
+                        self._first(raw, offset, length, number, place + rsrc + rsport)
+                    else:
+                        cell[0] += 1
+                        if cell[2]:
+                            self._take(wire.flow(memoryview(raw)[offset + 16 : offset + length]), self._judgements[cell[1]])
+            offset += length + 3 & ~3
+        return self._finish(plain, last=self._rest(raw, offset))
+
+    def counts(self) -> Counter[tuple[FlowClass, str]]:
+        """Return how many flows there are by class and Service port (empty where none plays a part)."""
+        self._fold()
+        found = Counter(self._counted)
+        if self._plain:
+            found[FlowClass.NOT_A_SERVICE, ""] += self._plain
+        return found
+
+    def _rest(self, raw: bytes, offset: int) -> bool:
+        """Take what is too short for the quick way: the end of the dump, and entries of a shape that is not known."""
+        while offset < len(raw):
+            if len(raw) - offset < codec.HEADER.size:
+                raise codec.MalformedError(f"{len(raw) - offset} bytes are left of a datagram")
+            length, kind = _LEAD.unpack_from(raw, offset)
+            if not codec.HEADER.size <= length <= len(raw) - offset:
+                raise codec.MalformedError(f"a message of {length} bytes, of which {len(raw) - offset} are there")
+            if self._ends(raw, offset, length, kind):
+                return True
+            if kind == wire.NEW:
+                self._long_way(raw, offset, length)
+            offset += length + 3 & ~3
+        return False
+
+    def _finish(self, plain: int, *, last: bool) -> bool:
+        self._plain += plain
+        return last
+
+    @staticmethod
+    def _ends(raw: bytes, offset: int, length: int, kind: int) -> bool:
+        """Return whether a message ends the dump; raises OSError for one that tells an error."""
+        if kind not in (codec.DONE, codec.ERROR):
+            return False
+        number = _ERRNO.unpack_from(raw, offset + 16)[0] if length >= 20 else 0
+        if number < 0:
+            raise OSError(-number, "dump of connection tracking")
+        return True
+
+    def _first(self, raw: bytes, offset: int, length: int, number: int, ends: bytes) -> None:
+        """Judge two ends that were not met before, and remember it."""
+        flow = wire.flow(memoryview(raw)[offset + 16 : offset + length])
+        judgement = self._judge.judge(flow)
+        met = self._met[number]
+        if len(met) >= ROOM:
+            self._fold()
+        met[ends] = [1, len(self._judgements), judgement.kind in self._wanted]
+        self._judgements.append(judgement)
+        if judgement.kind in self._wanted:
+            self._take(flow, judgement)
+
+    def _long_way(self, raw: bytes, offset: int, length: int) -> None:
+        """Judge one entry for itself."""
+        body = memoryview(raw)[offset + 16 : offset + length]
+        if len(body) < wire.FIXED or body[0] != wire.AF[self._family]:
+            self.unreadable += 1
+            return
+        try:
+            flow = wire.flow(body)
+        except codec.MalformedError:
+            self.unreadable += 1
+            return
+        judgement = self._judge.judge(flow)
+        self._counted[judgement.kind, judgement.service] += 1
+        if judgement.kind in self._wanted:
+            self._take(flow, judgement)
+
+    def _fold(self) -> None:
+        """Add up what was counted by ends, and forget the ends."""
+        for met in self._met.values():
+            for count, index, _ in met.values():
+                judgement = self._judgements[index]
+                self._counted[judgement.kind, judgement.service] += count
+            met.clear()
+        self._judgements.clear()
+
+
+def nothing(_: Flow, __: Judgement) -> None:
+    """Take no flow: for who only counts."""
+
+
+ALL: Final = frozenset(FlowClass)
+"""Every class is wanted."""

@@ -1,0 +1,183 @@
+"""Frontends that were served and are no more, and endpoints that left: remembered until the flows that they left behind are gone. Pure.
+
+A flow names addresses only. When a Service is deleted, nothing in the cluster says any more that 10.96.0.9:53 was one; when an endpoint
+leaves, nothing says whose its address was. So both are noted when the routing changes: a *tombstone* for each frontend of a protocol
+without connections (pain 7), a name for each endpoint (pain 83). A tombstone goes when its frontend is served again, or when a look at the
+kernel, some time after, finds no flow of it.
+
+What is served now is kept in writing as well: a Service that is deleted while no agent runs is then missed by the next one. `Notebook` is
+that writing, for a file beside the status socket, whose life ends with the kernel's, as that of flows does. The times are seconds since the
+epoch. `reconcile` asks, the daemon feeds and writes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from msgspec import Struct
+from pointsman.routing.route import Family, Protocol, RouteKey, ServiceRoute
+
+REMEMBERED: Final = frozenset({Protocol.UDP, Protocol.SCTP})
+"""Protocols whose flows do not end by themselves when the Service is deleted."""
+
+REST_SECONDS: Final = 30.0
+"""A tombstone stays for so long at least: a packet that was on its way is no flow yet."""
+
+ROOM: Final = 10_000
+"""So many endpoints that left are remembered; the oldest are forgotten first."""
+
+
+class Served(Struct, frozen=True, gc=False, order=True):
+    """A frontend; the address is empty for a node port."""
+
+    family: Family
+    protocol: Protocol
+    address: str
+    port: int
+
+
+class Tombstone(Struct, frozen=True, gc=False):
+    """Whose a frontend was, `namespace/name:port`, and when it went."""
+
+    service: str
+    since: float
+
+
+class Departed(Struct, frozen=True, gc=False):
+    """Who was at an endpoint of a Service port (a pod's name, empty if nobody said), and when it left."""
+
+    pod: str
+    since: float
+
+
+class Entry(Struct, frozen=True, gc=False, rename="camel"):
+    """A frontend in writing; `gone` is when it went, 0 while it is served."""
+
+    family: Family
+    protocol: Protocol
+    address: str
+    port: int
+    service: str
+    gone: float = 0.0
+
+
+class Notebook(Struct, frozen=True, rename="camel"):
+    """What outlives an agent: whose node it is of, and its frontends."""
+
+    node: str
+    frontends: tuple[Entry, ...] = ()
+
+
+EMPTY: Final = Notebook("")
+
+
+class Tombstones:
+    """The frontends that are served, those that were, and who left."""
+
+    def __init__(self, notebook: Notebook = EMPTY) -> None:
+        """Take over what an earlier agent wrote; its frontends count as gone unless the first `follow` serves them."""
+        self.revision = 0
+        self._served: dict[Served, str] = {}
+        self._gone: dict[Served, Tombstone] = {}
+        self._departed: dict[tuple[str, str, int], Departed] = {}
+        self._inherited = {Served(one.family, one.protocol, one.address, one.port): one for one in notebook.frontends}
+
+    def follow(self, before: Mapping[RouteKey, ServiceRoute], changed: Mapping[RouteKey, ServiceRoute | None], now: float) -> None:
+        """Take note of a change from these routes."""
+        for key, after in changed.items():
+            former = before.get(key)
+            self._note_endpoints(former, after, now)
+            if key.port_name.protocol in REMEMBERED:
+                for one in _served(former) - _served(after):
+                    self._bury(one, now)
+        for after in changed.values():  # afterwards, for a frontend may go from one Service to another
+            if after is not None and after.protocol in REMEMBERED:
+                for one in _served(after):
+                    self._serve(one, str(after.port_name))
+        for place, entry in self._inherited.items():
+            if place not in self._served:
+                self._gone[place] = Tombstone(entry.service, entry.gone or now)
+                self.revision += 1
+        self._inherited = {}
+
+    def gone(self, family: Family, protocol: Protocol, address: str, port: int) -> Tombstone | None:
+        """Return the tombstone of an address and port; None if it is served, or never was."""
+        return self._gone.get(Served(family, protocol, address, port))
+
+    def gone_node_port(self, family: Family, protocol: Protocol, port: int) -> Tombstone | None:
+        """Return the tombstone of a node port."""
+        return self._gone.get(Served(family, protocol, "", port))
+
+    def remembered(self) -> Iterator[Served]:
+        """Yield the frontends that have tombstones."""
+        return iter(self._gone)
+
+    def departed(self, service: str, address: str, port: int) -> Departed | None:
+        """Return who left a Service port at an address and port; None if nobody is known to have."""
+        return self._departed.get((service, address, port))
+
+    def forget(self, family: Family, seen: Iterable[Served], looked: float) -> int:
+        """Remove the tombstones of a family that a look at the kernel found no flow of; return how many. `looked` is when it began."""
+        kept = set(seen)
+        done = [
+            one for one, stone in self._gone.items() if one.family is family and one not in kept and looked - stone.since >= REST_SECONDS
+        ]
+        for one in done:
+            del self._gone[one]
+        self.revision += len(done)
+        return len(done)
+
+    def due(self) -> float | None:
+        """Return when the oldest tombstone may be removed by a look at the kernel; None if there is none."""
+        return min((stone.since for stone in self._gone.values()), default=None)
+
+    def copy(self) -> "Tombstones":
+        """Return what another thread may read while this one goes on."""
+        other = Tombstones()
+        other.revision = self.revision
+        other._served, other._gone, other._departed = {}, dict(self._gone), dict(self._departed)
+        return other
+
+    def notebook(self, node: str) -> Notebook:
+        """Return what to write down."""
+        entries = [Entry(one.family, one.protocol, one.address, one.port, service) for one, service in self._served.items()]
+        entries += [
+            Entry(one.family, one.protocol, one.address, one.port, stone.service, stone.since) for one, stone in self._gone.items()
+        ]
+        entries += list(self._inherited.values())
+        return Notebook(node, tuple(sorted(entries, key=lambda one: (one.family.value, one.protocol.value, one.address, one.port))))
+
+    def __len__(self) -> int:
+        return len(self._gone)
+
+    def _bury(self, one: Served, now: float) -> None:
+        service = self._served.pop(one, None)
+        if service is not None:
+            self._gone[one] = Tombstone(service, now)
+            self.revision += 1
+
+    def _serve(self, one: Served, service: str) -> None:
+        if self._served.get(one) != service:
+            self._served[one] = service
+            self.revision += 1
+        self._gone.pop(one, None)
+
+    def _note_endpoints(self, former: ServiceRoute | None, after: ServiceRoute | None, now: float) -> None:
+        if former is None and not self._departed:
+            return
+        present = {(one.address, one.port) for one in (*after.reachable, *after.lingering)} if after is not None else set()
+        for one in (*former.reachable, *former.lingering) if former is not None else ():
+            if (one.address, one.port) not in present and former is not None:
+                place = (str(former.port_name), one.address, one.port)
+                self._departed.pop(place, None)
+                self._departed[place] = Departed(one.pod, now)
+        if after is not None and self._departed:
+            for address, port in present:
+                self._departed.pop((str(after.port_name), address, port), None)
+        while len(self._departed) > ROOM:
+            del self._departed[next(iter(self._departed))]
+
+
+def _served(route: ServiceRoute | None) -> set[Served]:
+    if route is None:
+        return set()
+    return {Served(route.family, one.protocol, one.address, one.port) for one in route.frontends()}
