@@ -52,6 +52,7 @@ class Reply(Struct, frozen=True):
     `flags` holds AA, TC, RA, AD as in `question`. `plugin` and `zone` are labels of the metrics: who answered, and which server block
     matched (the chain fills `zone`). `options` are EDNS options of our own (NSID, extended errors) in wire form, sent
     beside those echoed. `limit` is the UDP size to which bufsize lowers the client's (0: not at all).
+    `error` says why it is a failure, for the plugin errors; clients do not see it.
     """
 
     rcode: int = NOERROR
@@ -65,6 +66,7 @@ class Reply(Struct, frozen=True):
     zone: str = ""
     options: bytes = b""
     limit: int = 0
+    error: str = ""
 
     def but(self, **changes: object) -> "Reply":
         """Return a copy with these fields changed."""
