@@ -1,8 +1,8 @@
 """What of the cluster's objects the resolver must know: small values that travel from the agent to it, and how they are read from objects.
 
 One `ServiceFact` carries a Service and its slices together, so that an answer never mixes two states of them. Only what can change an
-answer is in it: ready endpoints (REC-04), addresses of IPv4 and IPv6 slices (REC-03), names and ports; addresses are packed, so there is one
-notation of each (PTR-09). A Service that is not there may still have slices: they answer PTR questions (PTR-03).
+answer is in it: ready endpoints (REC-04), addresses of IPv4 and IPv6 slices (REC-03), names and ports; addresses are packed, so there is
+one notation of each (PTR-09). A Service that is not there may still have slices: they answer PTR questions (PTR-03).
 
 Labels are not carried: a selector restricts what the agent reads (REC-09).
 """
@@ -117,9 +117,10 @@ def _ready(endpoints: Iterable[Endpoint]) -> Iterator[EndpointFact]:
         if endpoint.conditions is not None and endpoint.conditions.ready is False:
             continue
         target = endpoint.target_ref.name if endpoint.target_ref is not None else None
+        hostname = endpoint.hostname or ""
         for text in endpoint.addresses or ():
             if (address := packed(text)) is not None:
-                yield EndpointFact(address, endpoint.hostname or "", target or "", endpoint.zone or "")
+                yield EndpointFact(address, hostname if len(hostname.encode()) <= 63 else "", target or "", endpoint.zone or "")
 
 
 def pod_fact(pod: Pod) -> PodFact | None:
