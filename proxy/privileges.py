@@ -1,9 +1,9 @@
 """What needs more rights than programming Services: kernel settings of the host, made once at the start (PROC-05).
 
 `--init-only` makes them in a privileged container and ends; the agent then finds them as they must be, writes none, and gets along with
-CAP_NET_ADMIN and CAP_NET_RAW (iptables opens raw sockets). In an agent a setting that cannot be made is told with its remedy and is no
-reason to leave Services without a way; asked for alone, it is an error. A setting whose kernel module is not loaded yet is tried again
-once the rules, which load it, are in place.
+CAP_NET_ADMIN and CAP_NET_RAW (iptables opens raw sockets); modules that bring such settings are loaded first. In an agent a setting that
+cannot be made is told with its remedy and is no reason to leave Services without a way; asked for alone, it is an error. A setting whose
+kernel module is not loaded yet is tried again once the rules, which load it, are in place.
 """
 
 import logging
@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pointsman.conntrack import sysctl
 from pointsman.conntrack.sysctl import Limits
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.proxy import kernel_modules
 from pointsman.proxy.config import Config
 from pointsman.proxy.modes import MODES
 
@@ -51,6 +52,7 @@ async def tune_later(config: Config, errors: Iterable[KernelError], ready: Calla
 
 def prepare_only(config: Config) -> tuple[KernelError, ...]:
     """Do everything that needs full privileges; return everything that could not be done."""
+    kernel_modules.load(config)
     errors = list(tune(config))
     try:
         MODES[config.mode].privileged(config)

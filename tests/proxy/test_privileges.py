@@ -17,6 +17,7 @@ def outcomes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[tuple[str, ...], tup
     """What connection tracking answers, one call after the other."""
     answers: list[tuple[tuple[str, ...], tuple[KernelError, ...]]] = []
     monkeypatch.setattr(privileges.sysctl, "ensure", lambda _: answers.pop(0))
+    monkeypatch.setattr(privileges.kernel_modules, "load", lambda _: None)
     return answers
 
 
