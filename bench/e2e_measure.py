@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import random
 import socket
 import statistics
 import time
@@ -26,6 +27,8 @@ LOOK_SECONDS = 0.002
 QUIET_SECONDS = 3.0
 COLD_SECONDS = 400.0
 CHANGE_SECONDS = 120.0
+PERIOD = 1.0
+"""Seconds between two writes of a kube-proxy in a hurry."""
 TICKS = os.sysconf("SC_CLK_TCK")
 _ADD_MEMBERSHIP = 1
 _SOL_NETLINK = 270
@@ -144,13 +147,17 @@ class Bench:
         return {"rest": 100 * (self._cpu() - before) / seconds, "rss_rest": self._memory("VmRSS")}
 
     async def _hurry(self, clock: KernelClock, plan: Plan) -> dict[str, float]:
-        """Change many Services a second, and now and then the node's own; return the share of a core, and the times meanwhile."""
+        """Change many Services a second, and now and then the node's own; return the share of a core, and the times meanwhile.
+
+        A fixed pause would always end at the same point of a proxy's own period, and measure that point.
+        """
+        chance = random.Random(1)
         before, began = self._cpu(), time.monotonic()
         packet = []
         async with self._hurried(plan):
             turn = 1
             while time.monotonic() < began + plan.hurry:
-                await asyncio.sleep(plan.pause)
+                await asyncio.sleep(plan.pause + chance.random() * PERIOD)
                 packet.append((await self._change(clock, turn))[1])
                 turn += 1
             lasted = time.monotonic() - began
