@@ -7,13 +7,16 @@ A Service may be held back: `step` is given the Services whose rules are not in 
 reachable). What a held Service was before stays known to the resolver until then, except endpoints that are gone: see `hold`.
 """
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Final
 
 from pointsman.dns.facts import ServiceFact, pod_fact, service_fact
 from pointsman.dns.feed import Change, Synced
 from pointsman.kube.objects import Kind
 from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
+
+Reduced = Mapping[ServiceKey, ServiceFact | None]
+NOT_REDUCED: Final[Reduced] = {}
 
 PORTION: Final = 500
 """Services per frame of a complete list: some 300 kB, a few milliseconds of work."""
@@ -28,15 +31,18 @@ class Journal:
         self._namespaces: frozenset[str] = frozenset()
         self._told_pods: dict[tuple[str, str], int] = {}
 
-    def whole(self, snapshot: Snapshot, now: float, held: Set[ServiceKey] = frozenset()) -> Iterator[Change | Synced]:
-        """Yield the complete list; `now` is Unix time. `held` Services are left out."""
+    def whole(
+        self, snapshot: Snapshot, now: float, held: Set[ServiceKey] = frozenset(), reduced: Reduced = NOT_REDUCED,
+    ) -> Iterator[Change | Synced]:
+        """Yield the complete list; `now` is Unix time. `held` Services are left out; of `reduced` ones is told what it says."""
         self._told.clear()
         self._told_pods.clear()
         self._namespaces = frozenset(snapshot.namespaces)
         yield Change(begin=True, namespaces=tuple(sorted(self._namespaces)), serial=int(now))
         portion: list[ServiceFact] = []
         for key in [*snapshot.services, *(key for key in snapshot.slices if key not in snapshot.services)]:
-            if key in held or (fact := fact_of(snapshot, key)) is None:
+            fact = reduced[key] if key in reduced else fact_of(snapshot, key)
+            if key in held or fact is None:
                 continue
             self._told[key] = hash(fact)
             portion.append(fact)
@@ -49,12 +55,17 @@ class Journal:
             yield pods
         yield Synced()
 
-    def step(self, snapshot: Snapshot, dirty: Dirty, now: float, held: Set[ServiceKey] = frozenset()) -> Change | None:
-        """Return what the resolver must be told after a batch, None if nothing; Services in `held` are not spoken of."""
+    def step(
+        self, snapshot: Snapshot, dirty: Dirty, now: float, held: Set[ServiceKey] = frozenset(), reduced: Reduced = NOT_REDUCED,
+    ) -> Change | None:
+        """Return what the resolver must be told after a batch, None if nothing; Services in `held` are not spoken of.
+
+        Of Services in `reduced` is told what it says, nothing where it is None.
+        """
         news: list[ServiceFact] = []
         gone: list[tuple[str, str]] = []
         for key in dirty.services - held:
-            fact = fact_of(snapshot, key)
+            fact = reduced[key] if key in reduced else fact_of(snapshot, key)
             if fact is None:
                 if self._told.pop(key, None) is not None:
                     gone.append((key.namespace, key.name))

@@ -69,12 +69,14 @@ class ApiSource:
         *,
         selectors: Selectors = ROUTING,
         pods: bool = False,
+        all_pods: bool = False,
         all_nodes: bool = False,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._dice = dice
-        self._reflectors = tuple(Reflector(resource) for resource in resources(node_name, selectors, pods=pods, all_nodes=all_nodes))
+        wanted = resources(node_name, selectors, pods=pods, all_pods=all_pods, all_nodes=all_nodes)
+        self._reflectors = tuple(Reflector(resource) for resource in wanted)
         self._kept: list[Event] | None = []
         self._rest: asyncio.TimerHandle | None = None
         self._sink: Sink | None = None

@@ -56,24 +56,36 @@ class Selectors(Struct, frozen=True):
     services: str = "!service.kubernetes.io/service-proxy-name"
     slices: str = "!service.kubernetes.io/headless"
     headless: bool = False
+    namespaces: str = ""
 
 
 ROUTING: Final = Selectors()
 """What routing needs."""
 
+EVERYTHING: Final = Selectors(services="", slices="", headless=True)
+"""What routing and DNS need; routing leaves out the rest (REC-07)."""
 
-def resources(node_name: str, selectors: Selectors = ROUTING, *, pods: bool = False, all_nodes: bool = False) -> Iterator[Resource]:
-    """Yield what a node follows: its own Node only (IN-03), unless it needs `all_nodes`; `pods` adds the Pods of this node."""
+_RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
+
+
+def resources(
+    node_name: str, selectors: Selectors = ROUTING, *, pods: bool = False, all_pods: bool = False, all_nodes: bool = False
+) -> Iterator[Resource]:
+    """Yield what a node follows: its own Node only (IN-03), unless it needs `all_nodes`.
+
+    `pods` adds the Pods of this node, `all_pods` those of all nodes that have not ended (POD-05).
+    """
     wishes = {} if selectors.headless else {"fieldSelector": "spec.clusterIP!=None"}
     yield Resource(Kind.SERVICE, ("/api/v1/services",), _label(selectors.services), wishes)
-    slices = "" if selectors.headless else selectors.slices
+    slices = "" if selectors.headless and selectors.slices == ROUTING.slices else selectors.slices
     yield Resource(Kind.ENDPOINT_SLICE, ("/apis/discovery.k8s.io/v1/endpointslices",), _label(slices))
     yield Resource(Kind.NODE, ("/api/v1/nodes",), {} if all_nodes else {"fieldSelector": f"metadata.name={node_name}"})
     cidrs = tuple(f"/apis/networking.k8s.io/{version}/servicecidrs" for version in ("v1", "v1beta1"))
     yield Resource(Kind.SERVICE_CIDR, cidrs, optional=True)
-    yield Resource(Kind.NAMESPACE, ("/api/v1/namespaces",), optional=True)
-    if pods:
-        yield Resource(Kind.POD, ("/api/v1/pods",), {"fieldSelector": f"spec.nodeName={node_name}"}, optional=True)
+    yield Resource(Kind.NAMESPACE, ("/api/v1/namespaces",), _label(selectors.namespaces), optional=True)
+    if pods or all_pods:
+        chosen = _RUNNING if all_pods else f"spec.nodeName={node_name}"
+        yield Resource(Kind.POD, ("/api/v1/pods",), {"fieldSelector": chosen}, optional=True)
 
 
 def _label(selector: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("pointsman.proxy.cli.run", "Route this node's Service traffic until stopped."),
     "services": ("pointsman.proxy.cli.services", "Show what a running agent routes, and why."),
+    "dns": ("pointsman.proxy.cli.dns", "Serve DNS, check Corefiles, ask why a name is answered as it is."),
     "ipvs": ("pointsman.proxy.cli.ipvs", "Look at the kernel's IPVS, with Service and pod names beside addresses."),
     "plan": ("pointsman.proxy.cli.plan", "Print what would be programmed; changes nothing."),
     "config": ("pointsman.proxy.cli.config", "Say what a configuration file means, and what is wrong with it."),

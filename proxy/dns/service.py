@@ -1,0 +1,270 @@
+"""The DNS of this process: its sockets, a supervised resolver per worker, and what a Corefile wants served beside them.
+
+    Corefile ─→ places ─→ sockets ─┐
+    snapshots ─→ telling ──────────┼─→ supervisor ─→ resolver (a process)
+    local addresses (agent only) ──┘        └─→ answers, lost: who leads queries here is told
+
+`dns serve` runs it alone; the agent runs it beside its loops, and tells it at which addresses of this node to listen. Sockets are taken
+over from a resolver that an earlier process left running; it is told to go once ours answers, so a restart loses no query. At the end the
+resolver either goes after what a Corefile calls lameduck, or stays for a successor (`linger`).
+
+The resolver reads the Corefile again by itself; here it is compared only for where to listen and what to serve beside (OBS-50).
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from msgspec import Struct
+from pointsman.dns import handover
+from pointsman.dns.corefile.files import read
+from pointsman.dns.corefile.load import Corefile
+from pointsman.dns.corefile.options import HealthOptions, KubernetesOptions, ReloadOptions
+from pointsman.dns.feed import Answer, Reload, Start
+from pointsman.dns.tally import Sample
+from pointsman.proxy import servers
+from pointsman.proxy.dns.interfaces import interfaces
+from pointsman.proxy.dns.process import Resolver
+from pointsman.proxy.dns.servers import State, build_info, process_samples
+from pointsman.proxy.dns.servers import servers as wanted_servers
+from pointsman.proxy.dns.sockets import EVERYWHERE, ListenError, Place, Sockets, places
+from pointsman.proxy.dns.supervisor import Callbacks, Supervisor
+from pointsman.proxy.dns.telling import Telling
+from pointsman.proxy.servers import Server
+
+log = logging.getLogger(__name__)
+
+COMPARE = 30.0
+"""Seconds between two looks at a Corefile that does not say `reload`: only its listeners may change then, by a restart."""
+
+
+class DnsError(Exception):
+    """DNS cannot work as it is told; the text says why and what to do."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """How DNS is run: the Corefile; one place for all server blocks (`listen`), else where those without bind listen (`addresses`)."""
+
+    corefile: str
+    listen: Place | None = None
+    addresses: tuple[str, ...] = EVERYWHERE
+    workers: int = 1
+    node: str = ""
+    linger: float = 0.0
+    inherit: bool = False
+    patient: bool = False
+
+
+class DnsService:
+    """Runs resolvers; `on_change` is called whenever one begins or ceases to answer."""
+
+    def __init__(self, settings: Settings, telling: Telling, on_change: Callable[[], None] = lambda: None) -> None:
+        self.settings = settings
+        self.telling = telling
+        self.corefile = Corefile((), "")
+        self.heartbeat: Mapping[str, tuple[str, ...]] = {}
+        self.supervisors: tuple[Supervisor, ...] = ()
+        self.leaving = False
+        self._on_change = on_change
+        self._sockets = Sockets(settings.workers)
+        self._taken: handover.Taken | None = None
+        self._giving: dict[int, socket.socket] = {}
+        self._rearranged = asyncio.Event()
+        self._addresses = settings.addresses
+
+    @property
+    def serving(self) -> bool:
+        """Return whether every worker answers."""
+        return bool(self.supervisors) and all(each.serving for each in self.supervisors)
+
+    @property
+    def cluster(self) -> bool:
+        """Return whether the Corefile has the cluster's names."""
+        return any(True for _ in self.corefile.all(KubernetesOptions))
+
+    async def prepare(self) -> None:
+        """Read the Corefile and open the sockets. Raises DnsError, ListenError."""
+        loaded = await asyncio.to_thread(read, self.settings.corefile)
+        if loaded.corefile is None:
+            raise DnsError("\n".join(map(str, loaded.findings)))
+        for finding in loaded.findings:
+            log.warning("%s", finding)
+        self.corefile = loaded.corefile
+        if self.settings.inherit and (taken := await asyncio.to_thread(handover.take)) is not None:
+            self._taken = taken
+            self._sockets.adopt(taken.described, taken.descriptors)
+            log.info("the sockets of the resolver that runs here are taken over", extra={"sockets": len(taken.descriptors)})
+        self._sockets.want(await self._wanted())
+
+    async def run(self) -> None:
+        """Serve until cancelled. `prepare` comes first. Raises DnsError if the resolver cannot work, unless told to be patient."""
+        callbacks = Callbacks(self._start, self._answers, lambda _: self._on_change())
+        self.supervisors = tuple(Supervisor(worker, self.telling, callbacks) for worker in range(self.settings.workers))
+        for place in sorted(self._sockets.places):
+            log.info("DNS listens", extra={"address": str(place)})
+        async with asyncio.TaskGroup() as group:
+            for each in self.supervisors:
+                group.create_task(each.run())
+            group.create_task(self._serve_beside())
+            group.create_task(self._compare())
+            if not self.settings.patient:
+                group.create_task(self._first())
+
+    async def close(self, *, linger: bool = False) -> None:
+        """End the resolvers, after they answered what they have read; with `linger` they stay for a successor."""
+        self.leaving = True
+        running = [each.resolver for each in self.supervisors if each.resolver is not None and not each.resolver.ended.done()]
+        if linger:
+            for each in running:
+                each.release()
+        else:
+            await asyncio.gather(*(each.end() for each in running))
+        self._sockets.close()
+        for giving in self._giving.values():
+            giving.close()
+        if self._taken is not None:
+            self._taken.leave()
+
+    async def farewell(self) -> None:
+        """Serve on for the seconds that the Corefile calls lameduck, no longer ready, so that others are asked from now on (OBS-30)."""
+        self.leaving = True
+        if seconds := max((each.lameduck for each in self.corefile.all(HealthOptions)), default=0.0):
+            log.info("DNS goes on for a moment before it ends", extra={"seconds": seconds})
+            await asyncio.sleep(seconds)
+
+    async def listen_at(self, addresses: Sequence[str]) -> None:
+        """Listen at these addresses where the Corefile names none. Raises ListenError; everything stays as it was then."""
+        before, self._addresses = self._addresses, tuple(addresses)
+        try:
+            await self._rearrange()
+        except ListenError:
+            self._addresses = before
+            raise
+
+    def reload(self) -> None:
+        """Have everybody read the Corefile again now."""
+        for each in self.supervisors:
+            if each.resolver is not None:
+                each.resolver.tell(Reload())
+        self._rearranged.set()
+
+    async def samples(self) -> list[Sample]:
+        """Return what all workers counted, and what there is to tell of them."""
+        running = [each.resolver for each in self.supervisors if each.resolver is not None]
+        answers = await asyncio.gather(*(each.ask("stats") for each in running))
+        found = [build_info(), *(sample for answer in answers if answer is not None for sample in answer.samples)]
+        for each in running:
+            found += process_samples(each.process.pid)
+        found += [Sample("pointsman_dns_serving", (str(one.worker),), (float(one.serving),)) for one in self.supervisors]
+        known = {
+            "pointsman_dns_synced": float(self.telling.complete),
+            "pointsman_dns_stale": float(self.telling.stale),
+            "pointsman_dns_restarts_total": float(sum(one.restarts for one in self.supervisors)),
+            "pointsman_dns_last_change_timestamp_seconds": round(self.telling.last_change, 3),
+            "pointsman_dns_waiting_services": float(self.telling.waiting),
+        }
+        return [*found, *(Sample(name, (), (value,)) for name, value in known.items())]
+
+    async def ask(self, what: str, name: str = "", qtype: str = "A", client: str = "") -> Answer | None:
+        """Return what the first worker that answers says to a question about itself."""
+        for each in self.supervisors:
+            if each.resolver is not None and (found := await each.resolver.ask(what, name, qtype, client)) is not None:
+                return found
+        return None
+
+    # --- what supervisors ask and tell ------------------------------------------------------------------------------
+
+    def _start(self, worker: int) -> Start:
+        if worker in self._giving:
+            self._giving.pop(worker).close()
+        if self.settings.linger:
+            self._giving[worker] = handover.listen()
+        return Start(
+            listeners=self._sockets.of(worker),
+            corefile=self.settings.corefile,
+            everywhere=self.settings.listen is not None,
+            cluster=self.cluster,
+            node=self.settings.node,
+            local=tuple(dict.fromkeys(place.address for place in self._sockets.places if place.address not in EVERYWHERE)),
+            worker=worker,
+            heartbeat=dict(self.heartbeat),
+            handover=self._giving[worker].fileno() if worker in self._giving else -1,
+            linger=self.settings.linger,
+        )
+
+    def _answers(self, resolver: Resolver) -> None:  # noqa: ARG002 - every one counts alike
+        if self._taken is not None and self.serving:
+            taken, self._taken = self._taken, None
+            taken.end()
+            log.info("the resolver of the earlier process is told to go")
+        self._on_change()
+
+    async def _first(self) -> None:
+        """Raise the reason if the very first resolver cannot work."""
+        while not self.serving:
+            if failure := next((each.failure for each in self.supervisors if each.failure), ""):
+                raise DnsError(failure)
+            await asyncio.sleep(0.05)
+
+    # --- the Corefile -----------------------------------------------------------------------------------------------
+
+    async def _wanted(self) -> tuple[Place, ...]:
+        if self.settings.listen is not None:
+            return (self.settings.listen,)
+        return places(self.corefile, await interfaces(), self._addresses)
+
+    async def _rearrange(self) -> None:
+        """Listen where it is wanted now; resolvers are replaced if that is elsewhere. Raises ListenError."""
+        if self._sockets.want(await self._wanted()):
+            for each in self.supervisors:
+                each.renew()
+
+    async def _compare(self) -> None:
+        """Look at the Corefile now and then, for where to listen and what to serve beside."""
+        while True:
+            reload = self.corefile.one(ReloadOptions)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(reload.interval if reload is not None else COMPARE):
+                    await self._rearranged.wait()
+            asked = self._rearranged.is_set()
+            self._rearranged.clear()
+            if reload is None and not asked:
+                continue
+            loaded = await asyncio.to_thread(read, self.settings.corefile)
+            if loaded.corefile is None or loaded.fingerprint == self.corefile.fingerprint:
+                continue
+            before, self.corefile = self.corefile, loaded.corefile
+            try:
+                await self._rearrange()
+            except ListenError as error:
+                self.corefile = before
+                log.error("the new Corefile is not taken over: %s", error)  # noqa: TRY400 - the text says it all
+
+    async def _serve_beside(self) -> None:
+        """Serve health, readiness and metrics where the Corefile says; anew when it says otherwise."""
+        running: dict[str, asyncio.Task[None]] = {}
+        corefile: Corefile | None = None
+        try:
+            while True:
+                if self.corefile is not corefile:
+                    corefile = self.corefile
+                    wanted = self._beside(corefile)
+                    for where in running.keys() - wanted.keys():
+                        running.pop(where).cancel()
+                    for where in wanted.keys() - running.keys():
+                        running[where] = asyncio.create_task(servers.serve(wanted[where]))
+                await asyncio.sleep(0.5)
+        finally:
+            for task in running.values():
+                task.cancel()
+
+    def _beside(self, corefile: Corefile) -> dict[str, Server]:
+        state = State(lambda: any(each.serving for each in self.supervisors), self._unready, lambda: self.leaving, self.samples)
+        return {f"{one.address} {sorted(one.paths)}": one for one in wanted_servers(corefile, state)}
+
+    def _unready(self) -> list[str]:
+        if not self.serving:
+            return ["resolver"]
+        return ["kubernetes"] if self.cluster and not self.telling.complete else []

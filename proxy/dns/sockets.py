@@ -1,0 +1,176 @@
+"""The sockets that queries come to: which a Corefile asks for, and opening them.
+
+The agent opens them and keeps them open for as long as it lives; resolvers inherit them. So a resolver that is killed loses no query: what
+waits in a queue is answered by the next one. A place is an address and a port; each has a UDP and a TCP socket (WIR-45) per worker. Several
+workers share a place by SO_REUSEPORT; one alone does without, so that a place that somebody else has is an error and not a share of the
+queries. Addresses may be bound before they are this host's (IP_FREEBIND).
+
+A Corefile that names no address listens everywhere, or where the caller says. `supervisor` hands the sockets on.
+"""
+
+import errno
+import ipaddress
+import json
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+from pointsman.dns.corefile.load import Corefile
+from pointsman.dns.feed import Listener
+
+EVERYWHERE: Final = ("::",)
+BACKLOG: Final = 512
+RECEIVE_BUFFER: Final = 8 << 20
+"""Bytes of queries that may wait, if the system allows it: some 20,000 queries, two seconds of a new resolver's start."""
+
+_IP_FREEBIND, _IPV6_FREEBIND, _SO_RCVBUFFORCE = 15, 78, 33
+
+
+class ListenError(Exception):
+    """A place cannot be listened at; the text says which one, why, and what to do."""
+
+
+class Place(Struct, frozen=True, order=True):
+    """An address and port; `key_port` is the port by which keys of the Corefile mean it, 0 if all of them do."""
+
+    address: str
+    port: int
+    key_port: int
+
+    def __str__(self) -> str:
+        """Return `address:port`, IPv6 in brackets."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def places(corefile: Corefile, interfaces: Mapping[str, Sequence[str]], default: Sequence[str] = EVERYWHERE) -> tuple[Place, ...]:
+    """Return where a Corefile listens; blocks without bind listen at the `default` addresses. Raises ListenError.
+
+    `interfaces` gives the addresses of each interface, which bind may name instead of addresses (COR-14).
+    """
+    found: dict[Place, None] = {}
+    for block in corefile.blocks:
+        chosen = _addresses(block.addresses, interfaces) if block.addresses else default
+        for key in block.keys:
+            found.update((Place(address, key.port, key.port), None) for address in chosen)
+    return tuple(found)
+
+
+def _addresses(named: Iterable[str], interfaces: Mapping[str, Sequence[str]]) -> list[str]:
+    found: dict[str, None] = {}
+    for name in named:
+        try:
+            found[str(ipaddress.ip_address(name))] = None
+        except ValueError:
+            known = interfaces.get(name)
+            if not known:
+                text = f"bind {name}: this host has no interface of that name with an address; there are: {', '.join(sorted(interfaces))}"
+                raise ListenError(text) from None
+            found.update(dict.fromkeys(known))
+    return list(found)
+
+
+class Sockets:
+    """The open sockets of all places, for a number of workers."""
+
+    def __init__(self, workers: int = 1) -> None:
+        self.workers = workers
+        self._open: dict[tuple[Place, str, int], socket.socket] = {}
+
+    @property
+    def places(self) -> frozenset[Place]:
+        """Return where it is listened at present."""
+        return frozenset(place for place, _, _ in self._open)
+
+    def want(self, wanted: Iterable[Place]) -> bool:
+        """Open what is missing, close what is not wanted; return whether anything changed. Raises ListenError, and changes nothing then."""
+        chosen = tuple(dict.fromkeys(wanted))
+        missing = [place for place in chosen if place not in self.places]
+        made: dict[tuple[Place, str, int], socket.socket] = {}
+        try:
+            for place in missing:
+                made.update(self._opened(place))
+        except OSError as error:
+            for each in made.values():
+                each.close()
+            raise ListenError(_reason(place, error)) from error
+        gone = [key for key in self._open if key[0] not in chosen]
+        for key in gone:
+            self._open.pop(key).close()
+        self._open.update(made)
+        return bool(missing or gone)
+
+    def adopt(self, described: bytes, descriptors: Sequence[int]) -> None:
+        """Take sockets over that another process opened, as `handover` brings them: only those of the one worker that there was."""
+        for listener, number in zip(json.loads(described), descriptors, strict=True):
+            _, transport, address, port, key_port = listener
+            key = (Place(address, port, key_port), transport, 0)
+            if self.workers > 1 or key in self._open:
+                os.close(number)
+                continue
+            self._open[key] = socket.socket(fileno=number)
+
+    def of(self, worker: int) -> tuple[Listener, ...]:
+        """Return a worker's sockets."""
+        found = ((key, each) for key, each in self._open.items() if key[2] == worker)
+        return tuple(Listener(each.fileno(), way, place.address, place.port, place.key_port) for (place, way, _), each in found)
+
+    def close(self) -> None:
+        """Close all of them; queries that wait in a queue stay with whoever inherited it."""
+        for each in self._open.values():
+            each.close()
+        self._open.clear()
+
+    def _opened(self, place: Place) -> dict[tuple[Place, str, int], socket.socket]:
+        shared = self.workers > 1
+        found: dict[tuple[Place, str, int], socket.socket] = {}
+        try:
+            for worker in range(self.workers):
+                for way, kind in (("udp", socket.SOCK_DGRAM), ("tcp", socket.SOCK_STREAM)):
+                    found[place, way, worker] = _bound(place, kind, shared=shared)
+        except OSError:
+            for each in found.values():
+                each.close()
+            raise
+        return found
+
+
+def _bound(place: Place, kind: socket.SocketKind, *, shared: bool) -> socket.socket:
+    six = ":" in place.address
+    made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+    try:
+        if six:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(place.address != "::"))
+            made.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+        else:
+            made.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        if shared:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if kind is socket.SOCK_STREAM:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((place.address, place.port))
+        if kind is socket.SOCK_STREAM:
+            made.listen(BACKLOG)
+        else:
+            _enlarge(made)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _enlarge(made: socket.socket) -> None:
+    try:
+        made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
+def _reason(place: Place, error: OSError) -> str:
+    what = f"cannot listen at {place}: {error.strerror or error}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{what}; another DNS server has it: stop that one, or choose another place with --listen or bind"
+    if error.errno == errno.EACCES:
+        return f"{what}; ports below 1024 need root or CAP_NET_BIND_SERVICE: choose another one with --listen"
+    return f"{what}; is it an address of this host?"

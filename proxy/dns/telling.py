@@ -1,0 +1,141 @@
+"""What the resolvers are told of the cluster, and when: every one its complete list first, then what changes.
+
+`Telling` follows the snapshots of the agent. A resolver that comes later (a restart, a reload, another worker) gets the list as it is then.
+Where rules are programmed beside it, a `Gate` holds back what is not in the kernel yet; `withdrawn` is waited for before rules go, so that
+no answer points to what is no longer there. Nothing is told before Services, EndpointSlices and Namespaces have been read completely: half
+a list would deny names that exist. Until then a state that an earlier process saved may stand in (`stale`, REC-112).
+
+Manifests without any Namespace are taken to have those that their objects name: there is nobody who could have deleted one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from msgspec import structs
+from pointsman.dns.feed import Change, Synced
+from pointsman.dns.journal import Journal
+from pointsman.kube.objects import Kind, Namespace, ObjectMeta
+from pointsman.proxy.dns.gate import Gate
+from pointsman.proxy.dns.process import Resolver
+from pointsman.routing.snapshot import EMPTY, Dirty, Snapshot
+
+WITHDRAWAL: Final = 1.0
+"""Seconds that a removal waits for a resolver at most; one that is so late answers nobody else either."""
+
+NEEDED: Final = frozenset({Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.NAMESPACE})
+
+
+class Telling:
+    """Tells resolvers of the cluster; `gated` where rules are programmed, `optional` are kinds that may never come."""
+
+    def __init__(self, *, pods: bool = False, gated: bool = False, clock: Callable[[], float] = time.time) -> None:
+        self.snapshot: Snapshot = EMPTY
+        self.stale = False
+        self.last_change = 0.0
+        self.told = asyncio.Event()
+        self._gate = Gate() if gated else None
+        self._pods = pods
+        self._clock = clock
+        self._journals: dict[Resolver, Journal] = {}
+        self._marks: dict[Resolver, int] = {}
+        self._mark = 0
+
+    @property
+    def complete(self) -> bool:
+        """Return whether the cluster has been read completely, by this process."""
+        return not self.stale and self._complete(self.snapshot)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many Services wait for their rules."""
+        return len(self._gate.reduced) if self._gate is not None else 0
+
+    def attach(self, resolver: Resolver) -> None:
+        """Tell a resolver from now on."""
+        self._journals[resolver] = Journal(pods=self._pods)
+        if self._complete(self.snapshot):
+            self._tell_all(resolver)
+
+    def detach(self, resolver: Resolver) -> None:
+        """Tell it no more."""
+        self._journals.pop(resolver, None)
+        self._marks.pop(resolver, None)
+
+    def assume(self, saved: Snapshot) -> None:
+        """Tell a state that an earlier process saved, until the present one is known."""
+        self.stale = True
+        self._replace(saved)
+
+    def advance(self, after: Snapshot, dirty: Dirty) -> None:
+        """Take the next snapshot, and what differs from the last."""
+        after = _inhabited(after)
+        if not self._complete(after) or after is self.snapshot:
+            return
+        if self.stale or not self._complete(self.snapshot):
+            self.stale = False
+            if self._gate is not None:
+                self._gate.advance(EMPTY, after, after.services.keys() | after.slices.keys())
+            self._replace(after)
+            return
+        before, self.snapshot = self.snapshot, after
+        if before.namespaces.keys() != after.namespaces.keys():
+            dirty = structs.replace(dirty, kinds=dirty.kinds | {Kind.NAMESPACE})
+        if self._gate is not None:
+            self._gate.advance(before, after, dirty.services)
+        self._step(dirty)
+
+    def applied(self, revision: int | None) -> None:
+        """Take note of the revision that is in the kernel: what waited for it is told."""
+        if self._gate is None or revision is None:
+            return
+        if freed := self._gate.applied(revision):
+            self._step(Dirty(services=freed))
+
+    async def withdrawn(self) -> None:
+        """Wait until no resolver answers anymore what is gone."""
+        await asyncio.gather(*(each.done(mark, WITHDRAWAL) for each, mark in tuple(self._marks.items())))
+
+    def _complete(self, snapshot: Snapshot) -> bool:
+        return snapshot.synced >= NEEDED
+
+    def _replace(self, after: Snapshot) -> None:
+        self.snapshot = after
+        for resolver in self._journals:
+            self._tell_all(resolver)
+
+    def _tell_all(self, resolver: Resolver) -> None:
+        for each in self._journals[resolver].whole(self.snapshot, self._clock(), reduced=self._reduced()):
+            resolver.tell(Synced(stale=self.stale) if isinstance(each, Synced) else each)
+        self._noted()
+
+    def _step(self, dirty: Dirty) -> None:
+        for resolver, journal in self._journals.items():
+            change = journal.step(self.snapshot, dirty, self._clock(), reduced=self._reduced())
+            if change is not None:
+                resolver.tell(self._marked(resolver, change))
+        self._noted()
+
+    def _marked(self, resolver: Resolver, change: Change) -> Change:
+        """Return a change with a mark, if rules may have to wait for it."""
+        if self._gate is None:
+            return change
+        self._mark += 1
+        self._marks[resolver] = self._mark
+        return structs.replace(change, mark=self._mark)
+
+    def _reduced(self) -> dict:  # type: ignore[type-arg]
+        return self._gate.reduced if self._gate is not None else {}
+
+    def _noted(self) -> None:
+        self.last_change = self._clock()
+        self.told.set()
+
+
+def _inhabited(snapshot: Snapshot) -> Snapshot:
+    """Return a snapshot without any Namespace with those that its objects name."""
+    if snapshot.namespaces or Kind.NAMESPACE not in snapshot.synced:
+        return snapshot
+    named: Iterable[str] = {key.namespace for key in (*snapshot.services, *snapshot.slices)}
+    return structs.replace(snapshot, namespaces={name: Namespace(ObjectMeta(name)) for name in named})
