@@ -175,7 +175,7 @@ class Judge:
         if not ends.translated:
             return Judgement(FlowClass.NOT_A_SERVICE, f"no Service has {to}/{ends.protocol.lower}")
         at = place(ends.at, ends.at_port)
-        if (owner := self.names.elsewhere.get(ends.to)) is not None:
+        if owner := self.names.elsewhere(ends.to):
             return Judgement(FlowClass.FOREIGN, f"{to} is of {owner}, which another proxy serves; translated to {at}", service=owner)
         outcome = self.oracle.trace(Packet(ends.to, ends.to, ends.protocol, ends.to_port))
         if outcome.verdict in {Fate.REJECT, Fate.DROP}:

@@ -30,15 +30,21 @@ from pointsman.routing.route import Family
 INTERRUPTED: Final = frozenset({errno.EINTR, errno.EAGAIN})
 _GONE: Final = errno.ENOENT
 _QUIET_SECONDS: Final = 1.0
+LIMIT: Final = 1_000_000
+"""So many flows are handed over at most."""
 
 
 class Swept(Struct, frozen=True):
-    """What a pass found: how many flows by class and Service port, those that were asked for, how many could not be read."""
+    """What a pass found: how many flows by class and Service port, those that were asked for, how many could not be read.
+
+    `more` is how many were asked for and exceeded the limit.
+    """
 
     counts: Counter[tuple[FlowClass, str]]
     taken: tuple[tuple[Flow, Judgement], ...]
     unreadable: int
     complete: bool = True
+    more: int = 0
 
 
 class What(Enum):
@@ -108,10 +114,15 @@ class ConntrackKernel:
         await self._channel.close()
 
     async def sweep(
-        self, prepare: Callable[[], Judge], family: Family, wanted: frozenset[FlowClass] = frozenset(), only: Filter = EVERYTHING
+        self,
+        prepare: Callable[[], Judge],
+        family: Family,
+        wanted: frozenset[FlowClass] = frozenset(),
+        only: Filter = EVERYTHING,
+        limit: int = LIMIT,
     ) -> Swept:
         """Judge every entry of a family; `prepare` makes the judge on the channel's thread, which is work too. Raises KernelError."""
-        return await self._channel.run(lambda talk: _sweep(talk, prepare(), family, wanted, only))
+        return await self._channel.run(lambda talk: _sweep(talk, Sweep(prepare(), family, wanted, limit), only))
 
     async def flows(
         self, family: Family | None = None, only: Filter = EVERYTHING, keep: Callable[[Flow], bool] | None = None
@@ -179,19 +190,17 @@ def _arrived(talk: Talk, lost: Callable[[], None]) -> list[Event]:
     return found
 
 
-def _sweep(talk: Talk, judge: Judge, family: Family, wanted: frozenset[FlowClass], only: Filter) -> Swept:
-    taken: list[tuple[Flow, Judgement]] = []
-    sweep = Sweep(judge, family, lambda flow, judgement: taken.append((flow, judgement)), wanted)
+def _sweep(talk: Talk, sweep: Sweep, only: Filter) -> Swept:
     complete = True
     try:
-        for raw in talk.stream(wire.GET, wire.dump(family, only), "connection tracking"):
+        for raw in talk.stream(wire.GET, wire.dump(sweep.family, only), "connection tracking"):
             if sweep.datagram(raw):
                 break
     except OSError as error:
         if error.errno not in INTERRUPTED:
             raise
         complete = False
-    return Swept(sweep.counts(), tuple(taken), sweep.unreadable, complete)
+    return Swept(sweep.counts(), tuple(sweep.taken), sweep.unreadable, complete, sweep.more)
 
 
 def _flows(talk: Talk, family: Family | None, only: Filter, keep: Callable[[Flow], bool] | None) -> Iterable[Flow]:

@@ -5,7 +5,7 @@ where they are read. An address of a node is shared by all its host-network pods
 `pod namespace/name` or `node name`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -18,21 +18,38 @@ _ENDED: Final = frozenset({"Succeeded", "Failed"})
 """A pod in such a phase has given its address back, and may still show it."""
 
 
-class Names(Struct, frozen=True):
+class Known(Struct, frozen=True):
     """Names by address, and the cluster IPs of Services that another proxy serves (their names by address)."""
 
     by_address: Mapping[str, str] = {}
     elsewhere: Mapping[str, str] = {}
 
+
+class Names:
+    """Names of addresses; they are collected when somebody first asks, for most often nobody does."""
+
+    def __init__(self, collect: Callable[[], Known] = Known) -> None:
+        self._collect = collect
+        self._known: Known | None = None
+
     def of(self, address: str) -> str:
         """Return whose an address is, empty if nobody says."""
-        return self.by_address.get(address, "")
+        return self._all().by_address.get(address, "")
+
+    def elsewhere(self, address: str) -> str:
+        """Return which Service of another proxy has a cluster IP, empty if none has."""
+        return self._all().elsewhere.get(address, "")
+
+    def _all(self) -> Known:
+        if self._known is None:
+            self._known = self._collect()
+        return self._known
 
 
 NOBODY: Final = Names()
 
 
-def names(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) -> Names:
+def collected(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) -> Known:
     """Return what routes and objects tell."""
     found: dict[str, str] = {}
     for route in routes:
@@ -41,7 +58,7 @@ def names(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) -> N
             if one.pod:
                 found[one.address] = f"pod {namespace}/{one.pod}"
     if snapshot is None:
-        return Names(found)
+        return Known(found)
     for pod in snapshot.pods.values():
         if not pod.spec.host_network and pod.status.phase not in _ENDED:
             for text in (pod.status.pod_ip, *(one.ip for one in pod.status.pod_ips or ())):
@@ -58,4 +75,4 @@ def names(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) -> N
         for address in {service.spec.cluster_ip, *(service.spec.cluster_ips or ())}
         if address and address != "None"
     }
-    return Names(found, elsewhere)
+    return Known(found, elsewhere)

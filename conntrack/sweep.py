@@ -11,7 +11,7 @@ the datagrams of a dump.
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from socket import inet_pton
 from typing import Final
 
@@ -28,7 +28,6 @@ ROOM: Final = 100_000
 _LEAD: Final = struct.Struct("=IH")
 _ERRNO: Final = struct.Struct("=i")
 _PORT: Final = struct.Struct(">H")
-_Take = Callable[[Flow, Judgement], None]
 
 
 class Places:
@@ -49,13 +48,15 @@ class Places:
 class Sweep:
     """One pass over the entries of a family: counts by class and Service, and hands over the flows of classes that were asked for."""
 
-    def __init__(self, judge: Judge, family: Family, take: _Take, wanted: frozenset[FlowClass] = frozenset()) -> None:
-        """Judge by `judge`; `take` is called with each flow whose class is wanted."""
+    def __init__(self, judge: Judge, family: Family, wanted: frozenset[FlowClass] = frozenset(), limit: int = 1) -> None:
+        """Judge by `judge`; the first flows of wanted classes are kept, as many as `limit` says."""
+        self.family = family
         self.unreadable = 0
+        self.taken: list[tuple[Flow, Judgement]] = []
+        self.more = 0
         self._judge = judge
-        self._family = family
+        self._limit = limit
         self._places = Places(judge.places(family), family)
-        self._take = take
         self._wanted = wanted
         self._plain = 0
         self._met: dict[int, dict[bytes, list[int]]] = {number: {} for number in NUMBERS.values()}
@@ -64,7 +65,7 @@ class Sweep:
 
     def datagram(self, raw: bytes) -> bool:
         """Take one datagram of the dump; return whether it was the last. Raises MalformedError, or OSError with the kernel's errno."""
-        layout, constants = wire.TUPLES[self._family], wire.shape(self._family)
+        layout, constants = wire.TUPLES[self.family], wire.shape(self.family)
         head, ports, reply, more, follows = constants
         unpack, size, end, offset = layout.unpack_from, layout.size, len(raw), 0
         vips, node_ports, met = self._places.vips, self._places.ports, self._met
@@ -94,7 +95,7 @@ class Sweep:
                     else:
                         cell[0] += 1
                         if cell[2]:
-                            self._take(wire.flow(memoryview(raw)[offset + 16 : offset + length]), self._judgements[cell[1]])
+                            self._keep(memoryview(raw)[offset + 16 : offset + length], self._judgements[cell[1]])
             offset += length + 3 & ~3
         return self._finish(plain, last=self._rest(raw, offset))
 
@@ -137,20 +138,20 @@ class Sweep:
 
     def _first(self, raw: bytes, offset: int, length: int, number: int, ends: bytes) -> None:
         """Judge two ends that were not met before, and remember it."""
-        flow = wire.flow(memoryview(raw)[offset + 16 : offset + length])
-        judgement = self._judge.judge(flow)
+        body = memoryview(raw)[offset + 16 : offset + length]
+        judgement = self._judge.judge(wire.flow(body))
         met = self._met[number]
         if len(met) >= ROOM:
             self._fold()
         met[ends] = [1, len(self._judgements), judgement.kind in self._wanted]
         self._judgements.append(judgement)
         if judgement.kind in self._wanted:
-            self._take(flow, judgement)
+            self._keep(body, judgement)
 
     def _long_way(self, raw: bytes, offset: int, length: int) -> None:
         """Judge one entry for itself."""
         body = memoryview(raw)[offset + 16 : offset + length]
-        if len(body) < wire.FIXED or body[0] != wire.AF[self._family]:
+        if len(body) < wire.FIXED or body[0] != wire.AF[self.family]:
             self.unreadable += 1
             return
         try:
@@ -161,7 +162,13 @@ class Sweep:
         judgement = self._judge.judge(flow)
         self._counted[judgement.kind, judgement.service] += 1
         if judgement.kind in self._wanted:
-            self._take(flow, judgement)
+            self._keep(body, judgement)
+
+    def _keep(self, body: memoryview, judgement: Judgement) -> None:
+        if len(self.taken) < self._limit:
+            self.taken.append((wire.flow(body), judgement))
+        else:
+            self.more += 1
 
     def _fold(self) -> None:
         """Add up what was counted by ends, and forget the ends."""
@@ -171,10 +178,6 @@ class Sweep:
                 self._counted[judgement.kind, judgement.service] += count
             met.clear()
         self._judgements.clear()
-
-
-def nothing(_: Flow, __: Judgement) -> None:
-    """Take no flow: for who only counts."""
 
 
 ALL: Final = frozenset(FlowClass)

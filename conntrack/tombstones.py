@@ -73,13 +73,21 @@ EMPTY: Final = Notebook("")
 class Tombstones:
     """The frontends that are served, those that were, and who left."""
 
-    def __init__(self, notebook: Notebook = EMPTY) -> None:
-        """Take over what an earlier agent wrote; its frontends count as gone unless the first `follow` serves them."""
+    def __init__(self) -> None:
         self.revision = 0
         self._served: dict[Served, str] = {}
         self._gone: dict[Served, Tombstone] = {}
         self._departed: dict[tuple[str, str, int], Departed] = {}
-        self._inherited = {Served(one.family, one.protocol, one.address, one.port): one for one in notebook.frontends}
+
+    def inherit(self, notebook: Notebook, now: float) -> int:
+        """Take over what an earlier agent served and this one does not; return how many that are. First let it be known what is served."""
+        before = len(self._gone)
+        for entry in notebook.frontends:
+            one = Served(entry.family, entry.protocol, entry.address, entry.port)
+            if one not in self._served:
+                self._gone.setdefault(one, Tombstone(entry.service, min(entry.gone or now, now)))
+        self.revision += 1
+        return len(self._gone) - before
 
     def follow(self, before: Mapping[RouteKey, ServiceRoute], changed: Mapping[RouteKey, ServiceRoute | None], now: float) -> None:
         """Take note of a change from these routes."""
@@ -93,11 +101,6 @@ class Tombstones:
             if after is not None and after.protocol in REMEMBERED:
                 for one in _served(after):
                     self._serve(one, str(after.port_name))
-        for place, entry in self._inherited.items():
-            if place not in self._served:
-                self._gone[place] = Tombstone(entry.service, entry.gone or now)
-                self.revision += 1
-        self._inherited = {}
 
     def gone(self, family: Family, protocol: Protocol, address: str, port: int) -> Tombstone | None:
         """Return the tombstone of an address and port; None if it is served, or never was."""
@@ -115,20 +118,27 @@ class Tombstones:
         """Return who left a Service port at an address and port; None if nobody is known to have."""
         return self._departed.get((service, address, port))
 
-    def forget(self, family: Family, seen: Iterable[Served], looked: float) -> int:
-        """Remove the tombstones of a family that a look at the kernel found no flow of; return how many. `looked` is when it began."""
+    def sighted(self, service: str, address: str, port: int, now: float) -> Departed:
+        """Return who left a Service port at an address and port; if nobody saw that, it counts from now."""
+        return self._departed.setdefault((service, address, port), Departed("", now))
+
+    def forget(self, family: Family, protocol: Protocol, seen: Iterable[Served], looked: float) -> int:
+        """Remove the tombstones that a look at the kernel found no flow of; return how many. `looked` is when it began."""
         kept = set(seen)
         done = [
-            one for one, stone in self._gone.items() if one.family is family and one not in kept and looked - stone.since >= REST_SECONDS
+            one
+            for one, stone in self._gone.items()
+            if one.family is family and one.protocol is protocol and one not in kept and looked - stone.since >= REST_SECONDS
         ]
         for one in done:
             del self._gone[one]
         self.revision += len(done)
         return len(done)
 
-    def due(self) -> float | None:
-        """Return when the oldest tombstone may be removed by a look at the kernel; None if there is none."""
-        return min((stone.since for stone in self._gone.values()), default=None)
+    def due(self, family: Family) -> float | None:
+        """Return when the oldest tombstone of a family may be removed by a look at the kernel; None if there is none."""
+        oldest = min((stone.since for one, stone in self._gone.items() if one.family is family), default=None)
+        return None if oldest is None else oldest + REST_SECONDS
 
     def copy(self) -> "Tombstones":
         """Return what another thread may read while this one goes on."""
@@ -143,7 +153,6 @@ class Tombstones:
         entries += [
             Entry(one.family, one.protocol, one.address, one.port, stone.service, stone.since) for one, stone in self._gone.items()
         ]
-        entries += list(self._inherited.values())
         return Notebook(node, tuple(sorted(entries, key=lambda one: (one.family.value, one.protocol.value, one.address, one.port))))
 
     def __len__(self) -> int:

@@ -26,9 +26,11 @@ from pointsman.proxy.departed import Departed
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.flag_table import NAMES
+from pointsman.proxy.flows import Flows
 from pointsman.proxy.health_nodeport import HealthPorts
 from pointsman.proxy.journal import Journal, config_notices
 from pointsman.proxy.mode import Drains, Engine, Leaving, Loop
+from pointsman.proxy.notebook import Notes, beside
 from pointsman.proxy.own_node import OwnNode
 from pointsman.proxy.report import View
 from pointsman.proxy.requests import Requests
@@ -64,6 +66,7 @@ class Agent:
         self.checks = health.Checks(self.health, time.time)
         self.ports = HealthPorts(lambda: health.healthy(self.health()), self._port_refused)
         self.leaving: tuple[Leaving, ...] = ()
+        self.flows = Flows(parts.loops, Notes(beside(parts.config.socket), self.facts.node.name))
         self._departed = Departed()
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
 
@@ -73,6 +76,7 @@ class Agent:
             self.journal.set_problems(batch.problems)
         for loop in self.parts.loops.values():
             loop.trust(complete=not batch.blind)
+        self.flows.trust(complete=not batch.blind)
         before = self.snapshot
         self.snapshot, dirty = advance(before, batch)
         self._measure(changes.between(before, self.snapshot, dirty, self.backlog.started))
@@ -184,6 +188,7 @@ class Agent:
             notices += change.routing.notices
             for loop in self.parts.loops.values():
                 loop.offer(change, self.facts.node)
+            self.flows.offer(before, change, self.facts.node, self.snapshot)
             self.ports.offer(change.routing.revision, change.routing.health_checks)
         self.journal.set_notices(notices)
 

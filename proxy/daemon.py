@@ -168,6 +168,7 @@ def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
         reception.answer(agent, lambda: programmed(agent.parts.loops.values()), stop),
         _slim_down(agent.parts.loops.values()),
         succeed(agent),
+        agent.flows.run(),
     )
 
 

@@ -1,0 +1,242 @@
+"""The reconciler of flows: what the kernel remembers of connections follows the Services (CT-01 to CT-06).
+
+    Agent ─offer→ what is routed ─ applied? → look (sweep of one family and protocol) → sure? → delete, in portions
+
+Rules first, then flows: a look waits until the kernel follows the routing that it judges by, for otherwise the flow would be made again as
+wrong as it was (pain 4). What a look calls wrong is judged once more by what is routed when it is deleted: an endpoint may have come
+meanwhile. A flow therefore goes only if it was wrong by what the kernel follows *and* is wrong by what is known now. Nothing is deleted
+before Services and EndpointSlices were read completely (pain 10), nor while some input cannot be read: its Services would look deleted.
+
+One task per family: a family whose rules cannot be written does not keep the other waiting. Failure never fails anything else; it is told
+once and tried again. `conntrack.reconcile` has the rules; `notebook` keeps in a file what must outlive the process; `daemon` runs this.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from msgspec import Struct
+from pointsman.conntrack import reconcile
+from pointsman.conntrack.classify import WRONG, Judge, Judgement
+from pointsman.conntrack.flow import NUMBERS, Flow
+from pointsman.conntrack.kernel import ConntrackKernel, Swept, summed
+from pointsman.conntrack.names import Names, collected
+from pointsman.conntrack.reconcile import Rhythm
+from pointsman.conntrack.tombstones import Tombstones
+from pointsman.conntrack.wire import Filter
+from pointsman.dataplane.errors import KernelError
+from pointsman.proxy.flow_meters import FlowMeters, TrackingPicture
+from pointsman.proxy.mode import Loop
+from pointsman.proxy.notebook import Notes
+from pointsman.routing.build import RoutingChange
+from pointsman.routing.node import NodeFacts
+from pointsman.routing.route import Family, Protocol, RouteKey, Routing, ServiceRoute
+from pointsman.routing.snapshot import EMPTY, Snapshot
+
+log = logging.getLogger(__name__)
+
+AGAIN: Final = 30.0
+"""Seconds until connection tracking that could not be read is tried again."""
+NAMED: Final = 5
+
+
+class _Routed(Struct, frozen=True):
+    """What is routed: by which flows are judged."""
+
+    routing: Routing
+    node: NodeFacts
+    snapshot: Snapshot
+
+
+class _Pulse(Struct, frozen=True):
+    """When a family looks, and what wakes it."""
+
+    rhythm: Rhythm
+    wake: asyncio.Event
+
+
+class Flows:
+    """Follows the routing with the flows of both families. `clock` is monotonic, `wall` is since the epoch; both in seconds."""
+
+    def __init__(
+        self,
+        loops: Mapping[Family, Loop],
+        notes: Notes,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.tombstones = Tombstones()
+        self.meters = {family: FlowMeters() for family in loops}
+        self._loops = loops
+        self._notes = notes
+        self._clock = clock
+        self._wall = wall
+        self._pulses = {family: _Pulse(Rhythm(), asyncio.Event()) for family in loops}
+        self._opening = asyncio.Lock()
+        self._routed: _Routed | None = None
+        self._complete = True
+        self._kernel: ConntrackKernel | None = None
+        self._told = ""
+
+    def offer(self, before: Mapping[RouteKey, ServiceRoute], change: RoutingChange, node: NodeFacts, snapshot: Snapshot = EMPTY) -> None:
+        """Say what is routed now, and what was. Call it only once Services and EndpointSlices are in sync."""
+        first, self._routed = self._routed is None, _Routed(change.routing, node, snapshot)
+        self.tombstones.follow(before, change.changed, self._wall())
+        if first and (inherited := self.tombstones.inherit(self._notes.inherited, self._wall())):
+            log.info("frontends of an earlier run are gone; their flows are looked for", extra={"frontends": inherited})
+        self._notes.touch()
+        touched = {key.family for key, after in change.changed.items() if reconcile.matters(before.get(key), after)}
+        for family in self._loops if first else touched & self._loops.keys():
+            self._ask(family)
+
+    def trust(self, *, complete: bool) -> None:
+        """Say whether all input could be read; until it can, nothing is deleted."""
+        if complete and not self._complete:
+            for family in self._loops:
+                self._ask(family)
+        self._complete = complete
+
+    async def run(self) -> None:
+        """Reconcile until cancelled; flows then stay as they are."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._notes.run(self.tombstones))
+                for family in self._loops:
+                    group.create_task(self._follow(family))
+        finally:
+            if self._kernel is not None:
+                await self._kernel.close()
+
+    async def picture(self) -> TrackingPicture:
+        """Return what there is to tell; reads the kernel's counters."""
+        families = {family: meters.copy() for family, meters in self.meters.items()}
+        for family, meters in families.items():
+            meters.tombstones = sum(1 for one in self.tombstones.remembered() if one.family is family)
+        try:
+            kernel = await self._opened()
+            return TrackingPicture(families, await kernel.fill(), summed(await kernel.counters()))
+        except KernelError as error:
+            self._tell(error)
+            return TrackingPicture(families)
+
+    # --- one family ----------------------------------------------------------------------------------------------------
+
+    async def _follow(self, family: Family) -> None:
+        while True:
+            await self._until_due(family)
+            routed = self._routed
+            if routed is None:
+                continue
+            await self._loops[family].applied(routed.routing.revision)
+            rhythm, began = self._pulses[family].rhythm, self._clock()
+            rhythm.began(began)
+            try:
+                again, at = await self._look(family, routed)
+            except KernelError as error:
+                self.meters[family].failures += 1
+                self._tell(error)
+                again, at = False, self._clock() + AGAIN
+            now = self._clock()
+            self.meters[family].looks.observe(now - began)
+            rhythm.ended(began, now, again=again, at=at)
+
+    def _ask(self, family: Family) -> None:
+        self._pulses[family].rhythm.ask(self._clock())
+        self._pulses[family].wake.set()
+
+    async def _until_due(self, family: Family) -> None:
+        rhythm, wake = self._pulses[family].rhythm, self._pulses[family].wake
+        while self._routed is None or (wait := rhythm.next_time() - self._clock()) > 0:
+            wake.clear()
+            try:
+                async with asyncio.timeout(None if self._routed is None else wait):
+                    await wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _look(self, family: Family, routed: _Routed) -> tuple[bool, float | None]:
+        """Look at every protocol that may hold wrong flows; return whether some are left, and when something falls due (monotonic)."""
+        again, moments, looked = False, [], self._wall()
+        kernel = await self._opened()
+        for protocol in reconcile.protocols(routed.routing.routes.values(), self.tombstones, family):
+            tombstones = self.tombstones.copy()
+            found = await kernel.sweep(
+                lambda protocol=protocol, tombstones=tombstones: _judge(routed, family, protocol, tombstones),  # type: ignore[misc]
+                family,
+                WRONG,
+                Filter(protocol=NUMBERS[protocol]),
+                reconcile.MOST,
+            )
+            self.meters[family].looked(protocol, found.counts)
+            left = await self._delete(kernel, family, protocol, found)
+            again = again or bool(found.more)
+            if found.complete and not found.more:
+                self.tombstones.forget(family, protocol, reconcile.seen(found.taken), looked)
+                self._notes.touch()
+            moments.append(reconcile.waits(left, self.tombstones, self._wall()))
+        moments.append(self.tombstones.due(family))
+        due = min((moment for moment in moments if moment is not None), default=None)
+        return again, None if due is None else self._clock() + max(due - self._wall(), 0.0)
+
+    async def _delete(
+        self, kernel: ConntrackKernel, family: Family, protocol: Protocol, found: Swept
+    ) -> list[tuple[Flow, Judgement]]:
+        """Delete what is wrong by what is known now as well; return what is wrong and stays for the time being."""
+        left: list[tuple[Flow, Judgement]] = []
+        gone: list[tuple[Flow, Judgement]] = []
+        judge: Judge | None = None
+        judged_by: _Routed | None = None
+        for start in range(0, len(found.taken), reconcile.PORTION):
+            while judged_by is not self._routed or judge is None:
+                judged_by, tombstones = self._routed, self.tombstones.copy()
+                assert judged_by is not None
+                judge = await asyncio.to_thread(_judge, judged_by, family, protocol, tombstones)
+            if not self._complete:
+                return left
+            refused, now = self._loops[family].refused(), self._wall()
+            portion: list[tuple[Flow, Judgement]] = []
+            for flow, _ in found.taken[start : start + reconcile.PORTION]:
+                judgement = judge.judge(flow)
+                if judgement.port_name in refused:
+                    continue
+                (portion if reconcile.doomed(flow, judgement, self.tombstones, now) else left).append((flow, judgement))
+            _, errors = await kernel.delete([flow for flow, _ in portion])
+            for place, error in errors.items():
+                log.warning("a flow could not be deleted", extra={"flow": portion[place][0].line(), "error": str(error)})
+            done = [one for place, one in enumerate(portion) if place not in errors]
+            self.meters[family].deleted.update((protocol, judgement.kind) for _, judgement in done)
+            gone += done
+            if start + reconcile.PORTION < len(found.taken):
+                await asyncio.sleep(reconcile.PORTION_SECONDS)
+        if gone:
+            _report(family, protocol, gone)
+        return left
+
+    async def _opened(self) -> ConntrackKernel:
+        async with self._opening:
+            if self._kernel is None:
+                self._kernel = await ConntrackKernel.open()
+            return self._kernel
+
+    def _tell(self, error: KernelError) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            log.warning("connection tracking cannot be read; flows stay as they are", extra={"error": self._told, "again_in": AGAIN})
+
+
+def _judge(routed: _Routed, family: Family, protocol: Protocol, tombstones: Tombstones) -> Judge:
+    routing, snapshot = routed.routing, routed.snapshot
+    names = Names(lambda: collected(routing.routes.values(), snapshot))
+    return Judge(reconcile.part(routing, family, protocol), routed.node, names, tombstones)
+
+
+def _report(family: Family, protocol: Protocol, gone: list[tuple[Flow, Judgement]]) -> None:
+    """Log what was deleted, in numbers by class, and the first reasons."""
+    kinds: dict[str, int] = {}
+    for _, judgement in gone:
+        kinds[judgement.kind.value] = kinds.get(judgement.kind.value, 0) + 1
+    reasons = list(dict.fromkeys(judgement.reason for _, judgement in gone))
+    facts = {"family": family.value, "protocol": protocol.value, "flows": len(gone), **kinds, "because": "; ".join(reasons[:NAMED])}
+    log.info("deleted flows that went where new ones would not", extra=facts)

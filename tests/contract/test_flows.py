@@ -1,0 +1,124 @@
+"""Flows that outlive their endpoints, by real packets: clients that keep their socket follow the Service, and nobody else's flow is touched.
+
+Here is the flow side of the traps of stale connection tracking (docs: pains 1 to 10, 83, 85); `test_pains` has the rule side.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import subprocess
+from dataclasses import replace
+
+import pytest
+from pointsman.routing.route import Family, Protocol
+from table_agent import write
+from table_cases import sources, targets
+from table_cluster import WORLD, cluster
+from table_modes import MODES
+from table_services import BY_NAME, Port, draining, manifests, ready, unready
+from table_worlds import TOPOLOGY
+from test_pains import PATIENCE_SECONDS, Sender
+
+V4, V6 = Family.IPV4, Family.IPV6
+TCP, UDP = Protocol.TCP, Protocol.UDP
+pytestmark = pytest.mark.kernel
+in_each_mode = pytest.mark.parametrize("mode", [mode.param() for mode in MODES])
+PLAIN = BY_NAME["cc-both"]
+STATSD = replace(PLAIN, name="statsd", ports=(Port(8125, UDP),), ends=ready("n1p1"))
+QUEUE = replace(STATSD, name="queue", number=201, ends=ready("n1p2", "n2p2"))
+WEB = replace(PLAIN, name="web", number=202, ends=ready("n1p1"))
+POLL_SECONDS = 0.1
+MANY = 2000
+FOREIGN = (  # made by nobody here: to an unknown address, and to a port that is somebody's node port, at an address that is not this node's
+    "-p udp -s 10.9.0.1 -d 10.9.0.2 --sport 1111 --dport 53 -r 10.9.0.3 -q 10.9.0.1 --reply-port-src 53 --reply-port-dst 1111 -t 3000",
+    "-p udp -s 10.9.0.1 -d 10.9.0.2 --sport 1112 --dport {port} -r 10.9.0.3 -q 10.9.0.1 --reply-port-src 53 --reply-port-dst 1112 -t 3000",
+    "-p udp -s 10.9.0.1 -d {vip} --sport 1113 --dport 9 -r {vip} -q 10.9.0.1 --reply-port-src 9 --reply-port-dst 1113 -t 3000",
+)
+
+
+@contextlib.contextmanager
+def clients(made, family, configuration, source="pod"):
+    """Give one client per frontend of a Service, each with a socket that it keeps."""
+    asked = sources(made.world, family)[source]
+    found = {name: Sender(made.lab, asked, family, address, port) for name, address, port, _ in targets(WORLD, configuration, family)}
+    try:
+        yield found
+    finally:
+        for one in found.values():
+            one.socket.close()
+
+
+async def until(what, wanted, *facts):
+    """Wait until something is so; fail with what it was last."""
+    found = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while (found := await what()) != wanted:
+                await asyncio.sleep(POLL_SECONDS)
+            return
+    raise AssertionError(f"{found} is not {wanted}: {facts}")
+
+
+async def told(made, senders, wanted):
+    """Wait until every client is told the same: by whom it is answered, or that it is refused."""
+    for name, one in senders.items():
+        await until(lambda one=one: one.ask(1.0), wanted, name, made.agent.log.read_text())
+
+
+def entries(made, *arguments):
+    """Return the identities of the node's entries that match."""
+    done = subprocess.run(made.lab.command("n1", "conntrack", "-L", "-o", "id", *arguments), capture_output=True, text=True, check=True)
+    return {int(found[1]) for line in done.stdout.splitlines() if (found := re.search(r" id=(\d+)", line))}
+
+
+def plant(made, text):
+    subprocess.run(made.lab.command("n1", "conntrack", "-I", *text.split()), capture_output=True, check=True)
+
+
+@in_each_mode
+async def test_a_udp_client_follows_its_service_through_every_frontend(mode, tmp_path):
+    """Pains 1, 2, 3, 6 and 7: another endpoint, one that terminates, none, one again, and the end of the Service."""
+    async with cluster(mode, tmp_path, STATSD, QUEUE) as made, made.start():
+        port, vip = QUEUE.node_port(QUEUE.ports[0]), QUEUE.cluster_ip(V4)
+        for text in FOREIGN:
+            plant(made, text.format(port=port, vip=vip))
+        with contextlib.ExitStack() as stack:
+            mine = {family: stack.enter_context(clients(made, family, STATSD)) for family in Family}
+            others = stack.enter_context(clients(made, V4, QUEUE, "outside"))
+            answers = {name: await one.ask() for name, one in others.items()}
+            kept = entries(made, "-p", "udp", "--orig-port-dst", "8125", "--orig-dst", vip)
+            for family in Family:
+                await told(made, mine[family], "n1p1")
+            for ends, wanted in (
+                (ready("n2p1"), "n2p1"),
+                ((*draining("n2p1"), *ready("n1p3")), "n2p1"),  # who serves on keeps its flows
+                (ready("n1p3"), "n1p3"),
+                (unready("n1p3"), "refused"),
+                (ready("n1p1"), "n1p1"),
+                ((), "refused"),
+                (ready("n2p2"), "n2p2"),
+            ):
+                await made.apply(replace(STATSD, ends=ends), QUEUE)
+                for family in Family:
+                    await told(made, mine[family], wanted)
+            await made.apply(QUEUE)
+
+            async def left():
+                found = entries(made, "-p", "udp", "--orig-dst", STATSD.cluster_ip(V4))
+                return found | entries(made, "-p", "udp", "--orig-dst", STATSD.external_ip(V4))
+
+            await until(left, set(), made.agent.log.read_text())
+            assert {name: await one.ask() for name, one in others.items()} == answers
+            assert kept <= entries(made, "-p", "udp", "--orig-port-dst", "8125")
+            assert len(entries(made, "-p", "udp", "--orig-src", "10.9.0.1")) == len(FOREIGN)
+
+
+def annotated(configuration, **annotations):
+    """Return manifests in which the Service has annotations of ours."""
+    found = manifests([configuration], TOPOLOGY)
+    for one in found:
+        if one["kind"] == "Service":
+            one["metadata"]["annotations"] = {f"pointsman.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
+    return found
