@@ -26,7 +26,7 @@ def apiserver(folder, binaries, authority, *, authorization="RBAC"):
     signing = folder / "service-accounts.key"
     signing.write_text(openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"))
     return (binaries / "kube-apiserver", f"--etcd-servers={ETCD}", f"--secure-port={PORT}",
-            f"--bind-address={ADDRESS}", f"--advertise-address={ADDRESS}",
+            f"--bind-address={ADDRESS}", f"--advertise-address={ADDRESS}", "--allow-privileged=true",
             f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}", f"--client-ca-file={authority.certificate}",
             f"--service-account-key-file={signing}", f"--service-account-signing-key-file={signing}",
             "--service-account-issuer=https://kubernetes.default.svc", f"--authorization-mode={authorization}",

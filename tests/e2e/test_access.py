@@ -1,12 +1,13 @@
 """Every way to find the API server and to prove who one is, each with a real daemon against the real thing."""
 
 import json
+import re
 import sys
 from contextlib import asynccontextmanager
 
 import pytest
 from plane import ADDRESS, PORT
-from plane_agent import ACCOUNT, api_agent
+from plane_agent import ACCOUNT, api_agent, rules
 from plane_judge import VARIANTS, Judge
 from plane_objects import metadata, node, port
 from plane_proxy import NO_STREAMS
@@ -170,6 +171,26 @@ async def test_in_51_nothing_is_programmed_before_the_node_is_complete(lab, plan
             await until(answers, says=running.log.read_text)
         finally:
             await plane.api.delete(place)
+
+
+def without(resource):
+    """Return the chart's rules without one resource."""
+    kept = ({**rule, "resources": [one for one in rule["resources"] if one != resource]} for rule in rules())
+    return [rule for rule in kept if rule["resources"]]
+
+
+@pytest.mark.parametrize("resource", [resource for rule in rules() for resource in rule["resources"]])
+async def test_each_rule_is_needed_and_what_is_missing_is_named(resource, lab, plane, identity, tmp_path):
+    """With one resource fewer the agent says which right it lacks, in the API server's words."""
+    path = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{ACCOUNT}"
+    lacking = re.compile(rf'cannot (?:list|watch|create) resource \\?"{resource}\\?"')
+    await plane.api.patch(path, {"rules": without(resource)})
+    try:
+        arguments = ("--kubeconfig", await identity.kubeconfig())
+        async with api_agent(lab, NODE, VARIANTS[NODE], arguments, tmp_path) as running:
+            await until(lambda: lacking.search(running.log.read_text()), says=running.log.read_text)
+    finally:
+        await plane.api.patch(path, {"rules": rules()})
 
 
 @pytest.mark.parametrize("code", [403, 404])

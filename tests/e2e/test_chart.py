@@ -1,0 +1,207 @@
+"""The chart: what the real helm makes of it, over a matrix of values, and what a real API server says to that."""
+
+import json
+import re
+import subprocess
+
+import msgspec
+import pytest
+import yaml
+from chart import API, CHART, Helm, RefusedError, container, one
+from plane_agent import rules
+from plane_api import collection
+from pointsman.proxy.config import MODES, Config
+from pointsman.proxy.config_check import problems
+from pointsman.proxy.config_file import read
+from pointsman.proxy.demo.lab_topology import UNDERLAY
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
+beside_the_plane = pytest.mark.asyncio(loop_scope="session")
+
+MONITORING = ("metrics.expose=true", "serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboard.enabled=true")
+MATRIX = {
+    "as it is": (API,),
+    **{f"mode {mode}": (API, f"mode={mode}") for mode in MODES},
+    "configured": (API, "config.clusterCIDR=10.244.0.0/16\\,fd00:10:244::/56", "config.conntrack.maxPerCore=0",
+                   "config.ipvs.syncPeriod=10s", "config.nodePortAddresses={primary}",
+                   "pointsmanConfig.externalIPs.policy=deny", "config.bindAddress=::"),
+    "kube-proxy's ConfigMap": ("existingConfigMap=kube-proxy",),
+    "kube-proxy's ConfigMap, another API address": ("existingConfigMap=kube-proxy", API, "api.port=443"),
+    "monitored": (API, *MONITORING),
+    "without the init container": (API, "privilegedInit=false"),
+    "with accounts of others": (API, "serviceAccount.create=false", "serviceAccount.name=other", "rbac.create=false"),
+    "cleanup": (API, "cleanup=true"),
+    "chosen nodes": (API, "nodeSelector.pool=edge", "maxUnavailable=1", "podAnnotations.a=b", "podLabels.team=net",
+                     "seLinuxOptions.type=spc_t", "imagePullSecrets[0].name=registry", "resources.limits.memory=256Mi",
+                     "image.digest=sha256:" + "0" * 64, "extraArgs={--ipvs-drain-cap=1m}", "verbosity=4", "loggingFormat=json"),
+}
+REFUSED = {
+    "mod=iptables": "additional properties 'mod' not allowed",
+    "mode=iptable": "value must be one of '', 'iptables', 'ipvs', 'nftables'",
+    "config.clusterCidr=10.0.0.0/8": "additional properties 'clusterCidr' not allowed",
+    "config.conntrack.min=lots": "/config/conntrack/min",
+    "config.syncPeriod=10s": "additional properties 'syncPeriod' not allowed",
+    "config.iptables.syncPeriod=10 sec": "/config/iptables/syncPeriod",
+    "capabilities={SYS_ADMIN}": "/capabilities/0",
+    "capabilities={NET_RAW}": "/capabilities",
+    "maxUnavailable=0": "/maxUnavailable",
+    "api.host=https://192.0.2.1": "/api/host",
+    "health.port=70000": "/health/port",
+    "extraArgs={verbose}": "/extraArgs/0",
+    "serviceMonitor.enabled=true": "needs metrics.expose",
+    "config.healthzBindAddress=0.0.0.0:1": "both must name the same port",
+}
+CONTRADICTIONS = {
+    ("mode=ipvs", "config.mode=iptables", API): "say it once",
+    ("existingConfigMap=kube-proxy", "mode=ipvs"): "mode has no effect beside existingConfigMap",
+    ("existingConfigMap=kube-proxy", "config.clusterCIDR=10.0.0.0/8"): "config has no effect beside existingConfigMap",
+    ("existingConfigMap=kube-proxy", "metrics.expose=true"): "set metricsBindAddress in",
+    ("config.metricsBindAddress=0.0.0.0:1", "metrics.expose=true", API): "say it once",
+    (): "api.host is not set",
+}
+
+
+@pytest.fixture(scope="session")
+def helm(binaries):
+    [program] = binaries.glob("helm-v*")
+    return Helm(program)
+
+
+@pytest.fixture
+def inside(helm, plane, lab):
+    """helm where it reaches the API server, as an administrator."""
+    return Helm(helm.program, lab.command(UNDERLAY), KUBECONFIG=str(plane.admin_kubeconfig()))
+
+
+@pytest.mark.parametrize("settings", MATRIX.values(), ids=MATRIX)
+def test_lint_finds_nothing(settings, helm):
+    assert "0 chart(s) failed" in helm.lint(*settings)
+
+
+@beside_the_plane
+@pytest.mark.parametrize("settings", MATRIX.values(), ids=MATRIX)
+async def test_the_api_server_takes_every_object(settings, helm, plane):
+    """With strict validation, so that a misspelt field is an error; kinds of the Prometheus operator are not known there."""
+    objects = helm.template(*settings)
+    known = [each for each in objects if not each["apiVersion"].startswith("monitoring.coreos.com/")]
+    assert len(objects) - len(known) == 2 * ("serviceMonitor.enabled=true" in settings)
+    for each in known:
+        each["metadata"]["name"] += "-tried"  # the agent's own role is there
+        await plane.api.post(f"{collection(each)}?dryRun=All&fieldValidation=Strict", each)
+
+
+@pytest.mark.parametrize("settings", MATRIX.values(), ids=MATRIX)
+def test_the_agent_understands_the_configuration(settings, helm):
+    """No problem, no remark, and the addresses that probes and Prometheus are told."""
+    objects = helm.template(*settings)
+    if "existingConfigMap=kube-proxy" in settings:
+        assert not [each for each in objects if each["kind"] == "ConfigMap"]
+        return
+    content = read(one(objects, "ConfigMap", "pointsman")["data"]["config.conf"].encode())
+    assert (content.problems, content.remarks) == ((), ())
+    config = msgspec.structs.replace(Config(), **{name: given.value for name, given in content.values.items()})
+    assert problems(config) == ()
+    assert config.healthz_bind_address.endswith(":10256")
+    assert config.metrics_bind_address.startswith(("127.", "[::1]")) is ("metrics.expose=true" not in settings)
+    assert [f"mode={config.mode}"] == [setting for setting in settings if setting.startswith("mode=")] or config.mode == "iptables"
+
+
+@pytest.mark.parametrize(("setting", "words"), REFUSED.items(), ids=REFUSED)
+def test_a_wrong_value_is_refused_in_clear_words(setting, words, helm):
+    with pytest.raises(RefusedError, match=re.escape(words)):
+        helm.template(API, *([setting] if setting != API else []))
+
+
+@pytest.mark.parametrize(("settings", "words"), CONTRADICTIONS.items(), ids=map(" ".join, CONTRADICTIONS))
+def test_contradictions_are_refused_in_clear_words(settings, words, helm):
+    with pytest.raises(RefusedError, match=re.escape(words)):
+        helm.template(*settings)
+
+
+def test_the_agent_holds_the_fewest_rights(helm):
+    """What docs/security.md promises."""
+    objects = helm.template(API)
+    pod = one(objects, "DaemonSet")["spec"]["template"]["spec"]
+    agent = container(objects)
+    assert agent["securityContext"] == {
+        "privileged": False, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
+    }
+    assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
+    assert pod["hostNetwork"] is True
+    assert not {"hostPID", "hostIPC"} & set(pod)
+    paths = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"] if "hostPath" in volume}
+    seen = {paths[mount["name"]]: mount.get("readOnly", False) for mount in agent["volumeMounts"] if mount["name"] in paths}
+    assert seen == {"/run/xtables.lock": False, "/run/pointsman": False}
+    modules = [mount for mount in container(objects, "settings")["volumeMounts"] if mount["mountPath"] == "/lib/modules"]
+    assert modules == [{"name": "modules", "mountPath": "/lib/modules", "readOnly": True}]
+    assert one(objects, "ClusterRole")["rules"] == rules()
+
+
+def test_the_pods_are_rolled_out_safely(helm):
+    spec = one(helm.template(API), "DaemonSet")["spec"]
+    pod, agent = spec["template"]["spec"], spec["template"]["spec"]["containers"][0]
+    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
+    assert pod["priorityClassName"] == "system-node-critical"
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert agent["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert agent["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}} in agent["env"]
+
+
+def test_a_changed_configuration_rolls_the_pods_and_an_equal_one_does_not(helm):
+    def annotation(*settings):
+        return one(helm.template(API, *settings), "DaemonSet")["spec"]["template"]["metadata"]["annotations"]["pointsman.dev/config"]
+
+    assert annotation() == annotation("resources.limits.cpu=1") != annotation("config.iptables.masqueradeAll=true")
+
+
+def test_kube_proxys_configmap_is_mounted_where_its_paths_lead(helm):
+    """DEP-03: its config.conf names /var/lib/kube-proxy/kubeconfig.conf."""
+    objects = helm.template("existingConfigMap=kube-proxy")
+    agent = container(objects)
+    assert "--config=/var/lib/kube-proxy/config.conf" in agent["args"]
+    assert {"name": "config", "mountPath": "/var/lib/kube-proxy", "readOnly": True} in agent["volumeMounts"]
+    assert {"name": "config", "configMap": {"name": "kube-proxy"}} in one(objects, "DaemonSet")["spec"]["template"]["spec"]["volumes"]
+    assert [each["name"] for each in agent["env"]] == ["NODE_NAME"]
+
+
+@beside_the_plane
+async def test_where_the_api_server_is_follows_from_kube_proxys_configmap(inside, plane):
+    """A replacement of kube-proxy cannot use the cluster IP; kubeadm has written the real address down."""
+    kubeconfig = yaml.safe_dump({"clusters": [{"name": "default", "cluster": {"server": "https://[2001:db8::1]:8443"}}]})
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kube-proxy", "namespace": "kube-system"},
+            "data": {"kubeconfig.conf": kubeconfig}}
+    await plane.api.create(made)
+    try:
+        objects = inside.template(more=("--dry-run=server",))
+    finally:
+        await plane.api.delete(f"{collection(made)}/kube-proxy")
+    said = {each["name"]: each.get("value") for each in container(objects)["env"]}
+    assert (said["KUBERNETES_SERVICE_HOST"], said["KUBERNETES_SERVICE_PORT"]) == ("2001:db8::1", "8443")
+
+
+@beside_the_plane
+async def test_notes_say_what_to_look_at_next(inside):
+    def notes(*settings):
+        sets = [word for setting in settings for word in ("--set", setting)]
+        return inside.run("install", "tried", CHART, "--dry-run=client", "--namespace", "kube-system", *sets)
+
+    assert "rollout status daemonset/tried-pointsman" in notes(API)
+    assert "No config.clusterCIDR is given" in notes(API)
+    assert "No config.clusterCIDR" not in notes(API, "config.clusterCIDR=10.244.0.0/16")
+    assert "helm -n kube-system uninstall tried" in notes(API, "cleanup=true")
+
+
+def test_the_dashboard_arrives_whole(helm):
+    found = one(helm.template(API, *MONITORING), "ConfigMap", "pointsman-dashboard")
+    assert json.loads(found["data"]["pointsman.json"]) == json.loads((CHART / "files/dashboard.json").read_text())
+
+
+def test_a_package_of_the_chart_installs_as_its_folder_does(helm, tmp_path):
+    helm.run("package", CHART, "--destination", tmp_path)
+    [archive] = tmp_path.glob("pointsman-*.tgz")
+    text = helm.run("template", "pointsman", archive, "--namespace", "kube-system", "--set", API)
+    assert [each for each in yaml.safe_load_all(text) if each] == helm.template(API)
+    listed = subprocess.run(["tar", "tzf", archive], capture_output=True, text=True, check=True).stdout
+    assert "files/clusterrole.yaml" in listed
