@@ -7,6 +7,7 @@ kube-proxy's for the mode. Values arrive from `flags` and `config_file` by way o
 import ipaddress
 
 from msgspec import Struct
+from pointsman.proxy.dns import defaults
 from pointsman.routing.route import Family
 
 MODES = ("iptables", "ipvs", "nftables")
@@ -97,6 +98,14 @@ class Config(Struct, frozen=True, kw_only=True):
     external_ip_ranges: tuple[str, ...] = ()
     socket: str = "/run/pointsman/pointsman.sock"
     drift_check_period: float = 300.0
+    dns: bool = False
+    dns_corefile: str = ""
+    dns_domain: str = defaults.DOMAIN
+    dns_addresses: tuple[str, ...] = defaults.ADDRESSES
+    dns_take_vip: bool = True
+    dns_service: str = defaults.SERVICE
+    dns_workers: int = 1
+    dns_state: str = ""
 
     @property
     def retry_period(self) -> float:

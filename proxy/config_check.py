@@ -172,6 +172,24 @@ def _paths(config: Config) -> Iterator[ConfigProblem]:
         yield ConfigProblem("socket", f"is longer than the {UNIX_PATH_LENGTH} bytes of a unix socket's path")
 
 
+def _dns(config: Config) -> Iterator[ConfigProblem]:
+    """Check what DNS is told; the Corefile is judged when it is read."""
+    if not config.dns:
+        return
+    for address in config.dns_addresses:
+        if family_of(address) is None or "/" in address:
+            yield ConfigProblem("dns_addresses", f"{address!r} is no IP address, such as 169.254.20.10")
+    if not config.dns_addresses and not config.dns_take_vip:
+        yield ConfigProblem("dns_addresses", "are empty while the cluster's DNS address is not taken: nobody could ask")
+    namespace, _, name = config.dns_service.partition("/")
+    if not namespace or not name or "/" in name:
+        yield ConfigProblem("dns_service", f"{config.dns_service!r} is no Service; write NAMESPACE/NAME, such as kube-system/kube-dns")
+    if not 1 <= config.dns_workers <= 64:
+        yield ConfigProblem("dns_workers", f"{config.dns_workers} is outside 1 to 64")
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?", config.dns_domain):
+        yield ConfigProblem("dns_domain", f"{config.dns_domain!r} is no domain, such as cluster.local")
+
+
 def _warnings(config: Config) -> Iterator[ConfigProblem]:
     if not config.node_port_addresses:
         yield ConfigProblem("node_port_addresses", "is not set: node ports are accepted on every local address; consider 'primary'")
@@ -202,5 +220,5 @@ def _is_cidr(text: str) -> bool:
 
 
 CHECKS: tuple[Callable[[Config], Iterator[ConfigProblem]], ...] = (
-    _choices, _gates, _numbers, _periods, _addresses, _cidrs, _detector, _paths,
+    _choices, _gates, _numbers, _periods, _addresses, _cidrs, _detector, _paths, _dns,
 )

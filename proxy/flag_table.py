@@ -171,6 +171,23 @@ AGENT_FLAGS = (
         "takeover", "takeover", boolean, "BOOL",
         "Remove what kube-proxy left in this kernel, once everything is programmed.", switch=True,
     ),
+    Flag("dns", "dns", boolean, "BOOL", "Answer DNS on this node, beside the rules (docs/dns.md).", switch=True),
+    Flag("corefile", "dns_corefile", word, "FILE", "What DNS serves, in CoreDNS's language. Default: kubeadm's, for --dns-domain."),
+    Flag("dns-domain", "dns_domain", word, "DOMAIN", "The cluster's domain, where no --corefile says it."),
+    Flag(
+        "dns-addresses", "dns_addresses", listed, "IP[,...]",
+        "Addresses of this node's own at which DNS is answered, as NodeLocal DNSCache does it.",
+    ),
+    Flag(
+        "dns-take-vip", "dns_take_vip", boolean, "BOOL",
+        "Answer at the cluster's DNS address too, while the resolver works, so that no pod needs another resolv.conf.", switch=True,
+    ),
+    Flag("dns-service", "dns_service", word, "NAMESPACE/NAME", "The Service whose cluster IPs are the cluster's DNS addresses."),
+    Flag("dns-workers", "dns_workers", integer, "NUMBER", "Processes that answer; one is enough for 100,000 queries per second."),
+    Flag(
+        "dns-state", "dns_state", word, "FILE",
+        "Where the last known names are kept for a restart while the API server is away. Default: beside --socket.",
+    ),
     Flag("oom-score-adj", "oom_score_adj", integer, "NUMBER", "Written to /proc/self/oom_score_adj, if the kernel allows it."),
     Flag("v", "verbosity", integer, "LEVEL", "How much is logged: 0 events, 4 each step, 8 libraries too.", short="-v"),
     Flag("logging-format", "logging_format", word, "FORMAT", "text or json.", choices=LOGGING_FORMATS),
