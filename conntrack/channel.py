@@ -22,6 +22,7 @@ from typing import Final, Self, TypeVar
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.netlink import codec
 from pointsman.netlink.channel import EventsLostError, kernel_error
+from pointsman.netlink.loading import ALONE
 
 AT_ONCE: Final = 256
 """Requests in one datagram."""
@@ -46,9 +47,10 @@ class Talk:
 
     def __init__(self, groups: Sequence[int] = ()) -> None:
         """Open the socket in this thread's network namespace, and join multicast groups. Raises KernelError."""
-        from pyroute2.netlink.nfnetlink.nfctsocket import (  # type: ignore[import-untyped]  # noqa: PLC0415  12 MB
-            NFCTSocket,
-        )
+        with ALONE:
+            from pyroute2.netlink.nfnetlink.nfctsocket import (  # type: ignore[import-untyped]  # noqa: PLC0415  12 MB
+                NFCTSocket,
+            )
 
         try:
             # A loop of asyncio's own, whatever the process has chosen as its policy.

@@ -27,6 +27,7 @@ from pointsman.ipvs import wire
 from pointsman.ipvs.datagrams import LONGEST, MESSAGES, Request, Writer
 from pointsman.netlink import codec, generic
 from pointsman.netlink.channel import Channel, kernel_error
+from pointsman.netlink.loading import ALONE
 
 PORTION: Final = 16 * MESSAGES
 """Requests after which other callers, and a cancellation, get their turn: some milliseconds."""
@@ -65,7 +66,8 @@ class _Talk:
     """The socket and its numbers; used on the channel's thread only."""
 
     def __init__(self) -> None:
-        from pyroute2.ipvs import IPVS  # type: ignore[import-untyped]  # noqa: PLC0415  12 MB that the other modes need not carry
+        with ALONE:
+            from pyroute2.ipvs import IPVS  # type: ignore[import-untyped]  # noqa: PLC0415  12 MB that the other modes need not carry
 
         # A loop of asyncio's own, whatever the process has chosen as its policy.
         self.socket = IPVS(use_event_loop=asyncio.SelectorEventLoop())
