@@ -12,7 +12,7 @@ from pointsman.iptables.tracer import IptablesTracer, is_ours
 from pointsman.routing.packet import Verdict
 from pointsman.routing.route import Family
 
-from ..fakes.saved import rules_text, sets_text, wanted
+from fakes.saved import rules_text, sets_text, wanted
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 from table_cases import cases, routing_of

@@ -15,7 +15,7 @@ from pointsman.ipvs.objects import Load, RealKey, Statistics, VirtualKey
 from pointsman.ipvs.tracer import IpvsTracer, ServerReading, is_ours
 from pointsman.routing.route import Family
 
-from ..fakes.saved import rules_text, sets_text, wanted
+from fakes.saved import rules_text, sets_text, wanted
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 from table_cases import cases, routing_of

@@ -1,0 +1,71 @@
+"""What a report of a defect needs, in one file: findings, differences, the wanted picture, rules, sets, settings. No secrets.
+
+Nothing is packed that holds one: kubeconfig files, tokens, certificates and Secrets are never read, and of the configuration the paths of
+such files are kept, not their content. Addresses and names of Services and pods are in it, and the first file says so.
+"""
+
+import io
+import platform
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from pointsman.iptables.run import find_program
+from pointsman.proxy.cli.diff import DiffReport
+from pointsman.proxy.known import Known
+
+_COMMANDS = (
+    ("iptables-legacy-save", "-c"), ("ip6tables-legacy-save", "-c"), ("iptables-nft-save", "-c"), ("ip6tables-nft-save", "-c"),
+    ("ipset", "save"), ("ipvsadm", "-Ln", "--stats"), ("ip", "address"), ("ip", "route"), ("ip", "-6", "route"), ("nft", "list", "tables"),
+    ("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_forward|conf|vs)|ipv6\.conf|netfilter|bridge)"),
+)  # fmt: skip
+_LIMIT = 64 * 1024 * 1024
+_SECONDS = 60.0
+
+README = """What is in here: what `pointsman doctor` and `pointsman diff` found, what the agent wants (Services, endpoints, addresses,
+names of pods), this node's packet filter rules, sets, addresses, routes and network settings.
+What is not: credentials, Secrets, logs.
+"""
+
+
+def pack(target: Path, found: Struct, differences: DiffReport | None, known: Known | None) -> int:
+    """Write the file; return how many files are in it."""
+    count = 0
+    with tarfile.open(target, "w:gz") as bundle:
+        for name, content in _contents(found, differences, known):
+            entry = tarfile.TarInfo(f"pointsman/{name}")
+            entry.size, entry.mtime, entry.mode = len(content), int(time.time()), 0o600
+            bundle.addfile(entry, io.BytesIO(content))
+            count += 1
+    target.chmod(0o600)
+    return count
+
+
+def _contents(found: Struct, differences: DiffReport | None, known: Known | None) -> Iterator[tuple[str, bytes]]:
+    yield "README", README.encode()
+    yield "machine.txt", f"{platform.platform()}\n{platform.python_version()}\n".encode()
+    yield "doctor.json", _json(found)
+    if differences is not None:
+        yield "diff.json", _json(differences)
+    if known is not None:
+        yield "picture.json", _json(known.picture)
+    for command in _COMMANDS:
+        if program := find_program(command[0]):
+            yield f"{'-'.join(command[:2]).replace('--', '-')}.txt", _printed(program, command)
+
+
+def _json(value: Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=1)
+
+
+def _printed(program: str, command: tuple[str, ...]) -> bytes:
+    import subprocess  # noqa: PLC0415 - only for a bundle
+
+    try:
+        done = subprocess.run([program, *command[1:]], capture_output=True, check=False, timeout=_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{' '.join(command)}: {error}\n".encode()
+    return (done.stdout[:_LIMIT] + done.stderr) or b"(nothing)\n"

@@ -1,0 +1,210 @@
+"""One explanation from beginning to end: the question understood, the oracle asked, the kernel read, the verdict.
+
+What is pure is in `explain`; here the parts are fetched: the wanted side (`known`), rules and servers (`inspection`), flows of connection
+tracking, settings of this machine (`machine`). Nothing is written and no packet is sent.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from msgspec import Struct
+from pointsman.conntrack.classify import classify
+from pointsman.conntrack.flow import NUMBERS
+from pointsman.conntrack.kernel import ConntrackKernel
+from pointsman.conntrack.wire import Filter
+from pointsman.dataplane.errors import KernelError
+from pointsman.dataplane.trace import Difference, Trace
+from pointsman.explain import machine as judged
+from pointsman.explain import question
+from pointsman.explain.answer import Asked, Explanation, Failure, FlowFacts, RouteFacts, judge
+from pointsman.explain.drift import NODE
+from pointsman.explain.findings import Level
+from pointsman.explain.question import PodPlace, QuestionError, Source, Target, family_of
+from pointsman.explain.resolve import Named, Resolution, resolve
+from pointsman.netlink.lookup import leads
+from pointsman.proxy.inspection import Inspector, inspector
+from pointsman.proxy.known import Known
+from pointsman.proxy.machine import settings
+from pointsman.proxy.picture import Picture
+from pointsman.proxy.report import SCHEMA
+from pointsman.routing.oracle import Oracle
+from pointsman.routing.packet import Outcome, Packet
+from pointsman.routing.route import Family, Frontend, FrontendKind, Protocol, Routing
+
+FLOWS = 20
+"""So many flows of one pair are told."""
+
+
+class Understood(Struct, frozen=True):
+    """A question as a packet, with how its name was resolved."""
+
+    source: Source
+    target: Target
+    packet: Packet
+    family: Family
+    name: Resolution | None
+
+
+async def explain(known: Known, source: str, target: str, protocol: Protocol, family: Family | None = None) -> Explanation:
+    """Answer one question; raises QuestionError and KernelError."""
+    seen, routing = known.picture, known.picture.routing()
+    asked = await understand(seen, source, target, protocol, family)
+    outcome = Oracle(routing, seen.node).trace(asked.packet)
+    looker = await inspector(seen.mode, seen.config, seen.variant)
+    ends = [share.backend.address for share in outcome.shares]
+    sight = await looker.sight(asked.family, [asked.packet.source, asked.packet.destination, *ends])
+    trace = Trace(sight.tracer.trace(asked.packet).ways, sight.said)
+    apart = await _differences(looker, known, outcome, asked.family)
+    failures = _failures(seen, asked.family, apart)
+    flows = await _flows(routing, seen, asked)
+    findings = judged.packet_settings(settings(), asked.family)
+    verdict = judge(
+        outcome, trace, weighted=seen.mode == "ipvs", differences=apart, failures=failures, findings=findings, flows=flows,
+        elsewhere=_elsewhere(asked, seen),
+    )  # fmt: skip
+    return Explanation(
+        schema=SCHEMA,
+        node=seen.node.name,
+        mode=f"{seen.mode} ({looker.variant})",
+        origin=known.origin,
+        asked=Asked(asked.source.words, asked.target.words, asked.packet),
+        name=asked.name,
+        route=_route(known, outcome, asked.family),
+        outcome=outcome,
+        kernel=trace,
+        differences=apart,
+        failures=failures,
+        findings=tuple(one for one in findings if one.level is not Level.OK),
+        flows=flows,
+        remarks=tuple(_remarks(asked, seen)),
+        status=verdict.status,
+        verdict=verdict.sentence,
+        because=verdict.because,
+    )
+
+
+async def understand(seen: Picture, source: str, target: str, protocol: Protocol, family: Family | None) -> Understood:
+    """Return the packet that a question means; raises QuestionError."""
+    routing = seen.routing()
+    pods = [PodPlace(one.namespace, one.name, one.addresses, one.node) for one in seen.pods]
+    sender = question.source(source, seen.node, pods, seen.nodes)
+    aim = question.target(target, seen.node)
+    name, addresses, services = None, [aim.address] if aim.address else [], [aim.service] if aim.service else []
+    if aim.name or aim.service:
+        asked = f"{aim.service[1]}.{aim.service[0]}" if aim.service else aim.name
+        name = resolve(asked, sender.namespace or "default", _named(seen))
+        addresses, services = list(name.addresses), [(name.namespace, name.name)] if name.name else []
+        if not addresses:
+            raise QuestionError(f"{aim.words}: {name.remark or 'resolves to nothing'}")
+    elif not aim.port:
+        raise QuestionError(f"{aim.words}: say which port, such as {aim.words}:80")
+    owners = services or [
+        (one.port_name.namespace, one.port_name.name)
+        for one in routing.routes.values()
+        if any(frontend.address in addresses for frontend in one.frontends() if frontend.address)
+    ]
+    port, chosen = question.port_of(aim, routing, owners, protocol)
+    fitting = [one for one in addresses if family_of(one) in sender.addresses and family in {None, family_of(one)}]
+    if not fitting:
+        raise QuestionError(f"{sender.words} has no address of the family of {', '.join(addresses)}")
+    found = family_of(fitting[0])
+    own = sender.addresses[found]
+    interface = "" if sender.here else (await leads([own])).get(own, "eth0")
+    return Understood(sender, aim, Packet(own, fitting[0], chosen, port, interface), found, name)
+
+
+def _named(seen: Picture) -> Iterable[Named]:
+    for one in seen.services:
+        yield Named(one.namespace, one.name, one.kind, one.cluster_ips, one.external_name)
+
+
+def _elsewhere(asked: Understood, seen: Picture) -> str:
+    """Return why another node decides, empty if this one does."""
+    if not asked.source.node or asked.source.node == seen.node.name:
+        return ""
+    if asked.packet.destination in seen.node.local_addresses.get(asked.family, ()):
+        return ""
+    return f"{asked.source.words} is on node {asked.source.node}, and its packets are decided there; ask the agent of that node"
+
+
+def _remarks(asked: Understood, seen: Picture) -> Iterable[str]:
+    if asked.name is not None and asked.name.remark:
+        yield asked.name.remark
+    if asked.source.here and asked.name is not None:
+        yield "a program of the node itself resolves names by the node's own resolv.conf, which may not ask the cluster's DNS"
+    if seen.waiting_for:
+        yield f"the agent waits for {', '.join(seen.waiting_for)}: nothing is programmed before"
+
+
+async def _differences(looker: Inspector, known: Known, outcome: Outcome, family: Family) -> tuple[Difference, ...]:
+    """Return what differs and may matter: what belongs to the Service port, or to none."""
+    found = await looker.differences(family, known.picture.routing(), known.picture.node)
+    subjects = {NODE} if outcome.port_name is None else {NODE, f"{outcome.port_name} {outcome.port_name.protocol.lower}"}
+    name = str(outcome.port_name) if outcome.port_name else NODE
+    return tuple(one for one in sorted(found, key=lambda one: one.subject == NODE) if one.subject in subjects | {name})
+
+
+def _failures(seen: Picture, family: Family, apart: tuple[Difference, ...]) -> tuple[Failure, ...]:
+    """Return what the agent says about why it is not done: keys that the kernel refuses, or changes that wait."""
+    now, found = datetime.now(UTC), []
+    for status in seen.families:
+        if status.family != family.value:
+            continue
+        for key in status.failing:
+            since = (now - key.since).total_seconds()
+            found.append(Failure(key.subject, f"wanted since {since:.0f} s, refused {key.attempts} times, last error: {key.text}"))
+        if status.apply.last_error:
+            found.append(Failure(f"{status.family}", f"nothing could be written: {status.apply.last_error}"))
+        if apart and status.in_sync_since and not status.failing:
+            text = f"the agent holds all of {status.family} to be as wanted since {status.in_sync_since.astimezone():%H:%M:%S}"
+            found.append(Failure("agent", f"{text}: this changed since it last looked"))
+        elif apart and status.pending_since:
+            found.append(Failure("agent", f"{status.pending_keys} changes wait since {status.pending_seconds:.0f} s"))
+    return tuple(found)
+
+
+def _route(known: Known, outcome: Outcome, family: Family) -> RouteFacts | None:
+    if outcome.port_name is None or outcome.frontend is None:
+        return None
+    name = outcome.port_name
+    for one in known.ports(name.namespace, name.name):
+        if (one.port_name, one.protocol, one.family) == (name.port, name.protocol.value, family.value):
+            return RouteFacts(
+                f"{name} {name.protocol.lower}", _frontend(outcome.frontend), one.internal_traffic_policy, one.external_traffic_policy,
+                one.topology, one.excluded,
+            )  # fmt: skip
+    return None
+
+
+def _frontend(frontend: Frontend) -> str:
+    if frontend.kind is FrontendKind.NODE_PORT:
+        return f"node port {frontend.port}"
+    address = f"[{frontend.address}]" if ":" in frontend.address else frontend.address
+    return f"{frontend.kind.value} {address}:{frontend.port}"
+
+
+async def _flows(routing: Routing, seen: Picture, asked: Understood) -> tuple[FlowFacts, ...]:
+    """Return the flows of this very pair that connection tracking holds; none where it cannot be read."""
+    packet = asked.packet
+
+    def of_pair(flow: object) -> bool:
+        first = getattr(flow, "original", None)
+        ends = (packet.source, packet.destination, packet.port)
+        return first is not None and (first.source, first.destination, first.destination_port) == ends
+
+    try:
+        async with await ConntrackKernel.open() as kernel:
+            found = await kernel.flows(asked.family, Filter(protocol=NUMBERS[packet.protocol]), of_pair)
+    except KernelError:
+        return ()
+    judgements = [(flow, classify(flow, routing, seen.node)) for flow in found]
+    ranked = sorted(judgements, key=lambda one: one[1].kind.value in {"ok", "draining"})
+    return tuple(FlowFacts(f"{flow.client} → {flow.frontend} → {flow.backend}", one.kind.value, one.reason) for flow, one in ranked[:FLOWS])
+
+
+def totals(flows: Iterable[FlowFacts]) -> Mapping[str, int]:
+    """Return how many flows there are of each class."""
+    found: dict[str, int] = {}
+    for flow in flows:
+        found[flow.state] = found.get(flow.state, 0) + 1
+    return found
