@@ -112,7 +112,7 @@ def test_a_wrong_value_is_refused_in_clear_words(setting, words, helm):
         helm.template(API, *([setting] if setting != API else []))
 
 
-@pytest.mark.parametrize(("settings", "words"), CONTRADICTIONS.items(), ids=map(" ".join, CONTRADICTIONS))
+@pytest.mark.parametrize(("settings", "words"), CONTRADICTIONS.items(), ids=[" ".join(each) for each in CONTRADICTIONS])
 def test_contradictions_are_refused_in_clear_words(settings, words, helm):
     with pytest.raises(RefusedError, match=re.escape(words)):
         helm.template(*settings)

@@ -1,0 +1,72 @@
+"""Alerts and dashboard ask only for metrics that are there, with labels that they have."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from pointsman.proxy.metrics_list import METRICS, MetricType
+
+FILES = Path(__file__).parents[2] / "charts/pointsman/files"
+OFFERED = {metric.name: metric for metric in METRICS}
+NAME = re.compile(r"\b(?:pointsman|kubeproxy|rest_client|process|python)_\w+")
+SELECTED = re.compile(r"\b((?:pointsman|kubeproxy|rest_client)_\w+)\{([^}]*)\}")
+GROUPED = re.compile(r"by \(([\w, ]*)\)")
+ALWAYS = {"instance", "job", "le"}
+PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
+"""What the Prometheus library tells of every process."""
+
+
+def expressions():
+    """Yield every question with the place that asks it."""
+    for rule in yaml.safe_load((FILES / "alerts.yaml").read_text()):
+        yield rule["alert"], rule["expr"]
+    for panel in json.loads((FILES / "dashboard.json").read_text())["panels"]:
+        for target in panel["targets"]:
+            yield panel["title"], target["expr"]
+
+
+def metric_of(name):
+    """Return the metric of a series: a histogram has three."""
+    for suffix in ("_bucket", "_sum", "_count"):
+        plain = name.removesuffix(suffix)
+        if plain != name and plain in OFFERED and OFFERED[plain].type is MetricType.HISTOGRAM:
+            return OFFERED[plain]
+    found = OFFERED.get(name)
+    return None if found is None or found.type is MetricType.HISTOGRAM else found
+
+
+@pytest.mark.parametrize(("place", "expression"), tuple(expressions()))
+def test_every_metric_that_is_asked_for_is_offered(place, expression):
+    names = set(NAME.findall(expression)) - PROCESS
+    assert names or PROCESS & set(NAME.findall(expression))
+    assert [name for name in names if metric_of(name) is None] == []
+    labels = ALWAYS | {label for name in names for label in metric_of(name).labels}
+    grouped = {label.strip() for group in GROUPED.findall(expression) for label in group.split(",")}
+    selected = {label for _, inner in SELECTED.findall(expression) for label in re.findall(r'(\w+)=', inner)}
+    assert (grouped | selected) - labels == set()
+
+
+@pytest.mark.parametrize(("place", "expression"), tuple(expressions()))
+def test_counters_are_asked_how_they_grow_and_gauges_what_they_are(place, expression):
+    for name in set(NAME.findall(expression)) - PROCESS:
+        growing = re.search(rf"(rate|increase)\({name}\b", expression) is not None
+        assert growing == (metric_of(name).type is not MetricType.GAUGE)
+
+
+def test_each_alert_says_what_and_what_to_do():
+    rules = yaml.safe_load((FILES / "alerts.yaml").read_text())
+    assert {rule["alert"] for rule in rules} >= {"PointsmanNotInSync", "PointsmanUnhealthy", "PointsmanForeignChanges"}
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert set(rule["annotations"]) == {"summary", "description"}
+        assert "$labels.instance" in rule["annotations"]["summary"]
+
+
+def test_the_panels_do_not_overlap():
+    panels = json.loads((FILES / "dashboard.json").read_text())["panels"]
+    cells = [(x, y) for panel in panels for place in [panel["gridPos"]]
+             for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) < 24
