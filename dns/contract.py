@@ -16,8 +16,8 @@ kubernetes zone if every plugin in front (in the order of COR-15) leaves such re
 (fallthrough). A plugin that acts on certain names only (hosts without wildcards) excludes those by `exempt`.
 """
 
-from collections.abc import Awaitable, Callable, Container, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Container, Coroutine, Sequence
+from typing import Any, Protocol
 
 from msgspec import Struct
 from pointsman.dns.question import Query
@@ -31,7 +31,8 @@ class Plain(Struct, frozen=True):
     """A cluster zone whose unknown names the server may refuse by itself.
 
     `zone` is the kubernetes zone as lower-case wire name; `ttl` is that of the SOA's record and minimum already lowered by plugins in
-    front; `block` is the label `zone` of the metrics. Names in `exempt` (lower-case wire) always go through the chain.
+    front; `block` is the label `zone` of the metrics. Names in `exempt` (lower-case wire) always go through the chain. `limit` is the UDP
+    size to which bufsize lowers the client's (0: not at all).
     """
 
     zone: bytes
@@ -39,6 +40,7 @@ class Plain(Struct, frozen=True):
     minimum: int
     block: str
     exempt: Container[bytes] = frozenset()
+    limit: int = 0
 
 
 class Chain(Protocol):
@@ -54,6 +56,6 @@ class Chain(Protocol):
         """Return the zones with the short cut; may be empty."""
         ...
 
-    async def answer(self, query: Query) -> Reply | None:
+    def answer(self, query: Query) -> Coroutine[Any, Any, Reply | None]:
         """Answer a query of class and name whatsoever; `Reply.zone` and `Reply.plugin` are filled for the metrics."""
         ...

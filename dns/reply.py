@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 from pointsman.dns.question import AA, NOERROR
+from pointsman.dns.tally import Cell
 
 FOREVER: Final = float("inf")
 
@@ -34,12 +35,16 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class Life(Struct, frozen=True):
-    """How long a reply may be given again without asking (see the module)."""
+    """How long a reply may be given again without asking (see the module).
+
+    `counted` are numbers that go up by one each time it is: what a cache in front of the chain would have counted.
+    """
 
     tags: tuple[Hashable, ...] = ()
     until: float = FOREVER
     counting: bool = False
     born: float = 0.0
+    counted: tuple[Cell, ...] = ()
 
     def with_limit(self, until: float) -> "Life":
         """Return the life, ended at `until` (monotonic seconds) at the latest."""
