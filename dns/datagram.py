@@ -13,8 +13,8 @@ from collections.abc import Callable
 LARGEST = 65535
 
 
-async def exchange(message: bytes, address: str, port: int, timeout: float, is_reply: Callable[[bytes], bool]) -> bytes:
-    """Send a message and return the first datagram that `is_reply`; raises OSError, and TimeoutError after `timeout` seconds."""
+async def exchange(message: bytes, address: str, port: int, patience: float, is_reply: Callable[[bytes], bool]) -> bytes:
+    """Send a message and return the first datagram that `is_reply`; raises OSError, and TimeoutError after `patience` seconds."""
     loop = asyncio.get_running_loop()
     found: asyncio.Future[bytes] = loop.create_future()
     with contextlib.closing(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)) as sock:
@@ -34,7 +34,11 @@ async def exchange(message: bytes, address: str, port: int, timeout: float, is_r
             if not found.done() and is_reply(got):
                 found.set_result(got)
 
-        late = loop.call_later(timeout, lambda: found.done() or found.set_exception(TimeoutError("i/o timeout")))
+        def give_up() -> None:
+            if not found.done():
+                found.set_exception(TimeoutError("i/o timeout"))
+
+        late = loop.call_later(patience, give_up)
         loop.add_reader(sock, read)
         try:
             return await found

@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self.used = born
         self.answered = 0
         self.ended = False
+        self.owed = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._read = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -67,12 +68,13 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
         """Tell all that wait."""
         self.ended = True
+        self.owed = len(self._waiting)
         for waiter in self._waiting.values():
             if not waiter.done():
                 waiter.set_exception(ConnectionEndedError("the upstream closed the connection"))
         self._waiting.clear()
 
-    async def ask(self, message: bytes, timeout: float) -> bytes:
+    async def ask(self, message: bytes, patience: float) -> bytes:
         """Send a message and return the reply of its id."""
         assert self._transport is not None
         ident = int.from_bytes(message[:2], "big")
@@ -80,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._waiting[ident] = waiter
         self._transport.write(len(message).to_bytes(2, "big") + message)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 return await waiter
         finally:
             self._waiting.pop(ident, None)
@@ -99,7 +101,9 @@ class Connection(asyncio.Protocol):
 class Pool:
     """The connections to one upstream over one transport."""
 
-    def __init__(self, address: str, port: int, limits: Limits, clock: Callable[[], float], tls: ssl.SSLContext | None = None, name: str = "") -> None:
+    def __init__(
+        self, address: str, port: int, *, limits: Limits, clock: Callable[[], float], tls: ssl.SSLContext | None = None, name: str = ""
+    ) -> None:
         self._address = address
         self._port = port
         self._limits = limits
@@ -108,29 +112,28 @@ class Pool:
         self._name = name
         self._open: list[Connection] = []
         self._pipeline = PIPELINE
-        self.reused = False
 
-    async def ask(self, message: bytes, timeout: float, dial: float) -> tuple[bytes, bool]:
+    async def ask(self, message: bytes, patience: float, dial: float) -> tuple[bytes, bool]:
         """Return the reply, and whether a connection was there already; raises OSError and TimeoutError."""
         ident = int.from_bytes(message[:2], "big")
         while (connection := self._pick(ident)) is not None:
             try:
-                return await self._on(connection, message, timeout), True
+                return await self._on(connection, message, patience), True
             except ConnectionEndedError:
                 continue  # an old connection proves nothing: try the next, then a fresh one
         fresh = await self._dial(dial)
         try:
-            return await self._on(fresh, message, timeout), False
+            return await self._on(fresh, message, patience), False
         except ConnectionEndedError:
             if fresh.answered == 0:
                 raise
-            return await self._on(await self._dial(dial), message, timeout), False
+            return await self._on(await self._dial(dial), message, patience), False
 
-    async def _on(self, connection: Connection, message: bytes, timeout: float) -> bytes:
+    async def _on(self, connection: Connection, message: bytes, patience: float) -> bytes:
         try:
-            return await connection.ask(message, timeout)
+            return await connection.ask(message, patience)
         except ConnectionEndedError:
-            if connection.answered and connection.load:
+            if connection.answered and connection.owed > 1:
                 self._pipeline = 1
             raise
         except TimeoutError:
@@ -160,11 +163,11 @@ class Pool:
                 one.close()
         self._open = [one for one in self._open if not one.ended]
 
-    async def _dial(self, timeout: float) -> Connection:
+    async def _dial(self, patience: float) -> Connection:
         loop = asyncio.get_running_loop()
         tls_name = (self._name or self._address) if self._tls else None
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(patience):
                 _, made = await loop.create_connection(
                     lambda: Connection(self._clock()), self._address, self._port, ssl=self._tls, server_hostname=tls_name
                 )

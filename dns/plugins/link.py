@@ -2,16 +2,20 @@
 
 A plugin is made once per server block. Each listener of the block then gets its own link, a responder that is bound to what follows and to
 the label `server` of the metrics, while state (a cache, connections, a hosts file) is the plugin's and shared. A plugin that reads files or
-keeps connections has work in the background: it starts with the first `start` and ends with `stop`.
+keeps connections has work in the background, from `start` to `stop`; at a reload those whose settings stayed the same go on.
+
+`plain` says how a plugin in front of kubernetes bears the server's short cut for unknown cluster names (see `contract`): it returns the short
+cut as it may be taken with this plugin in front, or None if every query must come by.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 
 from msgspec import Struct
-from pointsman.dns.contract import Responder
-from pointsman.dns.question import Query
+from pointsman.dns.catalog import Catalog
+from pointsman.dns.contract import Plain, Responder
+from pointsman.dns.question import REFUSED, SERVFAIL, Query
 from pointsman.dns.reply import Reply
 from pointsman.dns.tally import Tally
 
@@ -23,31 +27,50 @@ def silent(level: str, text: str) -> None:
     """Write nothing: for checks and tests."""
 
 
+def nothing() -> None:
+    """Do nothing."""
+
+
 class Surroundings(Struct, frozen=True):
     """The process around the chains.
 
-    `clock` is monotonic time in seconds. `own` holds the addresses and ports that this process listens on: they are never an upstream
-    (LOP-03). `hostname` is told to clients that ask for it (nsid, chaos). `version` is this program's.
+    `clock` is monotonic time in seconds. `local` are this server's addresses, for NS (REC-94); `own` are the addresses and ports that it
+    listens on: they are never an upstream (LOP-03). `hostname` is told to clients that ask for it (nsid, chaos). `forget` empties the hot
+    table: something changed that no tag tells.
     """
 
     tally: Tally
+    catalog: Catalog
     clock: Callable[[], float]
     tell: Tell = silent
+    forget: Callable[[], None] = nothing
+    local: tuple[str, ...] = ()
     own: frozenset[tuple[str, int]] = frozenset()
     hostname: str = ""
     version: str = ""
     dice: random.Random = random.SystemRandom()
 
 
+class Where(Struct, frozen=True):
+    """The listener that a link belongs to: its metrics' label, and who answers any name there (for aliases that lead elsewhere)."""
+
+    server: str
+    everything: Responder
+
+
 class Plugin(Protocol):
     """One plugin of a server block."""
 
-    def link(self, following: Responder, server: str) -> Responder:
-        """Return the responder of one listener; `server` is the metrics' label, `following` answers what this plugin does not."""
+    def link(self, following: Responder, where: Where) -> Responder:
+        """Return the responder of one listener; `following` answers what this plugin does not."""
+        ...
+
+    def plain(self, plain: Plain) -> Plain | None:
+        """Return the short cut as this plugin bears it."""
         ...
 
     def start(self) -> None:
-        """Begin what runs in the background; a loop is running. Once, after `link`."""
+        """Begin what runs in the background; a loop is running."""
         ...
 
     def stop(self) -> None:
@@ -55,8 +78,12 @@ class Plugin(Protocol):
         ...
 
 
-class Resting:
-    """A plugin with nothing in the background."""
+class Quiet:
+    """A plugin with nothing in the background, which bears the short cut."""
+
+    def plain(self, plain: Plain) -> Plain | None:
+        """Return the short cut unchanged."""
+        return plain
 
     def start(self) -> None:
         """Do nothing."""
@@ -65,11 +92,22 @@ class Resting:
         """Do nothing."""
 
 
+class Either(Struct, frozen=True):
+    """Names that are in one of two containers."""
+
+    one: Container[bytes]
+    other: Container[bytes]
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether a name is in one of them."""
+        return key in self.one or key in self.other
+
+
 async def no_next(query: Query) -> Reply | None:  # noqa: ARG001 - a responder
     """Answer what no plugin of the chain did (REC-101)."""
-    return Reply(rcode=2, flags=0, error="no next plugin found")
+    return Reply(SERVFAIL, flags=0, error="no next plugin found")
 
 
 async def refused(query: Query) -> Reply | None:  # noqa: ARG001 - a responder
     """Answer where no plugin could (WIR-11, WIR-12)."""
-    return Reply(rcode=5, flags=0)
+    return Reply(REFUSED, flags=0)

@@ -1,0 +1,160 @@
+"""Plugins that look at a reply on its way back and change little: header, minimal, loadbalance, bufsize, nsid, cancel."""
+
+import asyncio
+
+import msgspec
+from pointsman.dns.contract import Plain, Responder
+from pointsman.dns.corefile.options import BufsizeOptions, CancelOptions, HeaderOptions, NsidOptions
+from pointsman.dns.plugins.link import Quiet, Surroundings, Where
+from pointsman.dns.question import AA, AD, CD, NOERROR, RA, RD, SERVFAIL, Query
+from pointsman.dns.reply import Record, Reply
+
+BITS = {"aa": AA, "ra": RA, "rd": RD, "ad": AD, "cd": CD}
+ADDRESSES = frozenset((1, 28))
+CNAME, MX = 5, 15
+NSID = 3
+
+
+class Header(Quiet):
+    """header: flags of the query for who follows, of the response for the client (WIR-61)."""
+
+    def __init__(self, options: HeaderOptions) -> None:
+        self._query = [(rule.set, _bits(rule.flags)) for rule in options.rules if not rule.response]
+        self._response = [(rule.set, _bits(rule.flags)) for rule in options.rules if rule.response]
+
+    def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
+        """Return the responder."""
+
+        async def respond(query: Query) -> Reply | None:
+            inner = msgspec.structs.replace(query, flags=_applied(query.flags, self._query)) if self._query else query
+            reply = await following(inner)
+            return reply and reply.but(flags=_applied(reply.flags, self._response))
+
+        return respond
+
+    def plain(self, plain: Plain) -> Plain | None:
+        """Return the short cut where no response changes."""
+        return None if self._response else plain
+
+
+def _bits(flags: tuple[str, ...]) -> int:
+    return sum({BITS[flag] for flag in flags})
+
+
+def _applied(flags: int, rules: list[tuple[bool, int]]) -> int:
+    for on, bits in rules:
+        flags = flags | bits if on else flags & ~bits
+    return flags
+
+
+class Minimal(Quiet):
+    """minimal: a positive answer without authority and additional."""
+
+    def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
+        """Return the responder."""
+
+        async def respond(query: Query) -> Reply | None:
+            reply = await following(query)
+            if reply is None or reply.rcode != NOERROR or not reply.answer:
+                return reply
+            return reply.but(authority=(), additional=())
+
+        return respond
+
+
+class Loadbalance(Quiet):
+    """loadbalance: aliases first, then the rest, then addresses, which the server gives in another order each time, then MX (WIR-50)."""
+
+    def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
+        """Return the responder."""
+
+        async def respond(query: Query) -> Reply | None:
+            reply = await following(query)
+            if reply is None or reply.rcode != NOERROR or query.qtype in {251, 252}:
+                return reply
+            return reply.but(answer=grouped(reply.answer), additional=grouped(reply.additional), rotate=True)
+
+        return respond
+
+
+def grouped(records: tuple[Record, ...]) -> tuple[Record, ...]:
+    """Return records in the order CNAME, others, addresses, MX; inside each, as they were (WIR-52)."""
+    if len(records) < 2:
+        return records
+    return tuple(sorted(records, key=lambda record: 0 if record.rtype == CNAME else 2 if record.rtype in ADDRESSES else 3 if record.rtype == MX else 1))
+
+
+class Bufsize(Quiet):
+    """bufsize: nobody gets more over UDP than this, and upstreams are told so, too (WIR-35)."""
+
+    def __init__(self, options: BufsizeOptions) -> None:
+        self._size = options.size
+
+    def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
+        """Return the responder."""
+
+        async def respond(query: Query) -> Reply | None:
+            if query.edns is None or query.edns.size <= self._size:
+                inner = query
+            else:
+                inner = msgspec.structs.replace(query, edns=msgspec.structs.replace(query.edns, size=self._size))
+            reply = await following(inner)
+            return reply and reply.but(limit=self._size)
+
+        return respond
+
+    def plain(self, plain: Plain) -> Plain | None:
+        """Return the short cut with the size that is told in OPT."""
+        return msgspec.structs.replace(plain, limit=self._size)
+
+
+class Nsid(Quiet):
+    """nsid: the name of this server for clients that ask for it (RFC 5001)."""
+
+    def __init__(self, options: NsidOptions, around: Surroundings) -> None:
+        identity = (options.identity or around.hostname).encode()
+        self._option = NSID.to_bytes(2, "big") + len(identity).to_bytes(2, "big") + identity
+
+    def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
+        """Return the responder."""
+
+        async def respond(query: Query) -> Reply | None:
+            reply = await following(query)
+            if reply is None or query.edns is None or not asks_for(query.edns.options, NSID):
+                return reply
+            return reply.but(options=reply.options + self._option, life=None)
+
+        return respond
+
+
+def asks_for(options: bytes, code: int) -> bool:
+    """Return whether EDNS options contain one of this code."""
+    at = 0
+    while at + 4 <= len(options):
+        if int.from_bytes(options[at : at + 2], "big") == code:
+            return True
+        at += 4 + int.from_bytes(options[at + 2 : at + 4], "big")
+    return False
+
+
+class Cancel(Quiet):
+    """cancel: a query that takes longer than this ends as SERVFAIL."""
+
+    def __init__(self, options: CancelOptions) -> None:
+        self._timeout = options.timeout
+
+    def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
+        """Return the responder."""
+
+        async def run(query: Query) -> Reply | None:
+            return await following(query)
+
+        async def respond(query: Query) -> Reply | None:
+            task = asyncio.get_running_loop().create_task(run(query))
+            done, _ = await asyncio.wait({task}, timeout=self._timeout)
+            if done:
+                return task.result()
+            task.cancel()
+            return Reply(SERVFAIL, flags=0, plugin="cancel", error="context deadline exceeded")
+
+        return respond

@@ -1,0 +1,43 @@
+"""From settings to plugins: which class runs a directive."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any as Whatever
+
+from pointsman.dns.corefile import options
+from pointsman.dns.plugins.cache import Cache
+from pointsman.dns.plugins.cluster import Cluster
+from pointsman.dns.plugins.fixed import Any, Chaos, Local, Whoami
+from pointsman.dns.plugins.flags import Bufsize, Cancel, Header, Loadbalance, Minimal, Nsid
+from pointsman.dns.plugins.forward import Forward
+from pointsman.dns.plugins.link import Plugin, Surroundings
+
+Maker = Callable[[Whatever, Surroundings], Plugin]
+"""Makes a plugin of one directive's settings: each maker takes its own kind of them."""
+
+MAKERS: Mapping[type[options.Options], Maker] = {
+    options.CancelOptions: lambda option, _: Cancel(option),
+    options.NsidOptions: Nsid,
+    options.BufsizeOptions: lambda option, _: Bufsize(option),
+    options.LocalOptions: lambda _, around: Local(around),
+    options.AnyOptions: lambda *_: Any(),
+    options.ChaosOptions: Chaos,
+    options.LoadbalanceOptions: lambda *_: Loadbalance(),
+    options.CacheOptions: Cache,
+    options.HeaderOptions: lambda option, _: Header(option),
+    options.MinimalOptions: lambda *_: Minimal(),
+    options.KubernetesOptions: Cluster,
+    options.ForwardOptions: Forward,
+    options.WhoamiOptions: lambda *_: Whoami(),
+}
+"""Directives that make a plugin each."""
+
+TOGETHER: Mapping[type[options.Options], Maker] = {}
+"""Directives whose settings make one plugin together."""
+
+
+def make(group: Sequence[options.Options], around: Surroundings) -> Plugin | None:
+    """Return the plugin of some settings of one kind; None if they make none (bind, reload, health and their like)."""
+    kind = type(group[0])
+    if kind in TOGETHER:
+        return TOGETHER[kind](group, around)
+    return MAKERS[kind](group[0], around) if kind in MAKERS else None
