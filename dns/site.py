@@ -20,7 +20,7 @@ from pointsman.dns.corefile.load import Corefile, ServerBlock
 from pointsman.dns.plugins.cache import Cache
 from pointsman.dns.plugins.cluster import Cluster
 from pointsman.dns.plugins.link import Plugin, Surroundings, Where, no_next, refused
-from pointsman.dns.plugins.make import make
+from pointsman.dns.plugins.make import TOGETHER, make
 from pointsman.dns.question import IN, REFUSED, Query
 from pointsman.dns.reply import Reply
 
@@ -53,7 +53,7 @@ class Site:
         self._around = around
         self._fresh: list[Plugin] = []
         left = [] if former is None else [one for built in former.built for one in built.plugins]
-        self.built = tuple(self._build(block, former, left) for block in corefile.blocks)
+        self.built: tuple[Built, ...] = tuple(self._build(block, former, left) for block in corefile.blocks)
 
     def _build(self, block: ServerBlock, former: "Site | None", left: list[tuple[tuple[options.Options, ...], Plugin]]) -> Built:
         """Make a block's plugins, or take those of the former site that are set to the same."""
@@ -80,7 +80,7 @@ class Site:
             built
             for built in self.built
             if any(key.port == port for key in built.block.keys)
-            and (not built.block.addresses if not address else not built.block.addresses or wanted & set(built.block.addresses))
+            and (not built.block.addresses or (address and wanted & set(built.block.addresses)))
         ]
         bound = any(built.block.addresses for built in blocks)
         label = f"dns://{f'[{address}]' if ':' in address else address}:{port}" if bound else f"dns://:{port}"
@@ -106,10 +106,10 @@ class Site:
 
 
 def grouped(settings: Sequence[options.Options]) -> list[tuple[options.Options, ...]]:
-    """Return settings by plugin: directives that make one plugin together stay together (rules of acl, rewrite, log)."""
+    """Return settings by plugin: directives that make one plugin together stay together."""
     groups: list[list[options.Options]] = []
     for one in settings:
-        if groups and type(groups[-1][0]) is type(one) and isinstance(one, options.AclOptions | options.RewriteOptions | options.LogOptions):
+        if groups and type(groups[-1][0]) is type(one) and type(one) in TOGETHER:
             groups[-1].append(one)
         else:
             groups.append([one])
@@ -165,7 +165,7 @@ class Chain:
         return reply and reply.but(zone=zone)
 
     def _block(self, query: Query) -> tuple[str, Responder] | None:
-        """Return the block of the longest zone that has the name; for DS the one above its own, if there is one that is not the root's."""
+        """Return the block of the longest zone that has the name; for DS the one above its own, unless that is the root's."""
         first: tuple[str, Responder] | None = None
         for zone in names.suffixes(query.key):
             found = self._responders.get(zone)

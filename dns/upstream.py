@@ -32,7 +32,7 @@ DIAL_TIMEOUT = 5.0
 """Seconds that a connection may take to be made; a question's own deadline is shorter."""
 BUCKETS = tuple(0.00025 * 2**power for power in range(16))
 """Bounds of coredns_proxy_request_duration_seconds (OBS-13)."""
-RCODE_NAMES = {number: name for name, number in reversed(RCODES.items())}
+RCODE_NAMES = {number: name for name, number in RCODES.items()}
 NS = 2
 
 

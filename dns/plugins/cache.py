@@ -1,8 +1,8 @@
 """cache: replies of upstreams, kept for their lifetime (CAC-01 to CAC-60).
 
-It keeps what would have to be asked again. A reply that carries a `life` of its own comes from memory anyway, such as a cluster name: its
-TTLs are levelled as CoreDNS would, but nothing is kept, so a new Service or a pod that became ready is seen at once and never hidden by an
-old denial (CAC-80). What is kept gets a life until its end, so the server's hot table answers it without coming here.
+It keeps what would have to be asked again. What comes from memory anyway, such as a cluster name, is not kept: its TTLs are levelled as
+CoreDNS would, so a new Service or a pod that became ready is seen at once and never hidden by an
+old denial (CAC-80). What is kept gets a life until its end: the server's hot table answers it without coming here.
 
 A denial lives no longer than its SOA's minimum (CAC-81, RFC 2308). Refreshing, early (prefetch) or late (serve_stale), is one task per entry.
 With prefetch, the first hits come here to be counted, then the hot table may answer until the time for refreshing has come.
@@ -29,6 +29,8 @@ SOA = 6
 BARE = 5
 """Seconds that a reply without any record is kept (CAC-33)."""
 NAME = "cache"
+FROM_MEMORY = frozenset(("kubernetes", "hosts", "local", "any", "chaos", "whoami"))
+"""Plugins whose replies are never kept: asking them again costs nothing, and they may know better by then."""
 
 
 class Counters:
@@ -131,7 +133,7 @@ class _Link:
         if entry.left(now) > 0:
             self._touch(query, key, entry, now)
             return self._hit(query, store, entry, now)
-        return await self._stale(query, key, entry, now)
+        return await self._stale(query, key, entry)
 
     def _find(self, key: Hashable, now: float) -> tuple[str, Entry] | None:
         """Return the entry that answers: denials first, but a failure does not hide a good answer (CAC-22)."""
@@ -156,7 +158,7 @@ class _Link:
         cache = self._cache
         what, lifetime = cache.judged(query, reply)
         level = levelled(reply, lifetime)
-        if reply.life is None and reply.plugin != "whoami" and lifetime > 0 and cache.keeps(what, query.key):
+        if reply.life is None and reply.plugin not in FROM_MEMORY and lifetime > 0 and cache.keeps(what, query.key):
             store = "success" if what is Kind.SUCCESS else "denial"
             entry = Entry(level.but(error=""), query.name, cache.around.clock(), lifetime, size_of(reply))
             cache.stores[store].put(key, entry)
@@ -227,7 +229,7 @@ class _Link:
                 entry.rest_until = self._cache.around.clock() + stale.recheck
         return renewed
 
-    async def _stale(self, query: Query, key: Hashable, entry: Entry, now: float) -> Reply | None:
+    async def _stale(self, query: Query, key: Hashable, entry: Entry) -> Reply | None:
         """Answer from an expired entry (CAC-51)."""
         stale = self._cache.options.stale
         assert stale is not None

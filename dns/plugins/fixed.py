@@ -128,7 +128,9 @@ class Local(Quiet):
             return self._here(query) if zone == LOCALHOST else _fixed(authority=(_soa(query.name),))
         apex = query.name[-len(zone) :]
         if query.key == LOCAL_REVERSE:
-            return _fixed(answer=(Record(query.name, PTR, LOCAL_TTL, LOCALHOST),)) if query.qtype == PTR else _fixed(authority=(_soa(apex),))
+            if query.qtype == PTR:
+                return _fixed(answer=(Record(query.name, PTR, LOCAL_TTL, LOCALHOST),))
+            return _fixed(authority=(_soa(apex),))
         return _fixed(authority=(_soa(apex),)).but(rcode=NXDOMAIN)
 
 

@@ -10,8 +10,8 @@ from pointsman.dns.question import AA, AD, CD, NOERROR, RA, RD, SERVFAIL, Query
 from pointsman.dns.reply import Record, Reply
 
 BITS = {"aa": AA, "ra": RA, "rd": RD, "ad": AD, "cd": CD}
-ADDRESSES = frozenset((1, 28))
-CNAME, MX = 5, 15
+GROUPS = {5: 0, 1: 2, 28: 2, 15: 3}
+"""CNAME first; all types that are not here; then A and AAAA; then MX."""
 NSID = 3
 
 
@@ -81,7 +81,7 @@ def grouped(records: tuple[Record, ...]) -> tuple[Record, ...]:
     """Return records in the order CNAME, others, addresses, MX; inside each, as they were (WIR-52)."""
     if len(records) < 2:
         return records
-    return tuple(sorted(records, key=lambda record: 0 if record.rtype == CNAME else 2 if record.rtype in ADDRESSES else 3 if record.rtype == MX else 1))
+    return tuple(sorted(records, key=lambda record: GROUPS.get(record.rtype, 1)))
 
 
 class Bufsize(Quiet):

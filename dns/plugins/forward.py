@@ -156,13 +156,13 @@ class Forward(Quiet):
 
     def refresh(self) -> None:
         """Take the upstreams as the Corefile and the resolv.conf name them now; those that stay keep their connections."""
-        known = {upstream.target: upstream for upstream in self.upstreams}
+        known: dict[Target, Upstream] = {upstream.target: upstream for upstream in self.upstreams}
         wanted: dict[Target, None] = {}
         for target in self.options.upstreams:
             for one in self._expanded(target) if target.file else (target,):
                 wanted.setdefault(one)
         if target_list := list(wanted)[:MOST]:
-            kept = [known.pop(one, None) or Upstream(one, self.options, self._tls, self._around) for one in target_list]
+            kept = [known.pop(one) if one in known else Upstream(one, self.options, self._tls, self._around) for one in target_list]
             if known or len(kept) != len(self.upstreams):
                 self._told_change(kept)
             self.upstreams = kept

@@ -4,8 +4,8 @@ A plugin is made once per server block. Each listener of the block then gets its
 the label `server` of the metrics, while state (a cache, connections, a hosts file) is the plugin's and shared. A plugin that reads files or
 keeps connections has work in the background, from `start` to `stop`; at a reload those whose settings stayed the same go on.
 
-`plain` says how a plugin in front of kubernetes bears the server's short cut for unknown cluster names (see `contract`): it returns the short
-cut as it may be taken with this plugin in front, or None if every query must come by.
+`plain` says how a plugin in front of kubernetes bears the server's short cut for unknown cluster names (see `contract`): it returns the
+short cut as it may be taken with this plugin in front, or None if every query must come by.
 """
 
 import random

@@ -82,4 +82,4 @@ class Store:
 
 def size_of(reply: Reply) -> int:
     """Return about how many bytes a reply's records have."""
-    return sum(len(record.owner) + len(record.rdata) + 64 for section in (reply.answer, reply.authority, reply.additional) for record in section)
+    return sum(len(record.owner) + len(record.rdata) + 64 for record in (*reply.answer, *reply.authority, *reply.additional))
