@@ -1,0 +1,65 @@
+"""The commands that docs/install.md and docs/migrate.md show, run as they stand in a real cluster."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cluster_chart as chart
+import pytest
+from cluster_proxy import KubeProxy
+from cluster_traffic import kernel_rules, pods
+from fakes.shown import blocks
+from plane_wait import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.kernel, pytest.mark.asyncio(loop_scope="session")]
+
+SECONDS = 600.0
+
+
+@pytest.fixture
+def desk(tmp_path, cluster):
+    """A folder like a checkout, with the values of a person who has this cluster; give a function that runs a document's commands there."""
+    for name in ("charts", "examples", "tools"):
+        (tmp_path / name).symlink_to(chart.ROOT / name)
+    shutil.copy(chart.VALUES, tmp_path / "my-values.yaml")
+    programs = f"{cluster.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    kept = {f"HELM_{name}_HOME": str(tmp_path / "helm") for name in ("CACHE", "CONFIG", "DATA")}
+    surroundings = {**os.environ, **kept, "PATH": programs, "KUBECONFIG": str(cluster.kubeconfig)}
+
+    def follow(document):
+        for block in blocks((chart.ROOT / document).read_text()):
+            if block.run == "cluster":
+                ended = subprocess.run(
+                    ["bash", "-euo", "pipefail", "-c", block.script], cwd=tmp_path, env=surroundings, stdin=subprocess.DEVNULL,
+                    capture_output=True, text=True, check=False, timeout=SECONDS,
+                )
+                assert ended.returncode == 0, f"{document}:{block.line}:\n{block.script}\n{ended.stdout}{ended.stderr}"
+
+    return lambda document: asyncio.to_thread(follow, document)
+
+
+async def test_installing_and_taking_off_leave_no_rule(desk, cluster, bare):
+    await chart.remove(cluster)
+    await desk("docs/install.md")
+    assert not chart.installed(cluster)
+    await until(lambda: not pods(cluster, chart.NAMESPACE, chart.RELEASE, chart.LABEL), chart.LONG)
+    assert kernel_rules(cluster) == bare
+
+
+async def test_from_kube_proxy_and_back(desk, cluster, bare, archive):
+    """kube-proxy's rules are in the end what they were before."""
+    peer = KubeProxy(cluster, archive)
+    await chart.remove(cluster)
+    await peer.install()
+    try:
+        before = kernel_rules(cluster)
+        await desk("docs/migrate.md")
+        assert not chart.installed(cluster)
+        assert kernel_rules(cluster) == before
+    finally:
+        await peer.remove()
+        peer.clean()
+    assert kernel_rules(cluster) == bare
