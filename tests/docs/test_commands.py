@@ -37,6 +37,14 @@ def test_every_block_of_commands_says_who_runs_it():
     assert offences == [], 'begin it with ```sh run=here, ```sh run=cluster, or ```sh run=no reason="..."'
 
 
+def test_commands_stand_in_blocks_that_say_it():
+    """CONTRIBUTING.md lists what there is to call, in a table of its own."""
+    bare = re.compile(r"^ {4}(?:sudo )?(?:make|pointsman|kube-proxy|helm|kubectl|docker|tools/)\b")
+    offences = [f"{path.relative_to(ROOT)}:{number}" for path in DOCUMENTS if path.name != "CONTRIBUTING.md"
+                for number, line in enumerate(path.read_text().splitlines(), 1) if bare.match(line)]
+    assert offences == [], "put it into a block that begins with ```sh run=..."
+
+
 def test_blocks_of_a_cluster_are_where_its_test_looks():
     """tests/cluster/test_documents.py runs these documents."""
     there = (ROOT / "tests/cluster/test_documents.py").read_text()
