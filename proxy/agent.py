@@ -8,10 +8,12 @@ returns. Nothing is offered before Services and EndpointSlices have been read co
 (IN-51). `daemon` calls it.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field, structs
 from pointsman.kube.events import Batch
@@ -34,9 +36,12 @@ from pointsman.proxy.notebook import Notes, beside
 from pointsman.proxy.own_node import OwnNode
 from pointsman.proxy.report import View
 from pointsman.proxy.requests import Requests
-from pointsman.routing.build import Builder
+from pointsman.routing.build import Builder, RoutingChange
 from pointsman.routing.route import Family, Notice, Protocol, Routing, ServicePortName, Severity
 from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, advance
+
+if TYPE_CHECKING:
+    from pointsman.proxy.dns.node import NodeDns  # loaded only where DNS is on
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +55,7 @@ class Parts(Struct):
     loops: dict[Family, Loop]
     requests: Requests = field(default_factory=Requests)
     announcer: Announcer = field(default_factory=lambda: Announcer(Recorder(None, "", time.time)))
+    dns: "NodeDns | None" = None
 
 
 class Agent:
@@ -80,7 +86,8 @@ class Agent:
         before = self.snapshot
         self.snapshot, dirty = advance(before, batch)
         self._measure(changes.between(before, self.snapshot, dirty, self.backlog.started))
-        if Kind.NODE in dirty.kinds or not self.own.ready:
+        moved = self.parts.dns is not None and dirty != CLEAN and self.parts.dns.advance(self.snapshot, dirty)
+        if Kind.NODE in dirty.kinds or not self.own.ready or moved:
             self._gather()
         if Kind.NODE in dirty.kinds:
             self._departed.lose(before.nodes.keys(), self.snapshot)
@@ -97,6 +104,20 @@ class Agent:
         if self.facts != before:
             log.info("addresses changed", extra={family.value: ",".join(found) for family, found in host.addresses.items()})
             self._route(CLEAN)
+
+    def offer(self, change: RoutingChange) -> None:
+        """Offer the modes a change."""
+        for loop in self.parts.loops.values():
+            loop.offer(change, self.facts.node)
+
+    async def advanced(self) -> None:
+        """Wait until some family has done everything that it can."""
+        waiting = [asyncio.create_task(loop.settled()) for loop in self.parts.loops.values()]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
 
     @property
     def host(self) -> Host:
@@ -170,7 +191,10 @@ class Agent:
             one.bury(buried)
 
     def _gather(self) -> None:
-        self.facts = facts_of.gather(self.parts.config, self.host, self.own.see(self.snapshot))
+        found = facts_of.gather(self.parts.config, self.host, self.own.see(self.snapshot))
+        if self.parts.dns is not None:
+            found = structs.replace(found, node=structs.replace(found.node, local_dns=self.parts.dns.local))
+        self.facts = found
 
     def _route(self, dirty: Dirty) -> None:
         notices = self.facts.notices
@@ -186,8 +210,7 @@ class Agent:
             if self._departed.follow(before, change):
                 self._bury()
             notices += change.routing.notices
-            for loop in self.parts.loops.values():
-                loop.offer(change, self.facts.node)
+            self.offer(self.parts.dns.offered(change) if self.parts.dns is not None else change)
             self.flows.offer(before, change, self.facts.node, self.snapshot)
             self.ports.offer(change.routing.revision, change.routing.health_checks)
         self.journal.set_notices(notices)

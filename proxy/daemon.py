@@ -9,11 +9,12 @@ import asyncio
 import logging
 import random
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from pointsman.dataplane.errors import KernelError
@@ -34,9 +35,12 @@ from pointsman.proxy.mode import Loop
 from pointsman.proxy.modes import MODES, usable
 from pointsman.proxy.own_node import await_node
 from pointsman.proxy.requests import Requests
-from pointsman.proxy.source import Opened, open_source
+from pointsman.proxy.source import Also, Opened, open_source
 from pointsman.proxy.succession import programmed, succeed
 from pointsman.routing.route import Family
+
+if TYPE_CHECKING:
+    from pointsman.proxy.dns.node import NodeDns
 
 log = logging.getLogger(__name__)
 
@@ -79,15 +83,18 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with sole.reserved():
         inbox, requests = Inbox(), Requests()
-        opening = asyncio.create_task(open_source(config, requests.observe))
+        dns = await _dns(config) if config.dns else None
+        opening = asyncio.create_task(open_source(config, requests.observe, dns.also if dns is not None else Also()))
         async with _running(_read(opening, inbox)) as reading:
-            parts = await prepare(config)
+            parts = await prepare(config, dns)
             node_name = facts_of.node_name(config, parts.host)
             parts.requests, parts.announcer = requests, Announcer(Recorder((await opening).client, node_name, time.time))
             untuned = privileges.tune(config)  # not before it is known that this can work here (PROC-01)
             parts.host = node.looked_again(parts.host)
             parts.announcer.recorder.record(announce.starting(node_name, f"pointsman, {config.mode} mode"))
             agent = Agent(parts)
+            if dns is not None:
+                dns.join(agent)
             inbox.open(agent.receive)
             watching = (end_on_change(file, stop),) if file else ()
             tuning = privileges.tune_later(config, untuned, lambda: programmed(agent.parts.loops.values()))
@@ -137,7 +144,17 @@ async def _ended(task: asyncio.Task[None]) -> None:
     await task
 
 
-async def prepare(config: Config) -> Parts:
+async def _dns(config: Config) -> "NodeDns":
+    """Return DNS as it is wanted; raises StartError with everything that is wrong with it."""
+    from pointsman.proxy.dns import node as dns  # noqa: PLC0415 - loaded only where DNS is on
+
+    try:
+        return await asyncio.to_thread(dns.make, config, facts_of.node_name(config, Host(socket.gethostname())))
+    except dns.UNUSABLE as error:
+        raise StartError(f"DNS: {error}") from error
+
+
+async def prepare(config: Config, dns: "NodeDns | None" = None) -> Parts:
     """Return the parts of an agent; raises StartError with everything that is wrong with this machine."""
     host = await node.read_host()
     if not facts_of.node_name(config, host):
@@ -156,8 +173,9 @@ async def prepare(config: Config) -> Parts:
         min_sync_period=config.write_period,
         drift_interval=config.drift_check_period,
         drift_jitter=random.uniform(0, DRIFT_JITTER),  # noqa: S311 - no secret
+        before_write=dns.telling.withdrawn if dns is not None else None,
     )
-    return Parts(config, host, engine, {family: engine.loop(family, settings) for family in families})
+    return Parts(config, host, engine, {family: engine.loop(family, settings) for family in families}, dns=dns)
 
 
 def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
@@ -169,6 +187,7 @@ def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
         _slim_down(agent.parts.loops.values()),
         succeed(agent),
         agent.flows.run(),
+        *((agent.parts.dns.run(),) if agent.parts.dns is not None else ()),
     )
 
 

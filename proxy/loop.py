@@ -12,7 +12,7 @@ back-off and what it tried is in doubt until then. Any other exception is a defe
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from datetime import datetime
 from typing import Generic
 
@@ -46,11 +46,13 @@ class LoopSettings(Struct, frozen=True, kw_only=True):
     """Times in seconds: the upper bound of the wait between two runs, and how often to look for drift.
 
     `drift_jitter` is a fraction of the drift interval that the caller draws once per process, so that nodes do not read in step.
+    `before_write` is waited for before each write: DNS no longer answers by then what is removed.
     """
 
     min_sync_period: float = 1.0
     drift_interval: float = 300.0
     drift_jitter: float = 0.0
+    before_write: Callable[[], Awaitable[None]] | None = None
 
 
 class FamilyLoop(Generic[K, V]):
@@ -66,7 +68,7 @@ class FamilyLoop(Generic[K, V]):
     ) -> None:
         self.progress = progress
         self._compiler = compiler
-        self._kernel = kernel
+        self._kernel: Kernel[K, V] = kernel if settings.before_write is None else _Announced(kernel, settings.before_write)
         self._clock = clock
         self._wanted: Wanted[K, V] = Wanted(progress.family, compiler)
         self._delta: Delta[K, V] = Delta(self._wanted.desired.values, compiler.group)
@@ -309,6 +311,18 @@ class FamilyLoop(Generic[K, V]):
     def _facts(self, **facts: object) -> dict[str, object]:
         """Return the facts of a log line with the family and the revision they are about."""
         return {"family": self.progress.family.value, "revision": self.progress.revision_wanted, **facts}
+
+
+class _Announced(Generic[K, V]):
+    """A kernel that waits before it writes."""
+
+    def __init__(self, kernel: Kernel[K, V], before: Callable[[], Awaitable[None]]) -> None:
+        self.preflight, self.observe, self.watch, self.cleanup = kernel.preflight, kernel.observe, kernel.watch, kernel.cleanup
+        self._apply, self._before = kernel.apply, before
+
+    async def apply(self, plan: Plan[K, V]) -> Outcome[K]:
+        await self._before()
+        return await self._apply(plan)
 
 
 def _named(keys: Collection[object]) -> str:

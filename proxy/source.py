@@ -13,6 +13,7 @@ from pointsman.kube.api import ApiSource
 from pointsman.kube.client import ApiClient, RequestObserver, connect, observe_nothing
 from pointsman.kube.events import Source
 from pointsman.kube.manifests import ManifestSource
+from pointsman.kube.resource import EVERYTHING, ROUTING
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host, needs_all_nodes, node_name
 
@@ -30,7 +31,15 @@ class Opened(Struct, frozen=True):
             await self.client.close()
 
 
-async def open_source(config: Config, on_request: RequestObserver = observe_nothing) -> Opened:
+class Also(Struct, frozen=True):
+    """What is read besides what routing needs: everything that DNS answers from (REC-07), Pods of this node or of all."""
+
+    unfiltered: bool = False
+    own_pods: bool = False
+    all_pods: bool = False
+
+
+async def open_source(config: Config, on_request: RequestObserver = observe_nothing, also: Also = Also()) -> Opened:  # noqa: B008 frozen
     """Return the source; nothing is read before it runs. Raises ApiConfigError if it is not known which API server to ask, or as whom."""
     if config.manifests:
         return Opened(ManifestSource(Path(config.manifests)), config.manifests)
@@ -38,4 +47,8 @@ async def open_source(config: Config, on_request: RequestObserver = observe_noth
         config.kubeconfig, config.master, qps=config.kube_api_qps, burst=config.kube_api_burst, on_request=on_request,
     )
     name = node_name(config, Host(socket.gethostname()))
-    return Opened(ApiSource(client, name, all_nodes=needs_all_nodes(config)), client.host, client)
+    source = ApiSource(
+        client, name, selectors=EVERYTHING if also.unfiltered else ROUTING, pods=also.own_pods, all_pods=also.all_pods,
+        all_nodes=needs_all_nodes(config),
+    )  # fmt: skip
+    return Opened(source, client.host, client)

@@ -6,8 +6,9 @@ import pytest
 from pointsman.kube.api import ApiSource
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.manifests import ManifestSource
+from pointsman.kube.resource import EVERYTHING, ROUTING
 from pointsman.proxy.config import Config
-from pointsman.proxy.source import open_source
+from pointsman.proxy.source import Also, open_source
 
 
 async def test_a_folder_wins(tmp_path):
@@ -39,7 +40,23 @@ async def test_pain_25_the_ipvs_mode_reads_all_nodes(mode, every, monkeypatch):
 
     monkeypatch.setattr("pointsman.proxy.source.ApiSource", Source)
     await (await open_source(Config(master="10.0.0.1:8080", mode=mode))).aclose()
-    assert asked == [{"all_nodes": every}]
+    assert [options["all_nodes"] for options in asked] == [every]
+
+
+async def test_rec_07_dns_reads_what_routing_leaves_out(monkeypatch):
+    asked = []
+
+    class Source(ApiSource):
+        def __init__(self, client, node_name, **options):
+            asked.append(options)
+            super().__init__(client, node_name, **options)
+
+    monkeypatch.setattr("pointsman.proxy.source.ApiSource", Source)
+    config = Config(master="10.0.0.1:8080")
+    for also in (Also(), Also(unfiltered=True, all_pods=True)):
+        await (await open_source(config, also=also)).aclose()
+    assert [options["selectors"] for options in asked] == [ROUTING, EVERYTHING]
+    assert [options["all_pods"] for options in asked] == [False, True]
 
 
 async def test_a_master_alone_will_do():

@@ -1,0 +1,242 @@
+"""DNS on a node, beside the rules: which addresses are this node's for DNS, who leads queries there, and what happens when nobody answers.
+
+    snapshot ─→ addresses: the node's own, and the cluster IPs of the DNS Service (NLD-41)
+        ├─→ facts: the modes' rules take their queries aside while the kernel knows them alive (`iptables.local_dns`)
+        ├─→ surroundings: each is local by a route of ours
+        └─→ service: the resolver listens there, and keeps them alive in the kernel
+
+When the resolver dies, three things make the rules of the DNS Service take over: this process takes the addresses out of the kernel's lists
+at once, and offers the frontends again that a mode was withheld; and if this process is gone too, the lists forget them within a second
+(NLD-42). Names are told to the resolver when their rules are applied (`telling`, `gate`).
+
+The agent makes one, passes snapshots and changes of routing through it, and runs it beside its loops.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from pointsman.dataplane.errors import KernelError
+from pointsman.proxy.config import Config, family_of
+from pointsman.proxy.dns import defaults, questions, saved, surroundings
+from pointsman.proxy.dns.frontends import Frontends
+from pointsman.proxy.dns.service import DnsError, DnsService, Settings
+from pointsman.proxy.dns.sockets import ListenError
+from pointsman.proxy.dns.telling import Telling
+from pointsman.proxy.dns.wishes import WishError, Wishes, wishes
+from pointsman.proxy.source import Also
+from pointsman.routing.build import RoutingChange
+from pointsman.routing.route import Family, Routing
+from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
+
+log = logging.getLogger(__name__)
+
+REPAIR = 10.0
+"""Seconds between two looks whether the routes are still there."""
+UNUSABLE = (DnsError, WishError, OSError)
+"""What `make` raises."""
+LINGER = 60.0
+"""Seconds that a resolver serves on for a successor after its agent has ended."""
+
+
+class Host(Protocol):
+    """What is asked of the agent: who has applied what, and to offer something again."""
+
+    @property
+    def routing(self) -> Routing | None:
+        """Return the routing in force."""
+        ...
+
+    def applied(self) -> int | None:
+        """Return the revision that all families have applied."""
+        ...
+
+    def offer(self, change: RoutingChange) -> None:
+        """Offer a change to the modes that is none of the routing."""
+        ...
+
+    async def advanced(self) -> None:
+        """Wait until some family has applied something."""
+        ...
+
+
+class NodeDns:
+    """DNS of this node; `host` is set before it runs."""
+
+    def __init__(self, config: Config, node: str, wanted: Wishes) -> None:
+        self.wanted = wanted
+        self.telling = Telling(pods=wanted.all_pods or wanted.own_pods, gated=True)
+        self.addresses: tuple[str, ...] = config.dns_addresses
+        self._config = config
+        self._host: Host | None = None
+        self._moved = asyncio.Event()
+        self._frontends = Frontends(config.dns_service, by_family(config.dns_addresses), withholds=config.mode == "ipvs")
+        settings = Settings(
+            corefile=corefile_of(config), addresses=self.addresses, workers=config.dns_workers, node=node,
+            linger=0.0 if os.getpid() == 1 else LINGER, inherit=True, patient=True,
+        )  # fmt: skip
+        self.service = DnsService(settings, self.telling, self._changed)
+        self._state = saved.Store(Path(state_of(config)))
+
+    # --- what the agent passes through ------------------------------------------------------------------------------
+
+    def join(self, host: Host) -> None:
+        """Say who programs the rules."""
+        self._host = host
+
+    def advance(self, snapshot: Snapshot, dirty: Dirty) -> bool:
+        """Take the next snapshot; return whether the node's addresses for DNS have changed."""
+        self.telling.advance(snapshot, dirty)
+        found = (*self._config.dns_addresses, *(self._vips(snapshot) if self._config.dns_take_vip else ()))
+        if found == self.addresses or not snapshot.in_sync:
+            return False
+        self.addresses = found
+        self._moved.set()
+        return True
+
+    def offered(self, change: RoutingChange) -> RoutingChange:
+        """Return a change of routing as the modes are to see it."""
+        return self._frontends.offered(change)
+
+    @property
+    def also(self) -> Also:
+        """Return what is to be read for it."""
+        return Also(unfiltered=self.wanted.cluster, own_pods=self.wanted.own_pods, all_pods=self.wanted.all_pods)
+
+    @property
+    def local(self) -> Mapping[Family, tuple[str, ...]]:
+        """Return the addresses by family."""
+        return by_family(self.addresses)
+
+    # --- running ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Do everything until cancelled; then the resolver is left to a successor, or ended where nobody could be one."""
+        if (state := await asyncio.to_thread(self._state.load)) is not None and not self.telling.complete:
+            self.telling.assume(state)
+        try:
+            await self._prepared()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.service.run())
+                group.create_task(questions.serve(questions.default_path(self._config.socket), self.service))
+                group.create_task(self._follow())
+                group.create_task(self._keep())
+                group.create_task(self._state.run(self.telling))
+        finally:
+            await self._end()
+
+    async def _prepared(self) -> None:
+        """Open the sockets; what keeps them from being opened is told, and tried again."""
+        told = ""
+        while True:
+            try:
+                self.service.heartbeat = surroundings.lists(self.addresses)
+                await self.service.prepare()
+                await self.service.listen_at(self.addresses)
+            except (DnsError, ListenError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.error("DNS is not served; it is tried again: %s", told)  # noqa: TRY400 - the text says it all
+                await asyncio.sleep(REPAIR)
+            else:
+                return
+
+    async def _end(self) -> None:
+        if self.service.settings.linger:
+            await self.service.close(linger=True)
+            return
+        surroundings.take_back(self.addresses)
+        await self.service.close()
+
+    async def _follow(self) -> None:
+        """Tell the resolver what the modes have applied."""
+        assert self._host is not None
+        while True:
+            self.telling.applied(self._host.applied())
+            await self._host.advanced()
+
+    async def _keep(self) -> None:
+        """Keep the addresses local, and listened at, as they come and go."""
+        while True:
+            self._moved.clear()
+            await self._arrange()
+            try:
+                async with asyncio.timeout(REPAIR):
+                    await self._moved.wait()
+            except TimeoutError:
+                continue
+
+    async def _arrange(self) -> None:
+        try:
+            if changes := await surroundings.ensure(self.addresses):
+                log.info("addresses for DNS", extra={"changes": ", ".join(changes)})
+        except KernelError as error:
+            log.warning("the addresses for DNS cannot be made this node's own", extra={"error": str(error), "retry_seconds": REPAIR})
+        try:
+            self.service.heartbeat = surroundings.lists(self.addresses)
+            await self.service.listen_at(self.addresses)
+        except ListenError as error:
+            log.error("DNS does not listen as it should; it is tried again: %s", error)  # noqa: TRY400 - the text says it all
+
+    def _changed(self) -> None:
+        """Take note that a resolver begins or ceases to answer."""
+        serving = self.service.serving and self.telling.complete
+        if not self.service.serving:
+            surroundings.take_back(self.addresses)
+        if serving == self._frontends.serving or self._host is None:
+            return
+        self._frontends.serving = serving
+        routing = self._host.routing
+        if routing is not None and (change := self._frontends.again(routing)) is not None:
+            self._host.offer(change)
+
+    def _vips(self, snapshot: Snapshot) -> Iterable[str]:
+        namespace, _, name = self._config.dns_service.partition("/")
+        found = snapshot.services.get(ServiceKey(namespace, name))
+        if found is None:
+            return ()
+        texts = found.spec.cluster_ips or ((found.spec.cluster_ip,) if found.spec.cluster_ip else ())
+        return tuple(text for text in texts if text and text != "None" and family_of(text) is not None)
+
+
+def by_family(addresses: Iterable[str]) -> dict[Family, tuple[str, ...]]:
+    """Return addresses by their family."""
+    found: dict[Family, tuple[str, ...]] = {}
+    for address in addresses:
+        family = family_of(address)
+        if family is not None:
+            found[family] = (*found.get(family, ()), address)
+    return found
+
+
+def corefile_of(config: Config) -> str:
+    """Return the path of the Corefile; where none is named one is written beside the agent's socket. Raises OSError."""
+    if config.dns_corefile:
+        return config.dns_corefile
+    place = Path(config.socket).with_name("Corefile")
+    place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    place.write_text(defaults.corefile(config.dns_domain, config.dns_addresses), encoding="utf-8")
+    return str(place)
+
+
+def state_of(config: Config) -> str:
+    """Return the path where the last known names are kept."""
+    return config.dns_state or str(Path(config.socket).with_name("dns.state"))
+
+
+def make(config: Config, node: str) -> NodeDns:
+    """Return DNS for this node as the configuration wants it. Raises DnsError, WishError, OSError with what is wrong."""
+    from pointsman.dns.corefile.files import read  # noqa: PLC0415 - only where DNS is on
+
+    loaded = read(corefile_of(config))
+    if loaded.corefile is None:
+        raise DnsError("\n".join(map(str, loaded.findings)))
+    wanted = wishes(loaded.corefile)
+    if wanted.restricted:
+        text = "kubernetes: labels and namespace_labels cannot be served by this node's one watch, which the rules need whole"
+        raise DnsError(f"{text}; leave them out, or run `pointsman dns serve` beside the agent")
+    return NodeDns(config, node, wanted)
+

@@ -1,0 +1,84 @@
+"""What a node must have so that queries come to its resolver: addresses that are its own, and lists by which the kernel knows it alive.
+
+An address is made local by a route of ours in the kernel's local table, not by giving it to a device: nobody takes it for one of the node's
+addresses, and whoever removes devices does not remove it. Routes are compared with what is wanted now and then and put back (NLD-43);
+removing them is done by what they say of themselves, so a process without memory can do it (`remove`).
+
+`node` says which addresses; the resolver names them in the lists (`dns.heartbeat`), here they are only taken back when it is gone.
+"""
+
+import errno
+import logging
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.dns import heartbeat
+from pointsman.iptables.local_dns import LISTS
+from pointsman.netlink import codec, route
+from pointsman.netlink.channel import Channel, kernel_error
+from pointsman.routing.route import Family
+
+log = logging.getLogger(__name__)
+
+FOLDER: Final = Path("/proc/net/xt_recent")
+_HARMLESS: Final = (errno.EEXIST, errno.ESRCH, errno.ENOENT)
+
+
+def lists(addresses: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return which addresses belong into which list."""
+    found: dict[str, tuple[str, ...]] = {}
+    for address in addresses:
+        family = Family.IPV6 if ":" in address else Family.IPV4
+        path = str(FOLDER / LISTS[family])
+        found[path] = (*found.get(path, ()), address)
+    return found
+
+
+def take_back(addresses: Iterable[str]) -> None:
+    """Have queries go where the Service rules lead them, from the next packet on."""
+    for path, some in lists(addresses).items():
+        heartbeat.write(path, some, "-")
+
+
+async def present() -> tuple[str, ...]:
+    """Return the addresses that are local by routes of ours. Raises KernelError."""
+    with Channel(socket.NETLINK_ROUTE) as channel:
+        return await _present(channel)
+
+
+async def ensure(wanted: Sequence[str]) -> tuple[str, ...]:
+    """Make these addresses local and no others of ours; return in words what was changed. Raises KernelError."""
+    with Channel(socket.NETLINK_ROUTE) as channel:
+        there = await _present(channel)
+        missing = [address for address in wanted if address not in there]
+        surplus = [address for address in there if address not in wanted]
+        requests = [(route.NEW_ROUTE, route.CREATE, route.local_route(address)) for address in missing]
+        requests += [(route.DELETE_ROUTE, 0, route.local_route(address)) for address in surplus]
+        failed = await channel.batch(requests, "local routes")
+        for place, number in failed.items():
+            if number not in _HARMLESS:
+                raise kernel_error(number, f"local route of {(*missing, *surplus)[place]}")
+    return (*(f"local route of {one} added" for one in missing), *(f"local route of {one} removed" for one in surplus))
+
+
+async def remove(*, dry_run: bool = False) -> tuple[str, ...]:
+    """Remove all routes of ours; return in words what was (or would be) removed. Raises KernelError."""
+    there = await present()
+    if not dry_run:
+        take_back(there)
+        await ensure(())
+    return tuple(f"local route of {address}" for address in there)
+
+
+async def _present(channel: Channel) -> tuple[str, ...]:
+    found: list[str] = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        answers = await channel.request(route.GET_ROUTE, route.every_route(family), "routes", flags=codec.DUMP)
+        try:
+            found += route.local_routes(answers)
+        except codec.MalformedError as error:
+            raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", "routes") from error
+    return tuple(found)
