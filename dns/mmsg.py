@@ -148,8 +148,10 @@ class Route:
         self._target = target
         self._ancillary = ancillary
 
-    def send(self, reply: bytes) -> bool:
-        """Send a reply; False if it could not be sent, which is as if the network had lost it."""
+    def send(self, reply: bytes | None) -> bool:
+        """Send a reply, if there is one; False if it could not be sent, which is as if the network had lost it."""
+        if reply is None:
+            return True
         try:
             if self._ancillary:
                 self._sock.sendmsg([reply], self._ancillary, _DONTWAIT, self._target)

@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 BUSY: Final = 20_000
 """Queries that may wait for something at once, per listener; more get SERVFAIL. Each holds some 3 kB."""
 
-Later = Callable[[bytes], object]
+Later = Callable[[bytes | None], object]
+"""Gets the reply that comes later; None if there is none after all."""
 
 
 class Desk:
@@ -89,9 +90,7 @@ class Desk:
             reply = await rest
         except Exception:
             reply = self._broken(query)
-        finished = self._finish(query, message, reply)
-        if finished is not None:
-            later(finished)
+        later(self._finish(query, message, reply))
 
     def _broken(self, query: Query) -> Reply:
         self._books.panics[0] += 1

@@ -1,0 +1,141 @@
+"""Why a name is answered as it is, in words: what `pointsman dns query` shows.
+
+The query is really asked, of the chain of the first listener, as the given client would ask it; then what the answer says about itself (its
+server block, the plugin that made it) is joined with what the catalog says about the name: which Service or Pod is meant, what stands
+behind it, and what is missing if there is no answer. Rows are a label and a text.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+from pointsman.dns.books import RCODES, TYPES
+from pointsman.dns.catalog import Catalog, number
+from pointsman.dns.corefile.options import KubernetesOptions
+from pointsman.dns.entries import endpoint_name
+from pointsman.dns.facts import ABSENT, EXTERNAL, HEADLESS, ServiceFact, packed
+from pointsman.dns.names import NotANameError, address_of, cut, join, labels, text, wire
+from pointsman.dns.question import RD, Query
+from pointsman.dns.reply import Reply
+
+if TYPE_CHECKING:
+    from pointsman.dns.serving import Serving
+
+Row = tuple[str, ...]
+NUMBERS = {name: number for number, name in TYPES.items()}
+SHOWN = 20
+
+
+def top(serving: "Serving") -> tuple[Row, ...]:
+    """Return the names that are asked most, with how often, since they were first noted."""
+    for _, desk in serving.desks:
+        desk.settle()
+    return tuple((text(name), str(times)) for name, times in serving.top.most())
+
+
+async def explain(serving: "Serving", name: str, qtype: str, client: str) -> tuple[Row, ...]:
+    """Ask a name and say why it is answered so."""
+    number_of_type = NUMBERS.get(qtype.upper()) or (int(qtype[4:]) if qtype[:4].upper() == "TYPE" and qtype[4:].isdigit() else 0)
+    try:
+        asked = wire(name)
+    except NotANameError as error:
+        return (("error", str(error)),)
+    if not number_of_type:
+        return (("error", f"{qtype} is no type of records: write A, AAAA, SRV, PTR, TXT or TYPE65"),)
+    if not serving.desks:
+        return (("error", "the resolver does not answer yet"),)
+    query = Query(0, RD, asked, asked.lower(), number_of_type, client=(client, 0), udp=False, started=time.monotonic())
+    began = time.monotonic()
+    reply = await serving.desks[0][1].ask(query)
+    took = time.monotonic() - began
+    if reply is None:
+        return (("answer", "none at all: a rule of acl drops this query"),)
+    rows: list[Row] = [("zone", reply.zone or "no server block has this name"), ("plugin", reply.plugin or "none")]
+    rows += [("error", reply.error)] if reply.error else []
+    rows += about(serving, query.key)
+    rows.append(("rcode", _rcode(reply)))
+    rows += [("answer", shown) for shown in _records(reply)]
+    rows += _lives(serving, reply)
+    rows.append(("took", f"{took * 1000:.2f} ms"))
+    pod = serving.catalog.pods.at(address) if (address := packed(client)) else None
+    return (*((("client", f"Pod {pod.namespace}/{pod.name}"),) if pod else ()), *rows)
+
+
+def about(serving: "Serving", key: bytes) -> list[Row]:
+    """Return what the catalog says of a name (lower case)."""
+    catalog = serving.catalog
+    for option in serving.corefile.all(KubernetesOptions):
+        for zone in sorted((wire(zone.lower()) for zone in option.zones), key=len, reverse=True):
+            left = cut(key, zone)
+            if left < 0:
+                continue
+            if not catalog.synced:
+                return [("cluster", "not known yet: the API server has not been listed completely")]
+            return _reverse(catalog, key) if zone.endswith(b"\x04arpa\x00") else _forward(catalog, labels(key[:left] + b"\x00"))
+    return []
+
+
+def _forward(catalog: Catalog, parts: list[bytes]) -> list[Row]:
+    if len(parts) < 2 or parts[-1] not in (b"svc", b"pod"):
+        return [("name", "no Service's and no Pod's: those end in NAMESPACE.svc or NAMESPACE.pod and the zone")] if parts else []
+    space = parts[-2].decode("latin-1")
+    if join((parts[-2],), b"") not in catalog.namespaces:
+        return [("namespace", f"{space} does not exist")]
+    if parts[-1] == b"pod" or len(parts) == 2:
+        return [("namespace", space)]
+    name = parts[-3].decode("latin-1")
+    fact = catalog.services.get(join((parts[-3], parts[-2]), b""))
+    if fact is None or fact.kind == ABSENT:
+        return [("service", f"{space}/{name} does not exist")]
+    return [("service", f"{space}/{name}: {_described(fact)}")]
+
+
+def _reverse(catalog: Catalog, key: bytes) -> list[Row]:
+    address = address_of(key)
+    if address is None:
+        return [("name", "not a whole address")]
+    owners = [*catalog.virtual.owners(number(address)), *catalog.endpoints.owners(number(address))]
+    facts = [fact for owner in owners if (fact := catalog.services.get(owner)) is not None]
+    found = [("service", f"{fact.namespace}/{fact.name}: {_described(fact)}") for fact in facts]
+    return [*found] or [("service", "no Service has this address")]
+
+
+def _described(fact: ServiceFact) -> str:
+    ready = list(fact.endpoints)
+    names = ", ".join(endpoint_name(each) for each in ready[:3]) + (", ..." if len(ready) > 3 else "")
+    behind = f"{len(ready)} ready endpoint{'' if len(ready) == 1 else 's'}" + (f" ({names})" if ready else "")
+    if fact.kind == EXTERNAL:
+        return f"an alias (ExternalName) of {fact.external_name}"
+    if fact.kind == HEADLESS:
+        return f"headless, {behind}" if ready else "headless without a ready endpoint, so the name does not exist"
+    ports = ", ".join(f"{port.name or 'unnamed'} {port.port}/{port.protocol}" for port in fact.ports if port.port >= 0)
+    return f"cluster IP, ports {ports or 'none'}, {behind}"
+
+
+def _rcode(reply: Reply) -> str:
+    code = RCODES.get(reply.rcode, str(reply.rcode))
+    if code == "NOERROR" and not reply.answer:
+        return "NOERROR without an answer (NODATA): the name exists, but has no record of this type"
+    return {"NXDOMAIN": "NXDOMAIN: the name does not exist", "SERVFAIL": "SERVFAIL: it could not be found out"}.get(code, code)
+
+
+def _records(reply: Reply) -> list[str]:
+    """Return the records as text."""
+    from dns.rdata import from_wire  # noqa: PLC0415 - only people need it; the hot path's memory does not pay for it
+    from dns.rdataclass import IN  # noqa: PLC0415
+    from dns.rdatatype import RdataType  # noqa: PLC0415
+
+    shown = []
+    for record in reply.answer[:SHOWN]:
+        value = from_wire(IN, RdataType.make(record.rtype), record.rdata, 0, len(record.rdata)).to_text()
+        shown.append(f"{text(record.owner)} {record.ttl} {TYPES.get(record.rtype, f'TYPE{record.rtype}')} {value}")
+    return [*shown, f"and {len(reply.answer) - SHOWN} more"] if len(reply.answer) > SHOWN else shown
+
+
+def _lives(serving: "Serving", reply: Reply) -> list[Row]:
+    life = reply.life
+    if life is None:
+        return []
+    if life.counting:
+        now = serving.around.clock()
+        return [("cache", f"kept since {max(0.0, now - life.born):.0f} s, for {max(0.0, life.until - now):.0f} s more")]
+    return [("memory", "made of what the cluster is now; good until that changes")]

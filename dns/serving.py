@@ -1,0 +1,177 @@
+"""Everything that answers in one resolver process: the catalog, the Corefile at work, a desk and a server per socket.
+
+`resolver` feeds it and decides when it begins and ends. A change of the cluster goes to the catalog first, and then every hot table drops
+what rested on it, before anything else is answered. A new Corefile replaces the old one only if it can be read and answers on every socket;
+otherwise the old one stays (OBS-50).
+"""
+
+import asyncio
+import logging
+import random
+import socket
+import time
+from collections.abc import Hashable, Iterable
+from typing import Final
+
+from pointsman.dns.books import Books, Top
+from pointsman.dns.catalog import Catalog
+from pointsman.dns.contract import Chain
+from pointsman.dns.corefile.files import read
+from pointsman.dns.corefile.load import Corefile
+from pointsman.dns.corefile.options import KubernetesOptions, TimeoutsOptions
+from pointsman.dns.feed import Change, Listener, Start, Synced
+from pointsman.dns.hot import Hot
+from pointsman.dns.plugins.link import Surroundings, Tell
+from pointsman.dns.server import Desk
+from pointsman.dns.site import Site
+from pointsman.dns.tally import Sample, Tally
+from pointsman.dns.tcp import Patience, TcpServer
+from pointsman.dns.udp import UdpServer
+
+log = logging.getLogger(__name__)
+
+HOT_ROOM: Final = 12 * 1024 * 1024
+"""Bytes that all hot tables of the process may use."""
+LEAST_ROOM: Final = 1024 * 1024
+RELOAD_FAILED: Final = "coredns_reload_failed_total"
+RELOAD_VERSION: Final = "coredns_reload_version_info"
+RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+
+
+class UnusableError(Exception):
+    """The resolver cannot work as told; the text says why and what to do."""
+
+
+class Serving:
+    """What one process answers with; made in a running loop."""
+
+    def __init__(self, start: Start, tell: Tell) -> None:
+        self.catalog = Catalog()
+        self.tally = Tally()
+        self.top = Top()
+        self.desks: list[tuple[Listener, Desk]] = []
+        self._start = start
+        self._servers: list[UdpServer | TcpServer] = []
+        self._fingerprint = ""
+        self.corefile = self._read()
+        self.around = Surroundings(
+            tally=self.tally, catalog=self.catalog, clock=time.monotonic, tell=tell, forget=self.forget, local=start.local,
+            own=frozenset((each.address, each.port) for each in start.listeners), hostname=start.node or socket.gethostname(),
+        )  # fmt: skip
+        self.site = Site(self.corefile, self.around)
+
+    @property
+    def patience(self) -> float:
+        """Return how long to wait for the cluster before answering without it, in seconds (REC-111); 0 if nobody needs it."""
+        options = self.corefile.all(KubernetesOptions) if self._start.cluster else ()
+        return max((each.startup_timeout for each in options), default=0.0)
+
+    async def open(self) -> None:
+        """Begin to answer on all sockets."""
+        self.site.start()
+        room = max(LEAST_ROOM, HOT_ROOM // max(1, len(self._start.listeners)))
+        for listener in self._start.listeners:
+            chain = self._chain(self.site, listener)
+            if chain is None:
+                raise UnusableError(f"no server block of {self._start.corefile} answers on {listener.address} port {listener.key_port}")
+            sock = socket.socket(fileno=listener.fd)
+            family = "2" if sock.family == socket.AF_INET6 else "1"
+            hot = Hot(random.shuffle, room, self.top)
+            desk = Desk(chain, self.catalog, Books(self.tally, chain.label, listener.transport, family), hot, self.top)
+            self.desks.append((listener, desk))
+            if listener.transport == "udp":
+                server = UdpServer(sock, desk)
+                server.start()
+                self._servers.append(server)
+            else:
+                tcp = TcpServer(sock, desk, self._tcp_patience())
+                await tcp.start()
+                self._servers.append(tcp)
+
+    async def close(self, patience: float = 5.0) -> None:
+        """Read no more, answer what was read, end."""
+        for server in self._servers:
+            if isinstance(server, UdpServer):
+                server.stop()
+            else:
+                await server.stop()
+        waiting = [task for _, desk in self.desks for task in desk.waiting]
+        if waiting:
+            await asyncio.wait(waiting, timeout=patience)
+        self.site.stop()
+
+    def apply(self, news: Change | Synced) -> None:
+        """Take over what the agent says of the cluster."""
+        tags = self.catalog.apply(news) if isinstance(news, Change) else self.catalog.finish(news)
+        if tags:
+            self.withdraw(tags)
+
+    def withdraw(self, tags: Iterable[Hashable]) -> None:
+        """Forget the answers that rest on these."""
+        for _, desk in self.desks:
+            desk.hot.withdraw(tags)
+
+    def forget(self) -> None:
+        """Forget all answers."""
+        for _, desk in self.desks:
+            desk.hot.clear()
+
+    def reload(self) -> bool:
+        """Read the Corefile again; return whether another one is at work now."""
+        former, fingerprint = self.corefile, self._fingerprint
+        try:
+            corefile = self._read()
+            if self._fingerprint == fingerprint:
+                return False
+            site = Site(corefile, self.around, former=self.site)
+            chains = [(desk, self._chain(site, listener)) for listener, desk in self.desks]
+            if any(chain is None for _, chain in chains):
+                log.info("the Corefile listens elsewhere now; this process goes on with the former one until its successor is there")
+                return False
+        except UnusableError as error:
+            self.corefile = former
+            self.tally.cell(RELOAD_FAILED)[0] += 1
+            log.error("%s; the former configuration stays at work", error)  # noqa: TRY400 - the text says it all
+            return False
+        self.corefile = corefile
+        site.start()
+        for desk, chain in chains:
+            if chain is not None:
+                desk.use(chain)
+        self.site.stop(keeping=site)
+        self.site = site
+        log.info("the new Corefile is at work")
+        return True
+
+    def samples(self) -> tuple[Sample, ...]:
+        """Return all counters as they are now."""
+        self.tally.cell(RELOAD_FAILED)
+        for _, desk in self.desks:
+            desk.settle()
+        return (*self.tally.dump(), Sample(RELOAD_VERSION, ("sha512", self._fingerprint), (1,)))
+
+    def _read(self) -> Corefile:
+        """Read the Corefile. Raises UnusableError with all its findings."""
+        loaded = read(self._start.corefile)
+        self._fingerprint = loaded.fingerprint
+        if loaded.corefile is None:
+            raise UnusableError("\n".join(str(finding) for finding in loaded.findings))
+        return loaded.corefile
+
+    def _chain(self, site: Site, listener: Listener) -> Chain | None:
+        if self._start.everywhere:
+            return site.everywhere(f"dns://:{listener.key_port or listener.port}")
+        return site.chain(listener.address, listener.key_port)
+
+    def _tcp_patience(self) -> Patience:
+        """Return what the timeouts directive says, on the server's own defaults (WIR-45)."""
+        own = Patience()
+        option = self.corefile.one(TimeoutsOptions)
+        if option is None:
+            return own
+        return Patience(
+            read=own.read if option.read is None else option.read,
+            idle=own.idle if option.idle is None else option.idle,
+            write=own.write if option.write is None else option.write,
+            queries=option.queries or 0,
+        )
