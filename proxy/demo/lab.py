@@ -104,8 +104,7 @@ class Laboratory:
 
     def socket(self, place: str, family: Family, kind: int) -> socket.socket:
         """Return a non-blocking socket (SOCK_STREAM or SOCK_DGRAM) that lives at a place; the caller closes it."""
-        [made] = self._namespaces.sockets(place, socket.AF_INET if family is Family.IPV4 else socket.AF_INET6, kind)
-        return made
+        return self._namespaces.take(place, socket.AF_INET if family is Family.IPV4 else socket.AF_INET6, kind)
 
     async def probe(
         self,

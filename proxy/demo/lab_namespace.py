@@ -16,6 +16,7 @@ from typing import TypeVar
 
 NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
+_AT_ONCE = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ class Namespaces:
     def __init__(self, scope: str) -> None:
         self._scope = scope
         self._descriptors: dict[str, int] = {}
+        self._spare: dict[tuple[str, int, int], list[socket.socket]] = {}
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{scope}-namespaces")
 
@@ -112,6 +114,13 @@ class Namespaces:
 
         return self.inside(name, make)
 
+    def take(self, name: str, family: int, kind: int) -> socket.socket:
+        """Return a non-blocking socket inside a namespace. Several are opened at once and kept, as entering takes longer than opening."""
+        spare = self._spare.setdefault((name, family, kind), [])
+        if not spare:
+            spare += self.sockets(name, family, kind, count=_AT_ONCE)
+        return spare.pop()
+
     def command(self, name: str, *arguments: str) -> list[str]:
         """Return a command line that runs a program inside a namespace and changes nothing else of its surroundings."""
         return ["nsenter", f"--net={NAMED / self.full_name(name)}", "--", *arguments]
@@ -119,6 +128,9 @@ class Namespaces:
     def remove(self) -> tuple[str, ...]:
         """Remove every namespace; return what is left in spite of that, in words. May be called twice."""
         left = []
+        for one in (one for spare in self._spare.values() for one in spare):
+            one.close()
+        self._spare.clear()
         for name, descriptor in list(self._descriptors.items()):
             os.close(descriptor)
             del self._descriptors[name]

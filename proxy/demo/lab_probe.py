@@ -124,7 +124,7 @@ class Station:
     def close(self) -> None:
         """Close the sockets that are kept between probes."""
         for one in (*self._refusals.values(), *self._raw.values()):
-            self._loop.remove_reader(one)
+            self._loop.remove_reader(one.fileno())
             one.close()
 
     # --- refusals ----------------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ class Station:
         [raw] = self._namespaces.sockets(self._place, _KINDS[family], socket.SOCK_RAW, protocol)
         make_roomy(raw)
         self._refusals[family] = raw
-        self._loop.add_reader(raw, lambda: self._read_refusals(family))
+        self._loop.add_reader(raw.fileno(), lambda: self._read_refusals(family))
 
     def _read_refusals(self, family: Family) -> None:
         raw = self._refusals[family]
@@ -151,7 +151,7 @@ class Station:
     async def _by_socket(self, target: _Target, source: str, timeout_seconds: float) -> Result:
         family, destination, port, protocol = target.family, target.destination, target.port, target.protocol
         kind = socket.SOCK_STREAM if protocol is Protocol.TCP else socket.SOCK_DGRAM
-        [one] = self._namespaces.sockets(self._place, _KINDS[family], kind)
+        one = self._namespaces.take(self._place, _KINDS[family], kind)
         question = _Question()
         flow: Flow | None = None
         try:
@@ -161,12 +161,12 @@ class Station:
             one.connect_ex((destination, port))
             if protocol is Protocol.UDP:
                 _send(one, b"?")
-            self._loop.add_reader(one, lambda: self._read(one, family, question))
+            self._loop.add_reader(one.fileno(), lambda: self._read(one, family, question))
             return await question.wait(timeout_seconds)
         finally:
             if flow is not None:
                 self._flows.pop(flow, None)
-            self._loop.remove_reader(one)
+            self._loop.remove_reader(one.fileno())
             if protocol is Protocol.TCP:
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
             one.close()
@@ -218,7 +218,7 @@ class Station:
             if source:
                 raw.bind((source, 0))
             self._raw[family, source] = raw
-            self._loop.add_reader(raw, lambda: self._read_segments(raw, family))
+            self._loop.add_reader(raw.fileno(), lambda: self._read_segments(raw, family))
         return self._raw[family, source]
 
     def _read_segments(self, raw: socket.socket, family: Family) -> None:

@@ -112,10 +112,10 @@ class Servers:
 
     def _add(self, one: socket.socket, callback: Callable[[], None]) -> None:
         self._open.add(one)
-        self._loop.add_reader(one, callback)
+        self._loop.add_reader(one.fileno(), callback)  # a number: of a socket, the selector asks its addresses each time
 
     def _close(self, one: socket.socket) -> None:
-        self._loop.remove_reader(one)
+        self._loop.remove_reader(one.fileno())
         self._open.discard(one)
         self._streams.pop(one, None)
         one.close()

@@ -32,7 +32,7 @@ class Stream:
     async def open(self, destination: str, port: int, timeout_seconds: float = 60.0) -> None:
         """Establish the connection and learn who answers. Raises OSError (TimeoutError is one)."""
         family = socket.AF_INET6 if ":" in destination else socket.AF_INET
-        [self._socket] = self._namespaces.sockets(self._place, family, socket.SOCK_STREAM)
+        self._socket = self._namespaces.take(self._place, family, socket.SOCK_STREAM)
         if self._source_address:
             self._socket.bind((self._source_address, 0))
         loop = asyncio.get_running_loop()

@@ -68,6 +68,21 @@ def test_sockets_belong_to_their_namespace(spaces):
     assert cookies["a"] != cookies["b"]
 
 
+def test_sockets_that_are_taken_one_by_one_are_opened_in_turns_and_closed_in_the_end(spaces, monkeypatch):
+    turns, inside = [], spaces.inside
+    monkeypatch.setattr(spaces, "inside", lambda name, work: turns.append(name) or inside(name, work))
+    taken = [spaces.take(name, socket.AF_INET, socket.SOCK_STREAM) for name in ("a", "b") for _ in range(10)]
+    assert turns == ["a", "b"]
+    cookies = {one.getsockopt(socket.SOL_SOCKET, NETNS_COOKIE, 8) for one in taken}
+    assert len(cookies) == 2
+    assert not any(one.getblocking() for one in taken)
+    spare = [one for some in spaces._spare.values() for one in some]
+    spaces.remove()
+    assert all(one.fileno() == -1 for one in spare)
+    for one in taken:
+        one.close()
+
+
 def test_sysctls_are_written_inside_only_and_absent_ones_are_borne(spaces):
     host = FORWARDING.read_text()
     spaces.sysctl("a", {"net/ipv4/ip_forward": "1", "net/no/such/setting": "1"})
