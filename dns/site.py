@@ -19,7 +19,9 @@ from pointsman.dns.corefile.findings import Place
 from pointsman.dns.corefile.load import Corefile, ServerBlock
 from pointsman.dns.plugins.cache import Cache
 from pointsman.dns.plugins.cluster import Cluster
+from pointsman.dns.plugins.forward import Forward
 from pointsman.dns.plugins.link import Plugin, Surroundings, Where, no_next, refused
+from pointsman.dns.plugins.loop import Loop
 from pointsman.dns.plugins.make import TOGETHER, make
 from pointsman.dns.question import IN, REFUSED, Query
 from pointsman.dns.reply import Reply
@@ -68,6 +70,10 @@ class Site:
                     plugin.inherit(cache)
                 plugins.append((group, plugin))
                 self._fresh.append(plugin)
+        made = [plugin for _, plugin in plugins]
+        for plugin in made:
+            if isinstance(plugin, Loop):
+                plugin.watch([one for one in made if isinstance(one, Forward)])
         return Built(block, tuple(plugins))
 
     def chain(self, address: str, port: int, interfaces: Iterable[str] = ()) -> "Chain | None":

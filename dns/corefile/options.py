@@ -89,7 +89,9 @@ class BufsizeOptions(Options, frozen=True):
 
 
 class LoopOptions(Options, frozen=True):
-    """loop: look for a forwarding loop at start (LOP-01)."""
+    """loop: look for upstreams that lead back here, by names of the block's first zone (LOP-01)."""
+
+    zone: str = "."
 
 
 class TimeoutsOptions(Options, frozen=True):

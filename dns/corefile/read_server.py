@@ -178,7 +178,12 @@ def _simple(kind: type[options.Options]) -> Reading:
     return read
 
 
-read_loop = _simple(options.LoopOptions)
+def read_loop(directive: Directive, zones: Zones, findings: Findings) -> options.LoopOptions:
+    """Read loop: its zone is the block's first."""
+    bare(directive, findings)
+    return options.LoopOptions(place=directive.place, zone=zones[0] if zones else ".")
+
+
 read_debug = _simple(options.DebugOptions)
 read_local = _simple(options.LocalOptions)
 read_any = _simple(options.AnyOptions)

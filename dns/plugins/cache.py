@@ -4,7 +4,7 @@ It keeps what would have to be asked again. What comes from memory anyway, such 
 CoreDNS would, so a new Service or a pod that became ready is seen at once and never hidden by an
 old denial (CAC-80). What is kept gets a life until its end: the server's hot table answers it without coming here.
 
-A denial lives no longer than its SOA's minimum (CAC-81, RFC 2308). Refreshing, early (prefetch) or late (serve_stale), is one task per entry.
+A denial lives no longer than its SOA's minimum (CAC-81, RFC 2308). Refreshing, early or late (serve_stale), is one task per entry.
 With prefetch, the first hits come here to be counted, then the hot table may answer until the time for refreshing has come.
 """
 
@@ -29,7 +29,7 @@ SOA = 6
 BARE = 5
 """Seconds that a reply without any record is kept (CAC-33)."""
 NAME = "cache"
-FROM_MEMORY = frozenset(("kubernetes", "hosts", "local", "any", "chaos", "whoami"))
+FROM_MEMORY = frozenset(("kubernetes", "hosts", "local", "any", "chaos", "whoami", "loop"))
 """Plugins whose replies are never kept: asking them again costs nothing, and they may know better by then."""
 
 

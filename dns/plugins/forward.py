@@ -142,7 +142,7 @@ class Forward(Quiet):
         return None if self.options.fail_fast else self._around.dice.choice(order)
 
     def _no_upstream(self) -> Reply:
-        why = "every upstream leads back to this server" if self.upstreams else "there is no upstream: no usable one in the resolv.conf"
+        why = "every upstream leads back to this server" if self.upstreams else "there is no upstream that can be used"
         return Reply(SERVFAIL, flags=0, plugin=NAME, error=why)
 
     def _goes_on(self, reply: Reply) -> bool:
@@ -159,7 +159,7 @@ class Forward(Quiet):
         known: dict[Target, Upstream] = {upstream.target: upstream for upstream in self.upstreams}
         wanted: dict[Target, None] = {}
         for target in self.options.upstreams:
-            for one in self._expanded(target) if target.file else (target,):
+            for one in self._expanded(target) if target.file else self._elsewhere(target):
                 wanted.setdefault(one)
         if target_list := list(wanted)[:MOST]:
             kept = [known.pop(one) if one in known else Upstream(one, self.options, self._tls, self._around) for one in target_list]
@@ -168,6 +168,15 @@ class Forward(Quiet):
             self.upstreams = kept
             for gone in known.values():
                 gone.close()
+
+    def _elsewhere(self, target: Target) -> tuple[Target, ...]:
+        """Return an upstream that the Corefile names, unless it is this process (LOP-03)."""
+        if (target.address, target.port) not in self._around.own:
+            return (target,)
+        if not self.upstreams:
+            text = f"{target.address}:{target.port} is answered by this server itself: it is left out as upstream of {self.options.zone}"
+            self._around.tell("warning", f"plugin/forward: {text}")
+        return ()
 
     def _told_change(self, kept: list[Upstream]) -> None:
         if self.upstreams:
