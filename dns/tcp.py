@@ -10,7 +10,7 @@ Times are looked at once a second for all connections together; no connection ha
 import asyncio
 import socket
 import time
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Struct
 from pointsman.dns.limit import Limits
@@ -100,8 +100,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = (str(peer[0]), int(peer[1])) if peer else ("", 0)
         self._server.admit(self)
