@@ -1,8 +1,9 @@
 """hosts: names and addresses from a file and from the Corefile itself (section 3.5 of the specification).
 
 The table is small and kept as wire. The file is looked at every few seconds by size and time, and read again when they changed; then
-the hot table is emptied, for a name may have come that another plugin answered before. A name that is there has no other types than its addresses
-(NODATA without SOA); one that is not there ends as SERVFAIL, unless fallthrough hands it on; an unknown address is always handed on.
+the hot table is emptied, for a name may have come that another plugin answered before. A name that is there has no other types than its
+addresses (NODATA without SOA); one that is not there ends as SERVFAIL, unless fallthrough hands it on; an unknown address is always
+handed on.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """loop: find an upstream that leads back here, and leave it out (LOP-01, LOP-02).
 
 CoreDNS asks itself a random name and dies when it comes again. Here every upstream of the block is asked a random name of its own, as
-HINFO, at the start, when upstreams change, and from time to time: if that very name arrives here, this upstream leads back here. It is left out
-from then on and asked again each half minute, so that it comes back by itself when the loop is gone. External names end as SERVFAIL
-where no upstream is left; cluster names are answered all the time.
+HINFO, at the start and each half minute: if that very name arrives here, this upstream leads back here. It is left out from then on and
+comes back by itself when the loop is gone. External names end as SERVFAIL where no upstream is left; cluster names are answered all the
+time.
 """
 
 import asyncio
