@@ -18,6 +18,7 @@ from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.sysctl import TCP_BE_LIBERAL, read_sysctl, write_sysctl
 
 MAX: Final = "net/netfilter/nf_conntrack_max"
+COUNT: Final = "net/netfilter/nf_conntrack_count"
 HASH_SIZE: Final = Path("/sys/module/nf_conntrack/parameters/hashsize")
 ONLINE: Final = Path("/sys/devices/system/cpu/online")
 
@@ -74,6 +75,11 @@ def ensure(limits: Limits) -> tuple[tuple[str, ...], tuple[KernelError, ...]]:
     except KernelError as error:
         errors.append(error)
     return tuple(written), tuple(errors)
+
+
+def usage() -> tuple[int, int]:
+    """Return how many connections are tracked in this network namespace, and how many may be; 0 where the kernel does not tell."""
+    return read_sysctl(COUNT) or 0, read_sysctl(MAX) or 0
 
 
 def count_cpus(online: Path = ONLINE) -> int:

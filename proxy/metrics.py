@@ -65,6 +65,7 @@ class Picture(Struct, frozen=True):
     durations: Mapping[tuple[str, str], Histogram] = {}
     ports: Mapping[str, int] = {}
     events: Mapping[str, int] = {}
+    tracked: tuple[int, int] = (0, 0)
     routing_census: Callable[[], Mapping[str, int]] = dict
 
 
@@ -225,6 +226,8 @@ def _about_the_process(picture: Picture) -> Iterator[tuple[str, Sample]]:
     yield "registered_metrics_total", (("", "ALPHA"), len(offered(view.mode)))
     yield "go_goroutines", ((), picture.tasks)
     yield "go_threads", ((), threading.active_count())
+    yield "pointsman_conntrack_entries", ((), picture.tracked[0])
+    yield "pointsman_conntrack_limit", ((), picture.tracked[1])
     yield "pointsman_node_eligible", ((), picture.health.eligible)
     yield from (("pointsman_health_check_node_ports", ((state,), count)) for state, count in picture.ports.items())
 

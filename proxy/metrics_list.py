@@ -110,6 +110,8 @@ OURS: Final = (
     _gauge("pointsman_kernel_objects", "What is wanted in the kernel: rules by table, elements of sets, servers", ("ip_family", "kind")),
     _counter("pointsman_foreign_changes_total", "Changes by others that were noticed where our objects are", FAMILY),
     _counter("pointsman_repaired_keys_total", "Objects of ours that others had changed, and that were repaired", FAMILY),
+    _gauge("pointsman_conntrack_entries", "Connections that the kernel tracks"),
+    _gauge("pointsman_conntrack_limit", "Connections that it can track; beyond that it drops new ones"),
     _gauge("pointsman_objects", "Objects of the cluster that are known", ("kind",)),
     _gauge("pointsman_service_ports", "Service ports that are routed", FAMILY),
     _gauge("pointsman_backends", "Endpoints that take connections of this node, counted by Service port", FAMILY),

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 
+from pointsman.conntrack import sysctl
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy.agent import Agent
 from pointsman.proxy.metrics import Picture, Recount, family_picture, render, routing_census
@@ -56,6 +57,7 @@ class Scraper:
             durations={key: value.copy() for key, value in requests.durations.items()},
             ports=agent.ports.counts(),
             events=dict(agent.parts.announcer.recorder.counts),
+            tracked=sysctl.usage(),
             routing_census=self._recount.count(
                 "routing",
                 (routing.revision, id(routing.routes)) if routing else None,

@@ -92,3 +92,9 @@ def test_ct_20_without_a_topology_the_system_is_asked(tmp_path):
 
 def test_this_host_has_cpus():
     assert sysctl.count_cpus() >= 1
+
+
+def test_how_full_the_table_is_can_be_asked(host):
+    assert sysctl.usage() == (0, 1000)
+    (host / "net/netfilter/nf_conntrack_count").write_text("7\n")
+    assert sysctl.usage() == (7, 1000)

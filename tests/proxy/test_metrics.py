@@ -53,6 +53,7 @@ def picture(**changes) -> Picture:
         durations={("GET", "10.96.0.1:443"): durations},
         ports={"open": 1, "failed": 0},
         events={"sent": 2},
+        tracked=(7, 1000),
         routing_census=lambda: routing_census(view.routing),
     )
     return structs.replace(made, **changes)
@@ -70,6 +71,11 @@ def parsed(made: Picture) -> dict[str, dict[tuple[tuple[str, str], ...], float]]
 def test_every_metric_that_is_listed_has_a_value_and_no_other() -> None:
     named = {name for name, _ in samples(picture())}
     assert named == {metric.name for metric in METRICS}
+
+
+def test_how_full_the_kernels_table_of_connections_is() -> None:
+    told = parsed(picture())
+    assert (told["pointsman_conntrack_entries"][()], told["pointsman_conntrack_limit"][()]) == (7, 1000)
 
 
 @pytest.mark.parametrize("mode", ["iptables", "ipvs"])
