@@ -32,7 +32,9 @@ def imports(pattern: str, importer: str) -> tuple[File, ...] | str:
     if sum(str(whole).count(character) for character in "*?") > 1 or "[" in pattern:
         return f"Glob pattern may only contain one wildcard (*), but has others: {pattern}"
     plain = not any(character in pattern for character in WILDCARDS)
-    paths = [whole] if plain else sorted(path for path in Path(whole.anchor or ".").glob(str(whole.relative_to(whole.anchor))) if path.is_file())
+    paths = [whole]
+    if not plain:
+        paths = sorted(path for path in Path(whole.anchor or ".").glob(str(whole.relative_to(whole.anchor))) if path.is_file())
     if plain and not whole.exists():
         return f"File to import not found: {pattern}"
     try:

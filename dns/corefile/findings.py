@@ -1,7 +1,7 @@
 """What is wrong with a Corefile: all of it at once, each with file and line.
 
-A reader that meets something wrong raises `Wrong` for the smallest part that it cannot use, a property or a directive; whoever reads the
-larger part notes it in `Findings` and goes on with the next (COR-30). A finding is an *error*, then the Corefile is not used and at a
+A reader that meets something wrong raises `WrongError` for the smallest part that it cannot use, a property or a directive; whoever reads
+the larger part notes it in `Findings` and goes on with the next (COR-30). A finding is an *error*, then the Corefile is not used and at a
 reload the former one stays (COR-06, OBS-50), or a *warning*: something is accepted but has no effect here.
 
 The text of an error has CoreDNS's form, `FILE:LINE - Error during parsing: TEXT`, because people and their tools search for it.
@@ -32,7 +32,7 @@ class Finding(Struct, frozen=True):
         return f"{self.place.file}:{self.place.line} - {kind}: {self.text}"
 
 
-class Wrong(ValueError):
+class WrongError(ValueError):
     """A part of a Corefile that cannot be used: where, and what to do."""
 
     def __init__(self, place: Place, text: str) -> None:
@@ -55,7 +55,7 @@ class Findings:
         """Note something that is accepted without effect."""
         self._note(Finding(place, text, error=False))
 
-    def wrong(self, error: Wrong) -> None:
+    def wrong(self, error: WrongError) -> None:
         """Note what a reader raised."""
         self.error(error.place, error.text)
 

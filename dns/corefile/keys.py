@@ -79,7 +79,7 @@ def is_reverse(name: str) -> bool:
 
 def within(name: str, zone_: str) -> bool:
     """Return whether a name equals a zone or lies below it; both lower case and absolute."""
-    return zone_ == "." or name == zone_ or name.endswith("." + zone_)
+    return zone_ in {".", name} or name.endswith("." + zone_)
 
 
 def _reverse(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""Corefile text to tokens (COR-01, COR-02).
+r"""Corefile text to tokens (COR-01, COR-02).
 
-White space separates tokens. A double quote opens a quoted token only where a token begins; inside, only `\\"` is an escape and lines may
+White space separates tokens. A double quote opens a quoted token only where a token begins; inside, only `\"` is an escape and lines may
 end. `#` begins a comment even in the middle of a token. Carriage returns and a byte order mark are skipped. Environment variables are put
 in while a token is made, so they never make new tokens, whatever they hold.
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 from pointsman.dns.corefile import keys
-from pointsman.dns.corefile.findings import CorefileError, Finding, Findings, Place, Wrong
+from pointsman.dns.corefile.findings import CorefileError, Finding, Findings, Place, WrongError
 from pointsman.dns.corefile.keys import Key
 from pointsman.dns.corefile.options import AutopathOptions, BindOptions, KubernetesOptions, Options
 from pointsman.dns.corefile.parser import Block, Directive, File, Library, parse
@@ -91,7 +91,11 @@ def load(root: File, library: Library, environment: Mapping[str, str]) -> Loaded
 
 def _content(block: Block) -> object:
     """Return what of a block counts for the fingerprint: its words, not where they stand."""
-    lines = [[one.name, [token.text for token in one.args], [[line.name, *(t.text for t in line.args)] for line in one.lines]] for one in block.directives]
+
+    def words(one: Directive) -> list[object]:
+        return [one.name, [token.text for token in one.args], [[line.name, *(token.text for token in line.args)] for line in one.lines]]
+
+    lines = [words(one) for one in block.directives]
     return [[token.text for token in block.keys], lines]
 
 
@@ -105,7 +109,8 @@ def _server_block(block: Block, findings: Findings) -> ServerBlock | None:
             findings.error(token.place, str(error))
             continue
         if made[0].scheme != "dns":
-            findings.error(token.place, f"{made[0].scheme}:// listeners are supported by CoreDNS, not by this resolver: only plain DNS is listened for")
+            scheme = f"{made[0].scheme}:// listeners are supported by CoreDNS, not by this resolver"
+            findings.error(token.place, f"{scheme}: only plain DNS is listened for")
             continue
         for key in made:
             if key in found:
@@ -116,7 +121,7 @@ def _server_block(block: Block, findings: Findings) -> ServerBlock | None:
     for directive in _once(block.directives, findings):
         try:
             options.append((PLACE_IN_CHAIN[directive.name], READERS[directive.name](directive, zones, findings)))
-        except Wrong as error:
+        except WrongError as error:
             findings.wrong(error)
     options.sort(key=lambda one: one[0])
     made_block = ServerBlock(tuple(found), tuple(option for _, option in options), block.keys[0].place)
@@ -148,9 +153,8 @@ def _together(block: ServerBlock, findings: Findings) -> None:
         if kubernetes is None:
             findings.error(autopath.place, "autopath @kubernetes needs kubernetes in the same block")
         elif kubernetes.pods != "verified":
-            findings.warning(
-                autopath.place, f"autopath @kubernetes never acts in CoreDNS with pods {kubernetes.pods}: write pods verified into kubernetes to have it act"
-            )
+            text = f"autopath @kubernetes never acts with pods {kubernetes.pods}: write pods verified into kubernetes"
+            findings.warning(autopath.place, text)
 
 
 def _overlaps(blocks: Sequence[ServerBlock], findings: Findings) -> None:
@@ -165,5 +169,6 @@ def _overlaps(blocks: Sequence[ServerBlock], findings: Findings) -> None:
                 taken.setdefault((key, address), block.place)
     for (key, address), place in taken.items():
         if address and (other := taken.get((key, ""))):
-            text = f"cannot serve {key} on {address} - the block at {other.file}:{other.line} serves it on all addresses: bind that one, too"
+            there = f"the block at {other.file}:{other.line} serves it on all addresses"
+            text = f"cannot serve {key} on {address} - {there}: bind that one, too"
             findings.error(place, text)

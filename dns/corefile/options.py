@@ -126,7 +126,9 @@ class CancelOptions(Options, frozen=True):
 
 
 class LocalOptions(Options, frozen=True):
-    """local: answer localhost and the zones of the loopback address."""
+    """local: answer localhost and the zones of the loopback address; `prefix`: also `localhost` below any domain."""
+
+    prefix: bool = True
 
 
 class AnyOptions(Options, frozen=True):

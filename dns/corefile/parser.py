@@ -1,8 +1,8 @@
 """Tokens to server blocks of directives, with snippets and imports pasted in (COR-03 to COR-06).
 
 Two steps, both pure. *Pasting* walks the tokens once: a block whose only key is `(name)` is a snippet and is set aside; an `import` at the
-beginning of a line becomes the tokens that it names, a snippet's or a file's, again pasted. Files come from a `Library`, a function that the
-caller brings, so that tests need no disk. *Grouping* then sees only keys, directives and their properties.
+beginning of a line becomes the tokens that it names, a snippet's or a file's, again pasted. Files come from a `Library`, a function that
+the caller brings, so that tests need no disk. *Grouping* then sees only keys, directives and their properties.
 
 A directive's name says nothing here: which ones there are, and what they mean, is the table's concern.
 """
@@ -193,7 +193,8 @@ class _Grouping:
         comma = False
         while (token := self._peek()) is not None:
             if token.opens and keys and token.first and not comma:
-                self._findings.error(token.place, "the opening brace must stand on the line of the keys: move { to the end of the line above")
+                text = "the opening brace must stand on the line of the keys: move { to the end of the line above"
+                self._findings.error(token.place, text)
             if token.opens:
                 self._next()
                 if comma:
@@ -211,7 +212,8 @@ class _Grouping:
             if text := token.text.removesuffix(","):
                 keys.append(Token(text, token.place, token.first, token.quoted))
         if comma:
-            self._findings.error(keys[-1].place if keys else self._tokens[-1].place, "the file ends after a comma: write the next key, or take the comma away")
+            place = keys[-1].place if keys else self._tokens[-1].place
+            self._findings.error(place, "the file ends after a comma: write the next key, or take the comma away")
         return tuple(keys), False
 
     def _directives(self, keys: tuple[Token, ...], braces: bool) -> Iterator[Directive]:
@@ -258,7 +260,8 @@ class _Grouping:
             args: list[Token] = []
             while (word := self._peek()) is not None and not word.first:
                 if word.opens or word.closes:
-                    self._findings.error(word.place, f"Unexpected '{word.text}' in a property of {head.text}: a brace stands alone on its line")
+                    text = f"Unexpected '{word.text}' in a property of {head.text}: a brace stands alone on its line"
+                    self._findings.error(word.place, text)
                     if word.closes:
                         break
                 self._next()

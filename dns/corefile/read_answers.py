@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pointsman.dns.corefile import options
-from pointsman.dns.corefile.findings import Findings, Place, Wrong
+from pointsman.dns.corefile.findings import Findings, Place, WrongError
 from pointsman.dns.corefile.lexer import Token
 from pointsman.dns.corefile.parser import Directive, Line
 from pointsman.dns.corefile.places import parts
@@ -55,7 +55,8 @@ def read_hosts(directive: Directive, keys: Zones, findings: Findings) -> options
         if not line.args:
             findings.error(line.place, f"the line of {line.name} has no name: write the address, then names")
         inline.append(" ".join([line.name, *(token.text for token in line.args)]))
-    hints = {line.name: "lines of hosts stand before fallthrough: move it up" for line in properties if re.match(r"[\da-fA-F]*[.:]", line.name)}
+    late = [line.name for line in properties if re.match(r"[\da-fA-F]*[.:]", line.name)]
+    hints = dict.fromkeys(late, "lines of hosts stand before fallthrough: move it up")
     fields = block(Directive(directive.name, directive.args, tuple(properties), directive.place), table, findings, hints)
     # With lines of its own and no file named, CoreDNS still reads /etc/hosts.
     file = directive.args[0].text if directive.args else "/etc/hosts"
@@ -73,7 +74,7 @@ def read_template(directive: Directive, keys: Zones, findings: Findings) -> opti
         try:
             records.append(options.TemplateRecord(line.name, parts(text)))
         except ValueError as error:
-            raise Wrong(line.args[0].place, str(error)) from None
+            raise WrongError(line.args[0].place, str(error)) from None
         return True
 
     def match(line: Line) -> bool:
@@ -91,7 +92,8 @@ def read_template(directive: Directive, keys: Zones, findings: Findings) -> opti
         "fallthrough": ("fallthrough", fallthrough),
     }
     elsewhere = "expressions are supported by CoreDNS, not by this resolver: say it with match"
-    fields = block(directive, table, findings, {"var": elsewhere, "expr": elsewhere, "upstream": "it has no effect since CoreDNS 1.4: take it out"})
+    hints = {"var": elsewhere, "expr": elsewhere, "upstream": "it has no effect since CoreDNS 1.4: take it out"}
+    fields = block(directive, table, findings, hints)
     fields.pop("_", None)
     return options.TemplateOptions(
         place=directive.place,
@@ -115,16 +117,16 @@ def read_acl(directive: Directive, keys: Zones, findings: Findings) -> options.A
     for line in directive.lines:
         try:
             rules.append(_acl_rule(line))
-        except Wrong as error:
+        except WrongError as error:
             findings.wrong(error)
     if not directive.lines:
-        raise Wrong(directive.place, "acl needs a block with a line such as: block net 192.0.2.0/24")
+        raise WrongError(directive.place, "acl needs a block with a line such as: block net 192.0.2.0/24")
     return options.AclOptions(place=directive.place, zones=zones(directive.args, keys), rules=tuple(rules))
 
 
 def _acl_rule(line: Line) -> options.AclRule:
     if line.name not in {"allow", "block", "filter", "drop"}:
-        raise Wrong(line.place, f"unexpected token '{line.name}' of acl: a line begins with allow, block, filter or drop")
+        raise WrongError(line.place, f"unexpected token '{line.name}' of acl: a line begins with allow, block, filter or drop")
     types: set[int] = set()
     networks: list[str] = []
     section = ""
@@ -141,9 +143,9 @@ def _acl_rule(line: Line) -> options.AclRule:
             if token.text != "*":
                 networks.append(_network(token))
         else:
-            raise Wrong(token.place, f"unexpected token '{token.text}' of acl: write type TYPES or net NETWORKS")
+            raise WrongError(token.place, f"unexpected token '{token.text}' of acl: write type TYPES or net NETWORKS")
     if section and line.args[-1].text == section:
-        raise Wrong(line.args[-1].place, f"no token specified in '{section}' section: write what it is, or *")
+        raise WrongError(line.args[-1].place, f"no token specified in '{section}' section: write what it is, or *")
     return options.AclRule(line.name, frozenset() if every_type else frozenset(types), () if every_network else tuple(networks))
 
 
@@ -151,7 +153,7 @@ def _network(token: Token) -> str:
     try:
         return str(ipaddress.ip_network(token.text, strict=False))
     except ValueError:
-        raise Wrong(token.place, f"illegal CIDR notation '{token.text}': write it like 10.0.0.0/8") from None
+        raise WrongError(token.place, f"illegal CIDR notation '{token.text}': write it like 10.0.0.0/8") from None
 
 
 def read_autopath(directive: Directive, keys: Zones, findings: Findings) -> options.AutopathOptions:
@@ -161,7 +163,7 @@ def read_autopath(directive: Directive, keys: Zones, findings: Findings) -> opti
         findings.error(line.place, f"unknown property '{line.name}' of autopath: it takes no block")
     source = directive.args[-1].text
     if source.startswith("@") and source != "@kubernetes":
-        raise Wrong(directive.args[-1].place, f"autopath {source}: only @kubernetes knows search paths of clients")
+        raise WrongError(directive.args[-1].place, f"autopath {source}: only @kubernetes knows search paths of clients")
     return options.AutopathOptions(place=directive.place, zones=zones(directive.args[:-1], keys), source=source)
 
 
@@ -177,23 +179,23 @@ def read_rewrite(directive: Directive, _keys: Zones, findings: Findings) -> opti
     if tokens and tokens[0].text.lower() in {"continue", "stop"}:
         further = tokens.pop(0).text.lower() == "continue"
     if not tokens:
-        raise Wrong(directive.place, "rewrite needs a field and what to do with it, such as: rewrite name old.example new.example")
+        raise WrongError(directive.place, "rewrite needs a field and what to do with it, such as: rewrite name old.example new.example")
     field = tokens.pop(0)
     readers = {"name": _name_rule, "ttl": _ttl_rule, "rcode": _rcode_rule, "cname": _cname_rule, "type": _type_rule, "class": _class_rule}
     name = field.text.lower()
     if name == "answer":
-        raise Wrong(field.place, "response rewrites must begin with a name rule: write the line name FROM TO first")
+        raise WrongError(field.place, "response rewrites must begin with a name rule: write the line name FROM TO first")
     if name == "edns0":
-        raise Wrong(field.place, "rewrite edns0 is supported by CoreDNS, not by this resolver: take the rule out")
+        raise WrongError(field.place, "rewrite edns0 is supported by CoreDNS, not by this resolver: take the rule out")
     if name not in readers:
-        raise Wrong(field.place, f"invalid rule type '{field.text}' of rewrite: it is {', '.join(readers)}")
+        raise WrongError(field.place, f"invalid rule type '{field.text}' of rewrite: it is {', '.join(readers)}")
     rule = options.RewriteRule(field=name, place=directive.place, further=further, **readers[name](tokens, directive.place))
     return options.RewriteOptions(place=directive.place, rules=(rule,))
 
 
 def _need(tokens: Sequence[Token], place: Place, count: int, form: str) -> None:
     if len(tokens) != count:
-        raise Wrong(place, f"Wrong argument count of rewrite: write rewrite {form}")
+        raise WrongError(place, f"Wrong argument count of rewrite: write rewrite {form}")
 
 
 def _kind(tokens: list[Token], without: int) -> str:
@@ -217,7 +219,8 @@ def _absolute(text: str) -> str:
 def _name_rule(tokens: list[Token], place: Place) -> Fields:
     form = "name [exact|prefix|suffix|substring|regex] FROM TO [answer ...]"
     if len(tokens) > 2 and tokens[0].text.lower() not in KINDS:
-        raise Wrong(tokens[0].place, f"name rule supports only {', '.join(KINDS)} matching, not '{tokens[0].text}': write rewrite {form}")
+        text = f"name rule supports only {', '.join(KINDS)} matching, not '{tokens[0].text}': write rewrite {form}"
+        raise WrongError(tokens[0].place, text)
     kind = _kind(tokens, 2)
     if len(tokens) < 2:
         _need(tokens, place, 2, form)
@@ -232,12 +235,12 @@ def _answers(tokens: Sequence[Token], form: str) -> Iterator[options.AnswerRewri
     """Yield the answer rewrites: `answer auto`, `answer name RE TO`, `answer value RE TO`; only the first needs the word answer."""
     rest = list(tokens)
     if rest and rest[0].text != "answer":
-        raise Wrong(rest[0].place, f"Unexpected '{rest[0].text}': write rewrite {form}")
+        raise WrongError(rest[0].place, f"Unexpected '{rest[0].text}': write rewrite {form}")
     while rest:
         word = rest.pop(0)
         if word.text == "answer":
             if not rest:
-                raise Wrong(word.place, "answer needs auto, name FROM TO or value FROM TO")
+                raise WrongError(word.place, "answer needs auto, name FROM TO or value FROM TO")
             word = rest.pop(0)
         if word.text == "name" and rest[:1] and rest[0].text == "auto":
             word = rest.pop(0)
@@ -247,7 +250,7 @@ def _answers(tokens: Sequence[Token], form: str) -> Iterator[options.AnswerRewri
             yield options.AnswerRewrite(word.text, pattern(rest[0]), _absolute(rest[1].text.lower()))
             del rest[:2]
         else:
-            raise Wrong(word.place, f"'{word.text}' in an answer rewrite: write auto, name FROM TO or value FROM TO")
+            raise WrongError(word.place, f"'{word.text}' in an answer rewrite: write auto, name FROM TO or value FROM TO")
 
 
 def _ttl_rule(tokens: list[Token], place: Place) -> Fields:
@@ -255,11 +258,12 @@ def _ttl_rule(tokens: list[Token], place: Place) -> Fields:
     _need(tokens, place, 2, "ttl [KIND] NAME SECONDS or MIN-MAX")
     low, dash, high = tokens[1].text.partition("-")
     if not re.fullmatch(r"\d{1,10}|\d{0,10}-\d{1,10}|\d{1,10}-", tokens[1].text):
-        raise Wrong(tokens[1].place, f"invalid TTL '{tokens[1].text}': write seconds, or a range such as 30-300, -300 or 30-")
+        raise WrongError(tokens[1].place, f"invalid TTL '{tokens[1].text}': write seconds, or a range such as 30-300, -300 or 30-")
     least = int(low or 0)
     most = (int(high) if high else 2**31 - 1) if dash else least
     if least > most or most > 2**31 - 1:
-        raise Wrong(tokens[1].place, f"invalid TTL '{tokens[1].text}': the range goes from the smaller to the larger, at most {2**31 - 1}")
+        text = f"invalid TTL '{tokens[1].text}': the range goes from the smaller to the larger, at most {2**31 - 1}"
+        raise WrongError(tokens[1].place, text)
     return {"match": _match(kind, tokens[0]), "numbers": (least, most)}
 
 
@@ -272,13 +276,14 @@ def _rcode_rule(tokens: list[Token], place: Place) -> Fields:
 def _cname_rule(tokens: list[Token], place: Place) -> Fields:
     kind = _kind(tokens, 2)
     _need(tokens, place, 2, "cname [KIND] FROM TO")
-    return {"match": _match(kind, tokens[0]), "to": _absolute(tokens[1].text.lower()) if kind in {"exact", "suffix"} else tokens[1].text.lower()}
+    to = tokens[1].text.lower()
+    return {"match": _match(kind, tokens[0]), "to": _absolute(to) if kind in {"exact", "suffix"} else to}
 
 
 def _type_rule(tokens: list[Token], place: Place) -> Fields:
     _need(tokens, place, 2, "type FROM TO")
     if tokens[1].text.upper() not in TYPES:
-        raise Wrong(tokens[1].place, f"'{tokens[1].text}' is not a record type")
+        raise WrongError(tokens[1].place, f"'{tokens[1].text}' is not a record type")
     return {"numbers": (rtype(tokens[0]), rtype(tokens[1]))}
 
 

@@ -1,7 +1,7 @@
 """The cache directive (CAC-01, CAC-10 to CAC-18)."""
 
 from pointsman.dns.corefile import options
-from pointsman.dns.corefile.findings import Findings, Wrong
+from pointsman.dns.corefile.findings import Findings, WrongError
 from pointsman.dns.corefile.lexer import Token
 from pointsman.dns.corefile.parser import Directive, Line
 from pointsman.dns.corefile.values import Fields, arguments, block, choice, duration, flag, number, seconds, zones
@@ -24,7 +24,7 @@ def read_cache(directive: Directive, keys: tuple[str, ...], findings: Findings) 
         arguments(line, 1)
         kind = line.args[0].text
         if kind not in {"success", "denial"}:
-            raise Wrong(line.args[0].place, f"cache type to disable is success or denial, not '{kind}'")
+            raise WrongError(line.args[0].place, f"cache type to disable is success or denial, not '{kind}'")
         off[f"no_{kind}"] = zones(line.args[1:], own)
         return True
 
@@ -54,7 +54,7 @@ def _store(line: Line, default: options.Store) -> options.Store:
     longest = values[1] if len(values) > 1 else default.longest
     shortest = values[2] if len(values) > 2 else default.shortest
     if len(values) > 2 and shortest > longest:
-        raise Wrong(line.args[2].place, f"{line.name}: the shortest TTL ({shortest}) is longer than the longest ({longest})")
+        raise WrongError(line.args[2].place, f"{line.name}: the shortest TTL ({shortest}) is longer than the longest ({longest})")
     return options.Store(capacity, longest, shortest)
 
 
@@ -66,11 +66,11 @@ def _prefetch(line: Line) -> options.Prefetch | None:
     if len(line.args) > 1:
         gap = seconds(line.args[1].text, line.args[1].place)
         if gap <= 0:
-            raise Wrong(line.args[1].place, f"prefetch {line.args[1].text}: the duration is longer than 0")
+            raise WrongError(line.args[1].place, f"prefetch {line.args[1].text}: the duration is longer than 0")
     if len(line.args) > 2:
         text = line.args[2].text
         if not text.endswith("%"):
-            raise Wrong(line.args[2].place, f"prefetch {text}: the last character of the percentage is %")
+            raise WrongError(line.args[2].place, f"prefetch {text}: the last character of the percentage is %")
         percentage = number(text[:-1], line.args[2].place, 10, 90, "the percentage of prefetch")
     return options.Prefetch(amount, gap, percentage) if amount else None
 
@@ -83,20 +83,20 @@ def _stale(line: Line) -> options.ServeStale:
         longest = _positive(rest.pop(0), "the duration of serve_stale", least=0.0)
     mode = rest.pop(0) if rest else None
     if mode is not None and mode.text not in {"immediate", "verify"}:
-        raise Wrong(mode.place, f"invalid value for serve_stale refresh mode: {mode.text}; it is immediate or verify")
+        raise WrongError(mode.place, f"invalid value for serve_stale refresh mode: {mode.text}; it is immediate or verify")
     verify = mode is not None and mode.text == "verify"
     timeout = _positive(rest.pop(0), "the timeout of verify") if verify and rest else 0.0
     ttl = int(_positive(rest.pop(0), "the TTL of serve_stale")) if rest else 0
     recheck = _positive(rest[0], "the recheck of serve_stale") if rest else 0.0
     if recheck > LONGEST_RECHECK:
-        raise Wrong(rest[0].place, f"the recheck of serve_stale is at most 5m, not {rest[0].text}")
+        raise WrongError(rest[0].place, f"the recheck of serve_stale is at most 5m, not {rest[0].text}")
     if len(rest) > 1:
-        raise Wrong(rest[1].place, f"Wrong argument count or unexpected line ending after '{rest[0].text}'")
+        raise WrongError(rest[1].place, f"Wrong argument count or unexpected line ending after '{rest[0].text}'")
     return options.ServeStale(longest, verify, timeout, ttl, recheck)
 
 
 def _positive(token: Token, name: str, least: float = 0.0) -> float:
     value = seconds(token.text, token.place)
     if value < least:
-        raise Wrong(token.place, f"{name} can't be negative: {token.text}")
+        raise WrongError(token.place, f"{name} can't be negative: {token.text}")
     return value

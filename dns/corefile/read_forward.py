@@ -3,7 +3,7 @@
 import ipaddress
 
 from pointsman.dns.corefile import options
-from pointsman.dns.corefile.findings import Findings, Wrong
+from pointsman.dns.corefile.findings import Findings, WrongError
 from pointsman.dns.corefile.keys import zone, zones
 from pointsman.dns.corefile.lexer import Token
 from pointsman.dns.corefile.parser import Directive, Line
@@ -28,9 +28,10 @@ def read_forward(directive: Directive, _keys: tuple[str, ...], findings: Finding
     try:
         own = zones(directive.args[0].text)
     except ValueError as error:
-        raise Wrong(directive.args[0].place, str(error)) from None
+        raise WrongError(directive.args[0].place, str(error)) from None
     if len(own) > 1:
-        raise Wrong(directive.args[0].place, f"forward {directive.args[0].text}: a network cut at octets or nibbles is one zone; this one is {len(own)}")
+        text = f"forward {directive.args[0].text}: a network cut at octets or nibbles is one zone; this one is {len(own)}"
+        raise WrongError(directive.args[0].place, text)
     fields = block(directive, _table(), findings, ELSEWHERE)
     interval = fields.pop("health", None)
     if interval is not None:
@@ -39,7 +40,7 @@ def read_forward(directive: Directive, _keys: tuple[str, ...], findings: Finding
     for token in directive.args[1:]:
         try:
             upstreams.setdefault(_upstream(token))
-        except Wrong as error:
+        except WrongError as error:
             findings.wrong(error)
     if len(upstreams) > UPSTREAMS:
         findings.error(directive.place, f"more than {UPSTREAMS} TOs configured: {len(upstreams)}; a client never waits for so many")
@@ -90,8 +91,10 @@ def _upstream(token: Token) -> options.Upstream:
     scheme, separator, rest = token.text.partition("://")
     scheme, rest = (scheme.lower(), rest) if separator else ("dns", token.text)
     if scheme not in {"dns", "tls"}:
-        text = "DNS over HTTPS is supported by CoreDNS, not by this resolver" if scheme == "https" else f"'{scheme}' is not a destination protocol in forward"
-        raise Wrong(token.place, f"{text}: write an address, or tls:// and an address")
+        text = f"'{scheme}' is not a destination protocol in forward"
+        if scheme == "https":
+            text = "DNS over HTTPS is supported by CoreDNS, not by this resolver"
+        raise WrongError(token.place, f"{text}: write an address, or tls:// and an address")
     if not separator and "/" in rest:
         return options.Upstream(file=rest)
     host, server_name = rest, ""
@@ -104,9 +107,8 @@ def _upstream(token: Token) -> options.Upstream:
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        raise Wrong(
-            token.place, f"'{token.text}' is neither an address nor a file: host names as upstreams are not looked up, write the address or the path of a resolv.conf"
-        ) from None
+        text = f"'{token.text}' is neither an address nor a file: host names as upstreams are not looked up"
+        raise WrongError(token.place, f"{text}, write the address or the path of a resolv.conf") from None
     default = 853 if scheme == "tls" else 53
     port_number = number(port_text, token.place, 1, 65535, f"the port of {token.text}:") if port_text else default
     return options.Upstream(address, port_number, scheme, server_name)
@@ -128,7 +130,7 @@ def _health(line: Line) -> tuple[float, bool, str]:
     arguments(line, 1, 4)
     interval = seconds(line.args[0].text, line.args[0].place)
     if interval < 0:
-        raise Wrong(line.args[0].place, f"health_check can't be negative: {line.args[0].text}")
+        raise WrongError(line.args[0].place, f"health_check can't be negative: {line.args[0].text}")
     recursion, domain = True, "."
     rest = list(line.args[1:])
     while rest:
@@ -140,9 +142,9 @@ def _health(line: Line) -> tuple[float, bool, str]:
             try:
                 domain = zone(name.text)
             except ValueError as error:
-                raise Wrong(name.place, f"health_check: {error}") from None
+                raise WrongError(name.place, f"health_check: {error}") from None
         else:
-            raise Wrong(token.place, f"health_check: unknown option {token.text}: it has no_rec and domain NAME")
+            raise WrongError(token.place, f"health_check: unknown option {token.text}: it has no_rec and domain NAME")
     return interval, recursion, domain
 
 
@@ -155,7 +157,7 @@ def _codes(line: Line) -> tuple[int, ...]:
 def _failover(line: Line) -> tuple[int, ...]:
     codes = _codes(line)
     if 0 in codes:
-        raise Wrong(line.place, "failover: NOERROR is success, there is nothing to fail over from")
+        raise WrongError(line.place, "failover: NOERROR is success, there is nothing to fail over from")
     return codes
 
 

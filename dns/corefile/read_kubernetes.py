@@ -3,7 +3,7 @@
 import re
 
 from pointsman.dns.corefile import options
-from pointsman.dns.corefile.findings import Findings, Wrong
+from pointsman.dns.corefile.findings import Findings, WrongError
 from pointsman.dns.corefile.keys import is_reverse
 from pointsman.dns.corefile.parser import Directive, Line
 from pointsman.dns.corefile.values import arguments, block, choice, duration, fallthrough, flag, integer, zones
@@ -21,7 +21,7 @@ def read_kubernetes(directive: Directive, keys: tuple[str, ...], findings: Findi
     """Read kubernetes."""
     own = zones(directive.args, keys)
     if all(is_reverse(zone) for zone in own):
-        raise Wrong(directive.place, "non-reverse zone name must be used: name the cluster's domain first, such as cluster.local")
+        raise WrongError(directive.place, "non-reverse zone name must be used: name the cluster's domain first, such as cluster.local")
     table = {
         "ttl": ("ttl", integer(0, 3600)),
         "pods": ("pods", choice("disabled", "insecure", "verified")),
@@ -58,7 +58,8 @@ def _combinations(directive: Directive, made: options.KubernetesOptions, finding
         findings.error(places["zonal"], "zonal needs endpoints: take zonal or noendpoints out")
     for zone in made.multicluster:
         if zone not in made.zones:
-            findings.error(places["multicluster"], f"multicluster zone '{zone}' is not a zone of this plugin: name it after kubernetes, too")
+            text = f"multicluster zone '{zone}' is not a zone of this plugin: name it after kubernetes, too"
+            findings.error(places["multicluster"], text)
     if made.ttl == 0:
         findings.warning(places["ttl"], "ttl 0: every client asks again each time; a cache in front still keeps answers for 5 s (CAC-42)")
     if len(made.server) > 1:
@@ -69,7 +70,7 @@ def _combinations(directive: Directive, made: options.KubernetesOptions, finding
 
 def _ignore(line: Line) -> bool:
     if arguments(line, 1, 1) != ("empty_service",):
-        raise Wrong(line.args[0].place, f"unknown value '{line.args[0].text}' of ignore: there is only empty_service")
+        raise WrongError(line.args[0].place, f"unknown value '{line.args[0].text}' of ignore: there is only empty_service")
     return True
 
 
@@ -78,13 +79,13 @@ def _selector(line: Line) -> str:
     text = " ".join(arguments(line, 1))
     part = r"\s*!?\s*[\w./-]+\s*((=|==|!=|\s+in\s|\s+notin\s)\s*(\([^()]*\)|[\w.-]*))?\s*"
     if not re.fullmatch(rf"{part}(,{part})*", text):
-        raise Wrong(line.args[0].place, f"{line.name} '{text}' is not a label selector: write it like app=web,tier in (front,back)")
+        raise WrongError(line.args[0].place, f"{line.name} '{text}' is not a label selector: write it like app=web,tier in (front,back)")
     return text
 
 
 def _rate(line: Line, findings: Findings) -> bool:
     (text,) = arguments(line, 1, 1)
     if not re.fullmatch(r"\d+(\.\d+)?", text):
-        raise Wrong(line.args[0].place, f"{line.name} {text}: write a number of at least 0")
+        raise WrongError(line.args[0].place, f"{line.name} {text}: write a number of at least 0")
     findings.warning(line.place, f"{line.name} has no effect here: one watch per kind is all that the API server sees")
     return True

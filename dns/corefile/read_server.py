@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable
 
 from pointsman.dns.corefile import options
-from pointsman.dns.corefile.findings import Findings, Wrong
+from pointsman.dns.corefile.findings import Findings, WrongError
 from pointsman.dns.corefile.keys import zones as zones_of
 from pointsman.dns.corefile.parser import Directive, Line
 from pointsman.dns.corefile.values import address, arguments, bare, block, choice, duration, flag, number, one_of, pattern, seconds
@@ -20,8 +20,9 @@ COMMON_LOG = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do
 """The log format that is used if none is given (OBS-42)."""
 COMBINED_LOG = COMMON_LOG + " {>opcode}"
 """The format that `{combined}` stands for."""
+FLAGS = ("aa", "ra", "rd", "ad", "cd")
 LOG_FIELDS = frozenset(
-    ("type", "name", "class", "proto", "remote", "local", "size", "port", "duration", "rcode", "rsize", ">rflags", ">bufsize", ">do", ">id", ">opcode")
+    ["type", "name", "class", "proto", "remote", "local", "size", "port", "duration", "rcode", "rsize", ">rflags", ">bufsize", ">do", ">id", ">opcode"]
 )
 """Places of a log format that are known."""
 
@@ -29,7 +30,7 @@ LOG_FIELDS = frozenset(
 def read_errors(directive: Directive, _zones: Zones, findings: Findings) -> options.ErrorsOptions:
     """Read errors."""
     if arguments(directive, 0, 1) not in {(), ("stdout",)}:
-        raise Wrong(directive.args[0].place, f"invalid log file '{directive.args[0].text}': errors are written to stdout only")
+        raise WrongError(directive.args[0].place, f"invalid log file '{directive.args[0].text}': errors are written to stdout only")
     consolidate: list[options.Consolidation] = []
 
     def read(line: Line) -> bool:
@@ -40,7 +41,7 @@ def read_errors(directive: Directive, _zones: Zones, findings: Findings) -> opti
         level = one_of(levels[0], ("warning", "error", "info", "debug"), "the level of consolidate") if levels else "error"
         period = seconds(line.args[0].text, line.args[0].place)
         if period <= 0:
-            raise Wrong(line.args[0].place, f"consolidate {line.args[0].text}: the period is longer than 0")
+            raise WrongError(line.args[0].place, f"consolidate {line.args[0].text}: the period is longer than 0")
         consolidate.append(options.Consolidation(period, pattern(line.args[1]), line.args[1].text, level, first))
         return True
 
@@ -70,7 +71,7 @@ def read_prometheus(directive: Directive, _zones: Zones, findings: Findings) -> 
     return options.PrometheusOptions(place=directive.place, address=address(directive, "localhost:9153"))
 
 
-def read_log(directive: Directive, zones: Zones, findings: Findings) -> options.LogOptions:
+def read_log(directive: Directive, _zones: Zones, findings: Findings) -> options.LogOptions:
     """Read log: names come first, and the last argument is a format if it has a brace."""
     args = list(directive.args)
     form = COMMON_LOG
@@ -110,9 +111,9 @@ def read_reload(directive: Directive, _zones: Zones, findings: Findings) -> opti
     if interval == 0:
         return options.ReloadOptions(place=directive.place, interval=0, jitter=0)
     if interval < 2:
-        raise Wrong(directive.args[0].place, f"interval value must be greater or equal to 2s, is {texts[0]}")
+        raise WrongError(directive.args[0].place, f"interval value must be greater or equal to 2s, is {texts[0]}")
     if len(texts) > 1 and jitter and jitter < 1:
-        raise Wrong(directive.args[1].place, f"jitter value must be 0 or at least 1s, is {texts[1]}")
+        raise WrongError(directive.args[1].place, f"jitter value must be 0 or at least 1s, is {texts[1]}")
     return options.ReloadOptions(place=directive.place, interval=interval, jitter=min(jitter, interval / 2))
 
 
@@ -145,12 +146,12 @@ def read_timeouts(directive: Directive, _zones: Zones, findings: Findings) -> op
         (text,) = arguments(line, 1, 1)
         count = number(text, line.args[0].place, -1, None, "maxtcpqueries")
         if not count:
-            raise Wrong(line.args[0].place, "maxtcpqueries 0: give a number of queries, or -1 for no limit")
+            raise WrongError(line.args[0].place, "maxtcpqueries 0: give a number of queries, or -1 for no limit")
         return None if count < 0 else count
 
     table = {"read": ("read", limit), "write": ("write", limit), "idle": ("idle", limit), "maxtcpqueries": ("queries", queries)}
     if not directive.lines:
-        raise Wrong(directive.place, "timeouts needs a block with at least one of read, write, idle, maxtcpqueries")
+        raise WrongError(directive.place, "timeouts needs a block with at least one of read, write, idle, maxtcpqueries")
     return options.TimeoutsOptions(place=directive.place, **block(directive, table, findings))
 
 
@@ -164,7 +165,8 @@ def read_multisocket(directive: Directive, _zones: Zones, findings: Findings) ->
     """Accept multisocket: workers are a matter of the process here."""
     for text in bare(directive, findings, 0, 1):
         number(text, directive.args[0].place, 1, 1024, "multisocket")
-    findings.warning(directive.place, "multisocket is accepted and has no effect here: one worker reads all packets of a listener in batches")
+    text = "multisocket is accepted and has no effect here: one worker reads all packets of a listener in batches"
+    findings.warning(directive.place, text)
     return options.ProcessOptions(place=directive.place, name=directive.name)
 
 
@@ -184,8 +186,14 @@ def read_loop(directive: Directive, zones: Zones, findings: Findings) -> options
     return options.LoopOptions(place=directive.place, zone=zones[0] if zones else ".")
 
 
+def read_local(directive: Directive, _zones: Zones, findings: Findings) -> options.LocalOptions:
+    """Read local."""
+    arguments(directive, 0, 0)
+    fields = block(directive, {"localhost_prefix": ("prefix", choice("on", "off"))}, findings)
+    return options.LocalOptions(place=directive.place, prefix=fields.get("prefix", "on") == "on")
+
+
 read_debug = _simple(options.DebugOptions)
-read_local = _simple(options.LocalOptions)
 read_any = _simple(options.AnyOptions)
 read_minimal = _simple(options.MinimalOptions)
 read_whoami = _simple(options.WhoamiOptions)
@@ -202,7 +210,7 @@ def read_cancel(directive: Directive, _zones: Zones, findings: Findings) -> opti
     texts = bare(directive, findings, 0, 1)
     timeout = seconds(texts[0], directive.args[0].place) if texts else 5.001
     if timeout <= 0:
-        raise Wrong(directive.args[0].place, f"invalid timeout {texts[0]}: it is longer than 0")
+        raise WrongError(directive.args[0].place, f"invalid timeout {texts[0]}: it is longer than 0")
     return options.CancelOptions(place=directive.place, timeout=timeout)
 
 
@@ -218,17 +226,20 @@ def read_header(directive: Directive, _zones: Zones, findings: Findings) -> opti
     rules: list[options.HeaderRule] = []
     for line in directive.lines:
         try:
-            words = [token.text for token in line.args]
-            if line.name not in {"query", "response"}:
-                raise Wrong(line.place, f"unknown selector '{line.name}' of header: write query or response, then set or clear, then flags")
-            arguments(line, 2)
-            flags = tuple(one_of(token, ("aa", "ra", "rd", "ad", "cd"), "the flags of header") for token in line.args[1:])
-            rules.append(options.HeaderRule(line.name == "response", one_of(line.args[0], ("set", "clear"), "header") == words[0] == "set", flags))
-        except Wrong as error:
+            rules.append(_header_rule(line))
+        except WrongError as error:
             findings.wrong(error)
     if not directive.lines:
-        raise Wrong(directive.place, "header needs a block with a line such as: response set ra")
+        raise WrongError(directive.place, "header needs a block with a line such as: response set ra")
     return options.HeaderOptions(place=directive.place, rules=tuple(rules))
+
+
+def _header_rule(line: Line) -> options.HeaderRule:
+    if line.name not in {"query", "response"}:
+        raise WrongError(line.place, f"unknown selector '{line.name}' of header: write query or response, then set or clear, then flags")
+    arguments(line, 2)
+    on = one_of(line.args[0], ("set", "clear"), "header") == "set"
+    return options.HeaderRule(line.name == "response", on, tuple(one_of(token, FLAGS, "the flags of header") for token in line.args[1:]))
 
 
 def read_loadbalance(directive: Directive, _zones: Zones, findings: Findings) -> options.LoadbalanceOptions:
@@ -237,9 +248,10 @@ def read_loadbalance(directive: Directive, _zones: Zones, findings: Findings) ->
         findings.error(line.place, f"'{line.name}' of loadbalance is supported by CoreDNS, not by this resolver: take it out")
     arguments(directive, 0, 2)
     if directive.args and directive.args[0].text == "weighted":
-        raise Wrong(directive.args[0].place, "loadbalance weighted is supported by CoreDNS, not by this resolver: write round_robin")
+        raise WrongError(directive.args[0].place, "loadbalance weighted is supported by CoreDNS, not by this resolver: write round_robin")
     if len(directive.args) > 1 or (directive.args and directive.args[0].text not in {"round_robin", "random"}):
-        raise Wrong(directive.args[-1].place, f"unknown policy '{directive.args[-1].text}' of loadbalance: write round_robin or nothing")
+        last = directive.args[-1]
+        raise WrongError(last.place, f"unknown policy '{last.text}' of loadbalance: write round_robin or nothing")
     return options.LoadbalanceOptions(place=directive.place)
 
 
@@ -251,9 +263,9 @@ def read_dns64(directive: Directive, _zones: Zones, findings: Findings) -> optio
         try:
             network = ipaddress.IPv6Network(text)
         except ValueError:
-            raise Wrong(line.args[0].place, f"'{text}' is not an IPv6 prefix: write it like 64:ff9b::/96") from None
+            raise WrongError(line.args[0].place, f"'{text}' is not an IPv6 prefix: write it like 64:ff9b::/96") from None
         if network.prefixlen not in {32, 40, 48, 56, 64, 96}:
-            raise Wrong(line.args[0].place, f"dns64 prefix {text}: its length is 32, 40, 48, 56, 64 or 96")
+            raise WrongError(line.args[0].place, f"dns64 prefix {text}: its length is 32, 40, 48, 56, 64 or 96")
         return str(network)
 
     table = {"prefix": ("prefix", prefix), "translate_all": ("translate_all", flag), "allow_ipv4": ("allow_ipv4", flag)}

@@ -1,4 +1,4 @@
-"""Every directive that may stand in a server block: its place in the chain, how it is read, and why it is refused where it is (COR-15 to COR-30).
+"""Every directive of a server block: its place in the chain, how it is read, or why it is refused (COR-15 to COR-30).
 
 Plugins run in the order of this table, whatever the order in the file: rewrite before cache, cache before hosts and kubernetes, hosts
 before kubernetes. A directive that CoreDNS has and this resolver has not is refused by name; one that nobody knows, too; nothing that
@@ -6,6 +6,7 @@ changes answers is ever ignored.
 """
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from pointsman.dns.corefile import read_answers, read_server
 from pointsman.dns.corefile.read_cache import read_cache
@@ -112,6 +113,6 @@ def refusal(name: str) -> str:
         return f"the plugin '{name}' is supported by CoreDNS, not by this resolver: {REFUSED[name]}"
     if name in HINTS:
         return f"Unknown directive '{name}': {HINTS[name]}"
-    close = [known for known in READERS if known.startswith(name[:3]) or sorted(known) == sorted(name)] if len(name) > 2 else []
+    close = get_close_matches(name, READERS, n=2)
     meant = f"; did you mean {' or '.join(close)}?" if close else ""
     return f"Unknown directive '{name}': not a CoreDNS plugin{meant}"

@@ -1,7 +1,7 @@
 """Values in a Corefile's directives: durations, numbers, names, types, patterns; and how a block of properties is read.
 
-A reader of one property is a function of its line that returns the value or raises `Wrong`. Blocks are tables of such readers, so a property
-that is wrong costs only itself, and all are told at once.
+A reader of one property is a function of its line that returns the value or raises `WrongError`. Blocks are tables of such readers, so a
+property that is wrong costs only itself, and all are told at once.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pointsman.dns.corefile import keys
-from pointsman.dns.corefile.findings import Findings, Place, Wrong
+from pointsman.dns.corefile.findings import Findings, Place, WrongError
 from pointsman.dns.corefile.lexer import Token
 from pointsman.dns.corefile.options import Fallthrough
 from pointsman.dns.corefile.parser import Directive, Line
@@ -55,7 +55,8 @@ def arguments(line: Line | Directive, least: int, most: int | None = None) -> tu
     """Return the arguments as text if their number is right."""
     if not least <= len(line.args) <= (len(line.args) if most is None else most):
         last = line.args[-1].text if line.args else line.name
-        raise Wrong(line.place, f"Wrong argument count or unexpected line ending after '{last}': {line.name} takes {_count(least, most)}")
+        text = f"Wrong argument count or unexpected line ending after '{last}': {line.name} takes {_count(least, most)}"
+        raise WrongError(line.place, text)
     return tuple(token.text for token in line.args)
 
 
@@ -80,7 +81,7 @@ def seconds(text: str, place: Place) -> float:
         return 0.0
     parts = _DURATION.findall(body)
     if not parts or "".join(number + unit for number, unit in parts) != body:
-        raise Wrong(place, f"'{text}' is not a duration: write it like 30s, 500ms or 1h30m")
+        raise WrongError(place, f"'{text}' is not a duration: write it like 30s, 500ms or 1h30m")
     return sum(float(number) * _UNITS[unit] for number, unit in parts) * (-1 if text.startswith("-") else 1)
 
 
@@ -91,7 +92,8 @@ def duration(least: float = 0.0, most: float | None = None) -> Reader:
         (text,) = arguments(line, 1, 1)
         value = seconds(text, line.args[0].place)
         if value < least or (most is not None and value > most):
-            raise Wrong(line.args[0].place, f"{line.name} {text}: {_range('a duration', f'{least:g}s', None if most is None else f'{most:g}s')}")
+            bounds = _range("a duration", f"{least:g}s", None if most is None else f"{most:g}s")
+            raise WrongError(line.args[0].place, f"{line.name} {text}: {bounds}")
         return value
 
     return read
@@ -100,7 +102,7 @@ def duration(least: float = 0.0, most: float | None = None) -> Reader:
 def number(text: str, place: Place, least: int, most: int | None, name: str) -> int:
     """Return a whole number within bounds."""
     if not re.fullmatch(r"[+-]?\d{1,10}", text) or int(text) < least or (most is not None and int(text) > most):
-        raise Wrong(place, f"{name} {text}: {_range('a whole number', str(least), None if most is None else str(most))}")
+        raise WrongError(place, f"{name} {text}: {_range('a whole number', str(least), None if most is None else str(most))}")
     return int(text)
 
 
@@ -122,7 +124,7 @@ def choice(*allowed: str) -> Reader:
     """Make a reader of one word out of a few."""
 
     def read(line: Line) -> str:
-        (text,) = arguments(line, 1, 1)
+        arguments(line, 1, 1)
         return one_of(line.args[0], allowed, line.name)
 
     return read
@@ -132,7 +134,7 @@ def one_of(token: Token, allowed: Iterable[str], name: str) -> str:
     """Return a word if it is an allowed one."""
     words = tuple(allowed)
     if token.text not in words:
-        raise Wrong(token.place, f"unknown value '{token.text}' of {name}: it is {' or '.join(words)}")
+        raise WrongError(token.place, f"unknown value '{token.text}' of {name}: it is {' or '.join(words)}")
     return token.text
 
 
@@ -143,7 +145,7 @@ def zones(tokens: Iterable[Token], default: tuple[str, ...] = ()) -> tuple[str, 
         try:
             found |= dict.fromkeys(keys.zones(token.text))
         except ValueError as error:
-            raise Wrong(token.place, str(error)) from None
+            raise WrongError(token.place, str(error)) from None
     return tuple(found) or default
 
 
@@ -175,23 +177,23 @@ def _numbered(token: Token, table: Mapping[str, int], prefix: str, kind: str) ->
         return table[name]
     if (rest := name.removeprefix(prefix)) != name and rest.isdigit() and int(rest) < 65536:
         return int(rest)
-    raise Wrong(token.place, f"'{token.text}' is not {kind}")
+    raise WrongError(token.place, f"'{token.text}' is not {kind}")
 
 
 def pattern(token: Token) -> str:
     """Return a Go regular expression in Python's syntax; refused is what only one of them knows."""
     text = token.text
     if len(text) > LONGEST_PATTERN:
-        raise Wrong(token.place, f"a regular expression of {len(text)} characters: at most {LONGEST_PATTERN}")
+        raise WrongError(token.place, f"a regular expression of {len(text)} characters: at most {LONGEST_PATTERN}")
     if beyond := _BEYOND_GO.search(re.sub(r"\\\\", "", text)):
-        raise Wrong(token.place, f"'{text}' is not a Go regular expression: it has no {beyond[0]}")
+        raise WrongError(token.place, f"'{text}' is not a Go regular expression: it has no {beyond[0]}")
     python = re.sub(r"\[:(\w+):\]", lambda match: _POSIX.get(match[1], match[0]), text)
     python = python.replace(r"\z", r"\Z") if r"\\z" not in python else python
     python = re.sub(r"\(\?<(\w+)>", r"(?P<\1>", python)
     try:
         re.compile(python)
     except re.error as error:
-        raise Wrong(token.place, f"'{text}' is not a regular expression: {error}") from None
+        raise WrongError(token.place, f"'{text}' is not a regular expression: {error}") from None
     return python
 
 
@@ -202,7 +204,8 @@ def address(line: Line | Directive, default: str) -> str:
         return default
     host, separator, port = texts[0].rpartition(":")
     if not separator or not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
-        raise Wrong(line.args[0].place, f"{line.name} {texts[0]}: write the address as HOST:PORT or :PORT, an IPv6 address in brackets")
+        text = f"{line.name} {texts[0]}: write the address as HOST:PORT or :PORT, an IPv6 address in brackets"
+        raise WrongError(line.args[0].place, text)
     return texts[0]
 
 
@@ -210,7 +213,9 @@ Fields = dict[str, Any]
 """Fields of a settings value that were read; what is not there has its default."""
 
 
-def block(directive: Directive, table: Mapping[str, tuple[str, Reader]], findings: Findings, hints: Mapping[str, str] | None = None) -> Fields:
+def block(
+    directive: Directive, table: Mapping[str, tuple[str, Reader]], findings: Findings, hints: Mapping[str, str] | None = None
+) -> Fields:
     """Read a block by a table of property → (field, reader); what is wrong is noted, property by property."""
     fields: Fields = {}
     for line in directive.lines:
@@ -220,7 +225,7 @@ def block(directive: Directive, table: Mapping[str, tuple[str, Reader]], finding
         field, reader = table[line.name]
         try:
             fields[field] = reader(line)
-        except Wrong as error:
+        except WrongError as error:
             findings.wrong(error)
     return fields
 

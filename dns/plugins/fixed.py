@@ -4,7 +4,7 @@ import ipaddress
 
 from pointsman.dns import names
 from pointsman.dns.contract import Plain, Responder
-from pointsman.dns.corefile.options import ChaosOptions
+from pointsman.dns.corefile.options import ChaosOptions, LocalOptions
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
 from pointsman.dns.question import AA, NXDOMAIN, Query
 from pointsman.dns.reply import Life, Record, Reply
@@ -93,7 +93,8 @@ class Chaos(Quiet):
 class Local(Quiet):
     """local: names of this machine itself, which must not go to the world."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, options: LocalOptions, around: Surroundings) -> None:
+        self._prefix = options.prefix
         self._asked = around.tally.cell("coredns_local_localhost_requests_total")
 
     def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
@@ -102,7 +103,7 @@ class Local(Quiet):
         async def respond(query: Query) -> Reply | None:
             key = query.key
             below = key != LOCALHOST and names.cut(key, LOCALHOST) > 0
-            if below or (key.startswith(b"\x09localhost") and key != LOCALHOST):
+            if below or (self._prefix and key.startswith(b"\x09localhost") and key != LOCALHOST):
                 self._asked[0] += 1
                 return self._here(query)
             zone = next((zone for zone in LOCAL_ZONES if names.cut(key, zone) >= 0), None)
@@ -110,9 +111,9 @@ class Local(Quiet):
 
         return respond
 
-    def plain(self, plain: Plain) -> Plain | None:  # noqa: ARG002 - one form for all plugins
-        """Return nothing: `localhost` under any zone is answered."""
-        return None
+    def plain(self, plain: Plain) -> Plain | None:
+        """Return the short cut, unless `localhost` under any domain is answered here."""
+        return None if self._prefix else plain
 
     def _here(self, query: Query) -> Reply:
         if query.qtype in LOOPBACK:

@@ -27,7 +27,7 @@ MAKERS: Mapping[type[options.Options], Maker] = {
     options.NsidOptions: Nsid,
     options.BufsizeOptions: lambda option, _: Bufsize(option),
     options.ErrorsOptions: Errors,
-    options.LocalOptions: lambda _, around: Local(around),
+    options.LocalOptions: Local,
     options.Dns64Options: Dns64,
     options.AnyOptions: lambda *_: Any(),
     options.ChaosOptions: Chaos,

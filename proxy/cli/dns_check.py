@@ -82,11 +82,12 @@ def _upstream_findings(loaded: Loaded) -> list[Finding]:
             try:
                 servers = resolvconf.parse(Path(target.file).read_text(errors="replace")).nameservers
             except OSError as error:
-                text = f"{target.file} cannot be read here ({error.strerror}): queries for {option.zone} end as SERVFAIL while it is missing"
+                text = f"{target.file} cannot be read here ({error.strerror}): until it can, queries for {option.zone} end as SERVFAIL"
                 found.append(Finding(option.place, text, error=False))
                 continue
             if not servers:
-                found.append(Finding(option.place, f"{target.file} names no nameserver: queries for {option.zone} end as SERVFAIL", error=False))
+                text = f"{target.file} names no nameserver: queries for {option.zone} end as SERVFAIL"
+                found.append(Finding(option.place, text, error=False))
             if local := [server for server in servers if server.startswith("127.") or server == "::1"]:
                 text = f"{target.file} names {', '.join(local)}, a resolver of this machine: a loop if that one asks the cluster's DNS"
                 found.append(Finding(option.place, text, error=False))
@@ -100,7 +101,8 @@ def document(loaded: Loaded, findings: Sequence[Finding]) -> dict[str, object]:
         "usable": loaded.corefile is not None,
         "sha512": loaded.fingerprint,
         "findings": [
-            {"file": one.place.file, "line": one.place.line, "severity": "error" if one.error else "warning", "text": one.text} for one in findings
+            {"file": one.place.file, "line": one.place.line, "severity": "error" if one.error else "warning", "text": one.text}
+            for one in findings
         ],
         "serverBlocks": [
             {"keys": [str(key) for key in block.keys], "bind": list(block.addresses), "plugins": _plugins(block)} for block in blocks
