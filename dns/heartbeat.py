@@ -60,7 +60,7 @@ def write(path: str, addresses: Iterable[str], sign: str) -> str:
         return error.strerror or str(error)
     try:
         for address in addresses:
-            os.write(handle, f"{sign}{address}\n".encode())
+            os.pwrite(handle, f"{sign}{address}\n".encode(), 0)  # the kernel takes one address at a time, at the beginning only
     except OSError as error:
         return error.strerror or str(error)
     finally:

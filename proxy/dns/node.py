@@ -76,7 +76,7 @@ class NodeDns:
         self._frontends = Frontends(config.dns_service, by_family(config.dns_addresses), withholds=config.mode == "ipvs")
         settings = Settings(
             corefile=corefile_of(config), addresses=self.addresses, workers=config.dns_workers, node=node,
-            linger=0.0 if os.getpid() == 1 else LINGER, inherit=True, patient=True,
+            linger=0.0 if os.getpid() == 1 else LINGER, inherit=True, patient=True, heartbeat=surroundings.lists,
         )  # fmt: skip
         self.service = DnsService(settings, self.telling, self._changed)
         self._state = saved.Store(Path(state_of(config)))
@@ -133,7 +133,6 @@ class NodeDns:
         told = ""
         while True:
             try:
-                self.service.heartbeat = surroundings.lists(self.addresses)
                 await self.service.prepare()
                 await self.service.listen_at(self.addresses)
             except (DnsError, ListenError) as error:
@@ -176,7 +175,6 @@ class NodeDns:
         except KernelError as error:
             log.warning("the addresses for DNS cannot be made this node's own", extra={"error": str(error), "retry_seconds": REPAIR})
         try:
-            self.service.heartbeat = surroundings.lists(self.addresses)
             await self.service.listen_at(self.addresses)
         except ListenError as error:
             log.error("DNS does not listen as it should; it is tried again: %s", error)  # noqa: TRY400 - the text says it all

@@ -14,7 +14,7 @@ The resolver reads the Corefile again by itself; here it is compared only for wh
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct
@@ -45,7 +45,10 @@ class DnsError(Exception):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """How DNS is run: the Corefile; one place for all server blocks (`listen`), else where those without bind listen (`addresses`)."""
+    """How DNS is run: the Corefile; one place for all server blocks (`listen`), else where those without bind listen (`addresses`).
+
+    `heartbeat` says into which lists of the kernel belong which addresses (`dns.heartbeat`), `patient` not to give up at the first failure.
+    """
 
     corefile: str
     listen: Place | None = None
@@ -55,6 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     linger: float = 0.0
     inherit: bool = False
     patient: bool = False
+    heartbeat: Callable[[Sequence[str]], dict[str, tuple[str, ...]]] = lambda _: {}
 
 
 class DnsService:
@@ -64,7 +68,6 @@ class DnsService:
         self.settings = settings
         self.telling = telling
         self.corefile = Corefile((), "")
-        self.heartbeat: Mapping[str, tuple[str, ...]] = {}
         self.supervisors: tuple[Supervisor, ...] = ()
         self.leaving = False
         self._on_change = on_change
@@ -136,9 +139,10 @@ class DnsService:
 
     async def listen_at(self, addresses: Sequence[str]) -> None:
         """Listen at these addresses where the Corefile names none. Raises ListenError; everything stays as it was then."""
+        alive = self._alive()
         before, self._addresses = self._addresses, tuple(addresses)
         try:
-            await self._rearrange()
+            await self._rearrange(alive)
         except ListenError:
             self._addresses = before
             raise
@@ -189,7 +193,7 @@ class DnsService:
             node=self.settings.node,
             local=tuple(dict.fromkeys(place.address for place in self._sockets.places if place.address not in EVERYWHERE)),
             worker=worker,
-            heartbeat=dict(self.heartbeat),
+            heartbeat=self.settings.heartbeat(self._alive()),
             handover=self._giving[worker].fileno() if worker in self._giving else -1,
             linger=self.settings.linger,
         )
@@ -215,11 +219,16 @@ class DnsService:
             return (self.settings.listen,)
         return places(self.corefile, await interfaces(), self._addresses)
 
-    async def _rearrange(self) -> None:
+    async def _rearrange(self, alive: Sequence[str]) -> None:
         """Listen where it is wanted now; resolvers are replaced if that is elsewhere. Raises ListenError."""
-        if self._sockets.want(await self._wanted()):
+        if self._sockets.want(await self._wanted()) or self._alive() != alive:
             for each in self.supervisors:
                 each.renew()
+
+    def _alive(self) -> tuple[str, ...]:
+        """Return the addresses of this node at whose port 53 it is listened."""
+        there = {(place.address, place.port) for place in self._sockets.places}
+        return tuple(address for address in self._addresses if (address, 53) in there)
 
     async def _compare(self) -> None:
         """Look at the Corefile now and then, for where to listen and what to serve beside."""
@@ -237,7 +246,7 @@ class DnsService:
                 continue
             before, self.corefile = self.corefile, loaded.corefile
             try:
-                await self._rearrange()
+                await self._rearrange(self._alive())
             except ListenError as error:
                 self.corefile = before
                 log.error("the new Corefile is not taken over: %s", error)  # noqa: TRY400 - the text says it all

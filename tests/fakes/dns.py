@@ -1,0 +1,119 @@
+"""DNS for tests: a server that answers everything alike, a client that asks from anywhere, and the objects of a cluster with DNS."""
+
+import asyncio
+import itertools
+import json
+import socket
+from contextlib import suppress
+
+import dns.message
+import dns.rcode
+import dns.rdatatype
+
+_ids = itertools.count(1)
+
+
+def query(name, qtype="A"):
+    """Return a query as wire, with an id that no other one has for a while."""
+    message = dns.message.make_query(name, qtype)
+    message.id = next(_ids) & 0xFFFF
+    return message
+
+
+class Everywhere:
+    """A DNS server on one UDP socket that gives one address for each name; `asked` counts, `answering` may be set false."""
+
+    def __init__(self, sock, address):
+        self.sock, self.address, self.asked, self.answering = sock, address, 0, True
+        sock.setblocking(False)
+        asyncio.get_running_loop().add_reader(sock, self._take)
+
+    def _take(self):
+        with suppress(BlockingIOError):
+            while True:
+                wire, peer = self.sock.recvfrom(4096)
+                self.asked += 1
+                if self.answering:
+                    self.sock.sendto(self._answer(wire), peer)
+
+    def _answer(self, wire):
+        asked = dns.message.from_wire(wire)
+        reply = dns.message.make_response(asked)
+        question = asked.question[0]
+        wanted = dns.rdatatype.AAAA if ":" in self.address else dns.rdatatype.A
+        if question.rdtype == wanted:
+            text = f"{question.name} 30 IN {dns.rdatatype.to_text(wanted)} {self.address}\n"
+            reply.answer = dns.message.from_text(f"id 1\n;ANSWER\n{text}").answer
+        return reply.to_wire()
+
+    def close(self):
+        asyncio.get_running_loop().remove_reader(self.sock)
+        self.sock.close()
+
+
+async def ask(sock, server, name, qtype="A", seconds=2.0):
+    """Return the reply to one question; None if none comes in time. Other replies are passed over."""
+    message = query(name, qtype)
+    loop = asyncio.get_running_loop()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await loop.sock_sendto(sock, message.to_wire(), server)
+            while True:
+                with suppress(OSError):
+                    reply = dns.message.from_wire(await loop.sock_recv(sock, 65535))
+                    if reply.id == message.id:
+                        return reply
+    return None
+
+
+def values(reply):
+    """Return the values of a reply's answer as text; its rcode where there are none, None where there was no reply."""
+    if reply is None:
+        return None
+    found = sorted(str(one) for rrset in reply.answer for one in rrset)
+    return found or dns.rcode.to_text(reply.rcode())
+
+
+def service(namespace, name, addresses, ports=(("http", "TCP", 80),), **spec):
+    """Return a Service as JSON's value."""
+    listed = [{"name": each, "protocol": protocol, "port": port} for each, protocol, port in ports]
+    families = [("IPv6" if ":" in one else "IPv4") for one in addresses]
+    addressed = {"clusterIP": addresses[0], "clusterIPs": list(addresses), "ipFamilies": families} if addresses else {}
+    return {
+        "apiVersion": "v1", "kind": "Service", "metadata": {"namespace": namespace, "name": name, "uid": f"{namespace}-{name}"},
+        "spec": {"type": "ClusterIP", **addressed, "ports": listed, **spec},
+    }  # fmt: skip
+
+
+def endpoint_slice(namespace, name, addresses, ports=(("http", "TCP", 8080),), node="n1"):
+    """Return an EndpointSlice as JSON's value; the family is that of the addresses."""
+    family = "IPv6" if addresses and ":" in addresses[0] else "IPv4"
+    return {
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+        "metadata": {"namespace": namespace, "name": f"{name}-{family.lower()}", "labels": {"kubernetes.io/service-name": name}},
+        "ports": [{"name": each, "protocol": protocol, "port": port} for each, protocol, port in ports],
+        "endpoints": [{"addresses": [one], "conditions": {"ready": True}, "nodeName": node} for one in addresses],
+    }  # fmt: skip
+
+
+def namespace(name):
+    """Return a Namespace as JSON's value."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def write(folder, name, *objects):
+    """Write objects as one file of a folder of manifests, in one step."""
+    path = folder / f"{name}.yaml"
+    beside = folder / f".{name}.new"
+    beside.write_text("---\n".join(json.dumps(each) + "\n" for each in objects))
+    beside.rename(path)
+
+
+def free_port():
+    """Return a port of loopback that is free for UDP and TCP at this moment."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two:
+            one.bind(("127.0.0.1", 0))
+            with suppress(OSError):
+                two.bind(one.getsockname())
+                return one.getsockname()[1]
