@@ -19,7 +19,7 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo demo-ipvs test test-ipvs e2e develop check bench bench-e2e clean
+.PHONY: help demo demo-ipvs test test-ipvs e2e develop image check bench bench-e2e clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
@@ -62,6 +62,12 @@ e2e: ## beside a real control plane, built once: what users change, what can fai
 	tools/setup e2e
 	tools/e2e-build >/dev/null
 	tools/e2e $(T)
+
+image: ## the agent's image as an archive for any container runtime, without a container builder (root; a minute, later seconds)
+	$(call need_root,image)
+	tools/setup python
+	if ! command -v debootstrap >/dev/null; then apt-get install -y -q --no-install-recommends debootstrap >/dev/null; fi
+	tools/image $(A)
 
 check: ## lint, types, import contracts, house rules (no root)
 	tools/setup python
