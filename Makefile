@@ -24,7 +24,7 @@ endef
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
 	echo
-	sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
+	sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 18
 	echo
 	echo "Arguments: make test T='tests/routing -k hairpin'   make demo A='--keep'   make bench A='--quick'"
 
