@@ -52,9 +52,10 @@ class Talk:
                 NFCTSocket,
             )
 
+        self._loop = asyncio.SelectorEventLoop()  # asyncio's own, whatever the process has chosen as its policy
         try:
-            # A loop of asyncio's own, whatever the process has chosen as its policy.
-            self._socket = NFCTSocket(use_event_loop=asyncio.SelectorEventLoop())
+            self._socket = NFCTSocket(use_event_loop=self._loop)
+            self._socket.asyncore.socket.bind((0, 0))  # a socket without a number of its own gets no events
             self._socket.asyncore.setblocking(False)
             self.fileno: int = self._socket.fileno()
             self._poll = select.poll()
@@ -67,11 +68,14 @@ class Talk:
             for group in groups:
                 self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
+            self._loop.close()
             raise kernel_error(error.errno or errno.EIO, "connection tracking") from error
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+        if not self._loop.is_closed():
+            self._loop.close()
 
     def receive(self, seconds: float = _TIMEOUT) -> bytes:
         """Wait for the next datagram; raises KernelError, EventsLostError where the kernel dropped some."""

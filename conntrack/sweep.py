@@ -17,7 +17,7 @@ from typing import Final
 
 from pointsman.conntrack import wire
 from pointsman.conntrack.classify import FlowClass, Judge, Judgement
-from pointsman.conntrack.flow import NUMBERS, Flow
+from pointsman.conntrack.flow import NUMBERS, Flow, Status
 from pointsman.conntrack.tombstones import Served
 from pointsman.netlink import codec
 from pointsman.routing.route import Family
@@ -28,6 +28,8 @@ ROOM: Final = 100_000
 _LEAD: Final = struct.Struct("=IH")
 _ERRNO: Final = struct.Struct("=i")
 _PORT: Final = struct.Struct(">H")
+_CLASH: Final = Status.NAT_CLASH >> 8
+"""The mark of a clash in the third byte of a status."""
 
 
 class Places:
@@ -69,10 +71,10 @@ class Sweep:
         head, ports, reply, more, follows = constants
         unpack, size, end, offset = layout.unpack_from, layout.size, len(raw), 0
         vips, node_ports, met = self._places.vips, self._places.ports, self._met
-        plain = 0
+        plain, skip = 0, FlowClass.NOT_A_SERVICE not in self._wanted
         while offset + size <= end:
-            (length, kind, one, src, dst, two, number, sport, dport, three, rsrc, rdst, four, _, rsport, rdport, _, next_kind, _) = unpack(
-                raw, offset
+            (length, kind, one, src, dst, two, number, sport, dport, three, rsrc, rdst, four, _, rsport, rdport, _, next_kind, status) = (
+                unpack(raw, offset)
             )
             if length < 16 or offset + length > end:
                 break
@@ -82,11 +84,11 @@ class Sweep:
                 offset += length + 3 & ~3
                 continue
             usual = one == head and two == ports and three == reply and four == more and next_kind == follows and number in met
-            if not usual or (rdst == src and rdport != sport):  # the latter may be a clash, which depends on the client
+            if not usual or status[2] & _CLASH or (rdst == src and rdport != sport):  # a clash depends on the client
                 self._long_way(raw, offset, length)
             else:
                 place = dst + dport
-                if rsrc == dst and rsport == dport and place not in vips[number] and dport not in node_ports[number]:
+                if skip and rsrc == dst and rsport == dport and place not in vips[number] and dport not in node_ports[number]:
                     plain += 1
                 else:
                     cell = met[number].get(place + rsrc + rsport)

@@ -122,10 +122,10 @@ def create(flow: Flow) -> bytes:
             _head(flow.family),
             _tuple(_ORIGINAL, flow.protocol, flow.original),
             _tuple(_REPLY, flow.protocol, flow.reply),
+            attribute(_ZONE, _U16.pack(flow.zone)) if flow.zone else b"",  # where the kernel writes it too
             attribute(_STATUS, _U32.pack(flow.status)),
             attribute(_TIMEOUT, _U32.pack(flow.timeout)),
             attribute(_MARK, _U32.pack(flow.mark)),
-            attribute(_ZONE, _U16.pack(flow.zone)) if flow.zone else b"",
             _state(flow),
         )
     )

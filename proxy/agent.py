@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field, structs
@@ -72,7 +73,6 @@ class Agent:
         self.checks = health.Checks(self.health, time.time)
         self.ports = HealthPorts(lambda: health.healthy(self.health()), self._port_refused)
         self.leaving: tuple[Leaving, ...] = ()
-        self.flows = Flows(parts.loops, Notes(beside(parts.config.socket), self.facts.node.name))
         self._departed = Departed()
         self._builder = Builder(facts_of.external_ip_policy(parts.config))
 
@@ -123,6 +123,11 @@ class Agent:
     def host(self) -> Host:
         """Return what the kernel said last about this node."""
         return self.parts.host
+
+    @cached_property
+    def flows(self) -> Flows:
+        """Return what lets flows follow; made when it is first told of something."""
+        return Flows(self.parts.loops, Notes(beside(self.parts.config.socket), self.own.name))
 
     def view(self) -> View:
         """Return everything there is to tell at this moment."""

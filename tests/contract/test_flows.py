@@ -1,19 +1,16 @@
-"""Flows that outlive their endpoints, by real packets: clients that keep their socket follow the Service, and nobody else's flow is touched.
+"""Flows that outlive their endpoints, by real packets: who keeps a socket follows the Service, and nobody else's flow is touched.
 
 Here is the flow side of the traps of stale connection tracking (docs: pains 1 to 10, 83, 85); `test_pains` has the rule side.
 """
 
 import asyncio
 import contextlib
-import json
 import re
-import socket
 import subprocess
 from dataclasses import replace
 
 import pytest
 from pointsman.routing.route import Family, Protocol
-from table_agent import write
 from table_cases import sources, targets
 from table_cluster import WORLD, cluster
 from table_modes import MODES
@@ -55,7 +52,7 @@ async def until(what, wanted, *facts):
     found = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while (found := await what()) != wanted:
+            while (found := await what()) != wanted:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(POLL_SECONDS)
             return
     raise AssertionError(f"{found} is not {wanted}: {facts}")

@@ -1,0 +1,292 @@
+"""The reconciler of flows, with a table of flows in the kernel's place: when it looks, what it makes sure of, what it leaves alone."""
+
+import asyncio
+import contextlib
+from collections import Counter
+
+import pytest
+from fakes.flows import NODE, SCTP, TCP, UDP, V4, V6, backend, flow, route, routing
+from msgspec.structs import replace
+from pointsman.conntrack import reconcile
+from pointsman.conntrack.classify import FlowClass
+from pointsman.conntrack.flow import NUMBERS
+from pointsman.conntrack.kernel import Fill, Swept
+from pointsman.conntrack.tombstones import Entry, Notebook
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.proxy import flows as module
+from pointsman.proxy.flows import Flows
+from pointsman.proxy.notebook import Notes, write
+from pointsman.routing.build import RoutingChange
+
+from .engines import FakeLoop
+
+STALE = flow(at="10.2.0.5:53")
+FINE = flow(client="10.5.0.2:1")
+PATIENCE_SECONDS = 60.0
+
+
+class FakeKernel:
+    """A table of flows; `before_delete` is called when a deletion comes."""
+
+    def __init__(self, *flows):
+        self.flows = {number: replace(one, identity=number) for number, one in enumerate(flows, 1)}
+        self.sweeps = 0
+        self.deleted = []
+        self.batches = []
+        self.error = None
+        self.during = lambda: None
+
+    async def sweep(self, prepare, family, wanted, only, limit):
+        self.sweeps += 1
+        if self.error:
+            raise self.error
+        judge, counts, taken = prepare(), Counter(), []
+        for one in self.flows.values():
+            if one.family is family and one.protocol == only.protocol:
+                judgement = judge.judge(one)
+                counts[judgement.kind, judgement.service] += 1
+                if judgement.kind in wanted:
+                    taken.append((one, judgement))
+        self.during()
+        await asyncio.sleep(0)
+        return Swept(counts, tuple(taken[:limit]), 0, True, max(len(taken) - limit, 0))
+
+    async def delete(self, flows):
+        if flows:
+            self.batches.append(len(flows))
+        for one in flows:
+            del self.flows[one.identity]
+            self.deleted.append(one)
+        return len(flows), {}
+
+    async def fill(self):
+        return Fill(len(self.flows), 1000)
+
+    async def counters(self):
+        return ()
+
+    async def close(self):
+        pass
+
+
+class AppliedLoop(FakeLoop):
+    """A loop whose kernel follows when the test says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def applied(self, revision):
+        await self.gate.wait()
+
+
+class Bench:
+    """The reconciler under test."""
+
+    def __init__(self, kernel, folder, family=V4):
+        self.kernel = kernel
+        self.loop = AppliedLoop()
+        self.wall = 1000.0
+        self.flows = Flows({family: self.loop}, Notes(folder / "n1.flows.json", "n1"), wall=lambda: self.wall)
+        self.flows._kernel = kernel
+        self.routes = {}
+        self.revision = 0
+
+    def offer(self, *routes):
+        self.revision += 1
+        after = {one.key: one for one in routes}
+        changed = {key: after.get(key) for key in self.routes.keys() | after.keys() if self.routes.get(key) != after.get(key)}
+        self.flows.offer(self.routes, RoutingChange(routing(*routes, revision=self.revision), changed), NODE)
+        self.routes = after
+
+    async def until(self, holds):
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not holds():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    monkeypatch.setattr(reconcile, "PAUSE", 0.01)
+    monkeypatch.setattr(reconcile, "PORTION_SECONDS", 0.0)
+
+    @contextlib.asynccontextmanager
+    async def made(*flows, applied=True, family=V4):
+        one = Bench(FakeKernel(*flows), tmp_path, family)
+        if applied:
+            one.loop.gate.set()
+        task = asyncio.create_task(one.flows.run())
+        try:
+            yield one
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    return made
+
+
+async def test_what_is_wrong_goes_and_the_rest_stays(bench):
+    async with bench(STALE, FINE, flow("10.9.0.1:1", "10.9.0.2:2")) as one:
+        one.offer(route())
+        await one.until(lambda: one.kernel.deleted)
+        assert [gone.backend for gone in one.kernel.deleted] == ["10.2.0.5:53"]
+        assert len(one.kernel.flows) == 2
+        meters = one.flows.meters[V4]
+        await one.until(lambda: meters.looks.total == 1)
+        assert meters.deleted == {(UDP, FlowClass.STALE_BACKEND): 1}
+        assert meters.seen[UDP][FlowClass.OK] == 1
+
+
+async def test_pain_10_nothing_happens_before_everything_has_been_read(bench):
+    async with bench(STALE) as one:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert one.kernel.sweeps == 0
+
+
+async def test_pain_4_rules_first_then_flows(bench):
+    async with bench(STALE, applied=False) as one:
+        one.offer(route())
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert one.kernel.sweeps == 0
+        one.loop.gate.set()
+        await one.until(lambda: one.kernel.deleted)
+
+
+async def test_pain_10_nothing_is_deleted_while_some_input_cannot_be_read(bench):
+    async with bench(STALE) as one:
+        one.flows.trust(complete=False)
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        assert one.kernel.deleted == []
+        one.flows.trust(complete=True)
+        await one.until(lambda: one.kernel.deleted)
+
+
+async def test_an_endpoint_that_comes_during_the_look_keeps_its_flows(bench):
+    """By the routing of the look the flow is wrong; by the time of the deletion it is right."""
+    async with bench(STALE) as one:
+        one.kernel.during = lambda: (
+            setattr(one.kernel, "during", lambda: None),
+            one.offer(route(ends=(*route().reachable, backend("10.2.0.5")))),
+        )
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total >= 2)
+        assert one.kernel.deleted == []
+
+
+async def test_flows_of_what_the_kernel_refuses_stay(bench):
+    """They would be made again as they were."""
+    async with bench(STALE, applied=True) as one:
+        one.loop.refusals = {route().port_name: "no"}
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        assert one.kernel.deleted == []
+
+
+async def test_pain_6_a_service_without_endpoints_is_looked_at(bench):
+    async with bench(FINE) as one:
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        assert one.kernel.deleted == []
+        one.offer(route(ends=()))
+        await one.until(lambda: one.kernel.deleted)
+
+
+async def test_pain_7_flows_of_a_deleted_service_go(bench):
+    async with bench(flow("192.0.2.1:53"), flow("172.20.0.1:30053", client="10.5.0.4:1")) as one:
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        one.offer()
+        await one.until(lambda: len(one.kernel.deleted) == 2)
+        assert one.flows.meters[V4].deleted == {(UDP, FlowClass.STALE_FRONTEND): 2}
+
+
+async def test_pain_7_also_of_one_that_was_deleted_while_no_agent_ran(bench, tmp_path):
+    entries = (Entry(V4, UDP, "192.0.2.1", 53, "shop/dns"), Entry(V4, UDP, "192.0.2.50", 53, "shop/kept"))
+    write(tmp_path / "n1.flows.json", Notebook("n1", entries))
+    async with bench(flow("192.0.2.1:53"), flow("192.0.2.50:53", client="10.5.0.9:1")) as one:
+        one.offer(route("kept", cluster_ip="10.96.0.50", external_ips=("192.0.2.50",)))
+        await one.until(lambda: one.kernel.deleted)
+        assert [gone.frontend for gone in one.kernel.deleted] == ["192.0.2.1:53"]
+
+
+async def test_a_change_of_tcp_is_no_reason_to_look(bench):
+    async with bench(flow(protocol=TCP, at="10.2.0.5:53")) as one:
+        one.offer(route(protocol=TCP))
+        await one.until(lambda: one.flows.meters[V4].looks.total == 1)
+        one.offer(route(protocol=TCP, ends=()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert one.kernel.sweeps == 0
+        assert len(one.kernel.flows) == 1
+
+
+async def test_pain_85_connections_are_ended_when_their_time_has_come(bench):
+    held = flow(protocol=TCP, at="10.2.0.8:53", state="ESTABLISHED")
+    async with bench(held) as one:
+        before = route(protocol=TCP, reset_after=30.0)
+        one.offer(before)
+        await one.until(lambda: one.flows.meters[V4].looks.total == 1)
+        one.offer(replace(before, reachable=before.reachable[:1], cluster=before.reachable[:1]))
+        await one.until(lambda: one.flows.meters[V4].looks.total == 2)
+        assert one.kernel.deleted == []
+        one.wall += 31.0
+        one.flows._ask(V4)
+        await one.until(lambda: one.kernel.deleted)
+        assert one.flows.meters[V4].deleted == {(TCP, FlowClass.STALE_BACKEND): 1}
+
+
+async def test_a_flap_of_many_endpoints_is_worked_off_in_portions(bench, monkeypatch):
+    monkeypatch.setattr(reconcile, "MOST", 2000)
+    many = [flow(at=f"10.3.{number >> 8}.{number & 255}:53", client=f"10.5.{number >> 8}.{number & 255}:1") for number in range(5000)]
+    async with bench(*many, FINE) as one:
+        one.offer(route())
+        await one.until(lambda: len(one.kernel.deleted) == 5000)
+        assert max(one.kernel.batches) <= reconcile.PORTION
+        assert one.kernel.sweeps >= 3
+        assert [left.client for left in one.kernel.flows.values()] == ["10.5.0.2:1"]
+
+
+async def test_what_cannot_be_read_is_told_once_and_fails_nothing(bench, caplog, monkeypatch):
+    """CT-05."""
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    async with bench(STALE) as one:
+        one.kernel.error = KernelError(ErrorKind.BUSY, "not now", "connection tracking")
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].failures >= 2)
+        one.kernel.error = None
+        await one.until(lambda: one.kernel.deleted)
+    assert caplog.text.count("cannot be read") == 1
+
+
+async def test_families_and_protocols_are_looked_at_for_themselves(bench):
+    six = flow("[fd00:96::10]:53", "[fd00:2::5]:53", "[fd00:5::1]:1", protocol=SCTP)
+    unmade = flow("[fd00:96::10]:53", "[fd00:96::10]:53", "[fd00:5::2]:1", protocol=SCTP)
+    async with bench(six, unmade, STALE, family=V6) as one:
+        one.offer(route(cluster_ip="fd00:96::10", ends=(backend("fd00:2::7"),), protocol=SCTP, external_ips=()))
+        await one.until(lambda: one.kernel.deleted)
+        assert [(gone.protocol, gone.client) for gone in one.kernel.deleted] == [(NUMBERS[SCTP], "[fd00:5::2]:1")]
+
+
+async def test_tombstones_are_forgotten_when_nothing_is_left(bench):
+    async with bench(flow("192.0.2.1:53")) as one:
+        one.offer(route())
+        one.offer()
+        await one.until(lambda: one.kernel.deleted)
+        assert len(one.flows.tombstones) == 3
+        one.wall += 40.0
+        one.flows._ask(V4)
+        await one.until(lambda: len(one.flows.tombstones) == 0)
+
+
+async def test_the_picture_has_everything_that_metrics_tell(bench):
+    async with bench(STALE, FINE) as one:
+        one.offer(route())
+        await one.until(lambda: one.kernel.deleted)
+        found = await one.flows.picture()
+        assert found.fill == Fill(1, 1000)
+        assert found.families[V4].deleted.total() == 1
+        assert found.families[V4] is not one.flows.meters[V4]
