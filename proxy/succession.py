@@ -7,13 +7,13 @@ the loops; `takeover` knows kube-proxy, `modes` how a mode ends.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy import takeover
 from pointsman.proxy.agent import Agent
-from pointsman.proxy.mode import Loop
+from pointsman.proxy.mode import Leaving, Loop
 from pointsman.proxy.modes import MODES
 from pointsman.proxy.takeover import tell_removed
 
@@ -41,25 +41,34 @@ async def programmed(loops: Iterable[Loop]) -> None:
 
 
 async def retire_others(agent: Agent) -> None:
-    """Let other modes take no new connection, and remove what none needs; `pointsman cleanup` tries again what fails."""
+    """Let other modes take no new connection, and remove what none needs; `pointsman cleanup` tries again what fails.
+
+    What fails is tried once more in the end: kube-proxy's chains of one mode may lead to those of another.
+    """
     config = agent.parts.config
-    for name, other in MODES.items():
-        if name == config.mode:
-            continue
-        leaving = other.retire(config, agent.endpoints)
+    others = {name: mode.retire(config, agent.endpoints) for name, mode in MODES.items() if name != config.mode}
+    failed = await _begin(agent, others)
+    if config.takeover:
         try:
-            found = await leaving.begin()
+            tell_removed(await MODES[config.mode].succeed())
         except KernelError as error:
-            log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(error)})
-            continue
-        tell_removed(found)
-        agent.leaving = (*agent.leaving, leaving)
-    if not config.takeover:
-        return
-    try:
-        tell_removed(await MODES[config.mode].succeed())
-    except KernelError as error:
-        log.warning("what kube-proxy left stays; try `pointsman cleanup`", extra={"mode": config.mode, "error": str(error)})
+            log.warning("what kube-proxy left stays; try `pointsman cleanup`", extra={"mode": config.mode, "error": str(error)})
+    again = await _begin(agent, {name: others[name] for name in failed})
+    for name, reason in again.items():
+        log.warning("what another mode left stays; try `pointsman cleanup`", extra={"mode": name, "error": str(reason)})
+
+
+async def _begin(agent: Agent, others: Mapping[str, Leaving]) -> dict[str, KernelError]:
+    """Begin the end of modes; return why some could not."""
+    failed: dict[str, KernelError] = {}
+    for name, leaving in others.items():
+        try:
+            tell_removed(await leaving.begin())
+        except KernelError as error:
+            failed[name] = error
+        else:
+            agent.leaving = (*agent.leaving, leaving)
+    return failed
 
 
 async def let_end(agent: Agent) -> None:

@@ -129,9 +129,20 @@ async def clear(mode: str, variant: str, *, everyone: bool) -> Leftovers:
 
 
 async def remove_all(*, dry_run: bool = False) -> Leftovers:
-    """Remove everything that pointsman and kube-proxy, in any mode, put into this kernel (PROC-04)."""
-    modes = (MODES[name].cleanup(dry_run=dry_run, spare=False) for name in MODES if name != "iptables")
-    return await each(chain(_beside(tuple(Variant), everyone=True, dry_run=dry_run), modes))
+    """Remove everything that pointsman and kube-proxy, in any mode, put into this kernel (PROC-04).
+
+    What fails is tried once more: kube-proxy's chains of one mode may lead to those of another.
+    """
+
+    def everything() -> Iterator[Awaitable[tuple[str, ...]]]:
+        modes = (MODES[name].cleanup(dry_run=dry_run, spare=False) for name in MODES if name != "iptables")
+        return chain(_beside(tuple(Variant), everyone=True, dry_run=dry_run), modes)
+
+    left = await each(everything())
+    if not left.errors:
+        return left
+    again = await each(everything())
+    return Leftovers(tuple(dict.fromkeys((*left.removed, *again.removed))), again.errors)
 
 
 async def each(removals: Iterable[Awaitable[tuple[str, ...]]]) -> Leftovers:

@@ -91,9 +91,25 @@ async def test_what_other_modes_left_goes_only_when_ours_is_programmed_and_was_r
     assert not any(mode.cleaned for mode in modes.values())
     done.set()
     await retiring
-    assert {name: mode.cleaned for name, mode in modes.items()} == {"iptables": 0, "other": 1, "third": 1}
+    assert {name: mode.cleaned for name, mode in modes.items()} == {"iptables": 0, "other": 1, "third": 2}
     assert "removed what an earlier proxy left" in caplog.text
     assert "pointsman cleanup" in caplog.text
+
+
+async def test_what_hangs_on_what_kube_proxy_left_goes_later(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    hanging = Leftover(KernelError(ErrorKind.BUSY, "chain KUBE-MARK-MASQ is in use", "nat"))
+
+    class Mine(Leftover):
+        async def succeed(self) -> tuple[str, ...]:
+            hanging.error = None
+            return ("chain KUBE-NODE-PORT",)
+
+    monkeypatch.setattr(succession, "MODES", {"mine": Mine(), "hanging": hanging})
+    agent = routing_agent({Family.IPV4: FakeLoop()}, mode="mine")
+    await succession.retire_others(agent)
+    assert hanging.cleaned == 2
+    assert list(agent.leaving) == [hanging]
+    assert not caplog.records
 
 
 async def test_what_another_mode_lets_end_is_shown_until_it_has_ended(

@@ -199,6 +199,21 @@ async def test_proc_04_everything_of_both_goes_in_every_mode():
     assert await takeover.remove_all() == takeover.Leftovers()
 
 
+async def test_proc_04_what_hangs_on_another_mode_goes_after_it(monkeypatch):
+    """kube-proxy's KUBE-NODE-PORT, of mode ipvs, leads to KUBE-MARK-MASQ, which the iptables mode has as well (IPVS-24)."""
+    load("legacy", "*nat\n:KUBE-NODE-PORT - [0:0]\n:KUBE-MARK-MASQ - [0:0]\n-A KUBE-NODE-PORT -j KUBE-MARK-MASQ\nCOMMIT\n")
+
+    class Ipvs:
+        async def cleanup(self, *, dry_run, spare):
+            shell("iptables-legacy -t nat -F KUBE-NODE-PORT; iptables-legacy -t nat -X KUBE-NODE-PORT", check=False)
+            return ("chain KUBE-NODE-PORT",)
+
+    monkeypatch.setattr(takeover, "MODES", {"ipvs": Ipvs()})
+    left = await takeover.remove_all()
+    assert left.errors == ()
+    assert rules("legacy") == []
+
+
 async def test_without_a_kube_proxy_there_is_nobody_to_hand_back_to():
     load("nft", OURS)
     before = rules("nft")
