@@ -17,9 +17,17 @@ from pointsman.routing.route import Family, Protocol
 
 PATIENCE = 20.0
 """Seconds that an answer may take: what is tested is that it comes. A busy machine is slow, and lost packets are sent again."""
+PAUSE = 0.2
+"""Seconds between two rounds over everything that is established."""
 AT_ONCE = 50
 SHOWN = 10
 FILES = 16384
+
+
+def allow_many_files():
+    """Let this process, which has both ends of every connection, open as many files as that takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
 
 
 class Flow:
@@ -50,9 +58,10 @@ class Flow:
 class Traffic:
     """Everything that is under way. Targets are (place, address, port, protocol)."""
 
-    def __init__(self, lab, targets):
+    def __init__(self, lab, targets, pause=PAUSE):
         self.lab = lab
         self.targets = targets
+        self.pause = pause
         self.streams = []
         self.flows = []
         self.failures = []
@@ -62,8 +71,7 @@ class Traffic:
 
     async def establish(self, streams, flows):
         """Open connections, in turn over the targets."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(FILES, hard)), hard))
+        allow_many_files()
         over_tcp = [one for one in self.targets if one[3] is Protocol.TCP]
         over_udp = [one for one in self.targets if one[3] is Protocol.UDP]
         for number in range(streams):
@@ -90,7 +98,7 @@ class Traffic:
     async def keep_exchanging(self):
         while not self.failures:
             await self.exchange()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(self.pause)
 
     async def keep_asking(self, per_second):
         """Open new connections at a rate; each is a task, so that a slow one holds up nobody."""
@@ -108,15 +116,22 @@ class Traffic:
         if result.ending is not Ending.ANSWERED:
             self.failures.append(f"{place} -> {address}:{port}/{protocol.value}: {result.ending.value}")
 
+    def reset(self):
+        """End established connections at once, as a program does that is killed: nothing in the kernel need wait for their end."""
+        for one in self.streams:
+            one._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            one.close()
+        self.streams.clear()
+
     def close(self):
         for one in (*self.streams, *self.flows):
             one.close()
 
 
 @asynccontextmanager
-async def traffic(lab, targets, *, streams, flows=20, per_second=200):
+async def traffic(lab, targets, *, streams, flows=20, per_second=200, pause=PAUSE):
     """Keep everything going while the body runs; nothing may fail."""
-    made = Traffic(lab, targets)
+    made = Traffic(lab, targets, pause)
     tasks = []
     try:
         await made.establish(streams, flows)

@@ -5,6 +5,7 @@ From ipvs to iptables that means that IPVS keeps what it has until it ends, and 
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -20,6 +21,7 @@ from table_cases import sources, targets
 from table_cluster import cluster
 from table_modes import IPVS, MODES
 from table_services import BY_NAME, Port, ready
+from table_traffic import allow_many_files
 from test_ipvs_pains import bound, everything, on_node, servers, until
 from test_pains import Sender
 
@@ -30,9 +32,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
 ANYWHERE = replace(BY_NAME["cc-both"], name="anywhere", number=210)
 LOCAL = replace(BY_NAME["cl-both"], name="local", number=211)
 STATSD = replace(ANYWHERE, name="statsd", number=212, ports=(Port(8125, UDP),))
-STREAMS = int(os.environ.get("POINTSMAN_STREAMS", "200"))
-ASKERS = 8
-PAUSE_SECONDS = float(os.environ.get("POINTSMAN_PAUSE", "0.25"))  # one processor serves both ends, the kernel and the daemon
+STREAMS = int(os.environ.get("POINTSMAN_STREAMS", "1000"))
+PER_SECOND = int(os.environ.get("POINTSMAN_PER_SECOND", "200"))
+ROUND_SECONDS = 5.0  # one processor serves both ends, the kernel and the daemon
 EXCHANGE_SECONDS = 20.0  # the machine may be busy; what is tested is that it comes back at all
 REMAINS_SECONDS = 200.0
 GUARDS = {f"KUBE-IPVS-{name}" for name in ("SOURCES", "INPUT", "OUTPUT", "FILTER")}
@@ -57,12 +59,14 @@ class Traffic:
         self.streams = []
         self.failures = []
         self.opened = 0
+        self.rate = 0.0
         self.began = time.time()
         self.udp = None
         self.udp_server = ""
 
     async def establish(self, count):
         """Open streams every way, and one UDP flow."""
+        allow_many_files()
         self.udp = Sender(self.made.lab, sources(self.made.world, V4)["pod"], V4, STATSD.cluster_ip(V4), 8125)
         self.udp_server = await self.udp.ask(EXCHANGE_SECONDS)
         for number in range(count):
@@ -77,15 +81,20 @@ class Traffic:
             alive = await asyncio.gather(*(stream.exchange(EXCHANGE_SECONDS) for stream in some))
             self.failures += [("stream", self.ways[(start + i) % len(self.ways)]) for i, good in enumerate(alive) if not good]
 
-    async def _keep_asking(self, number):
-        while True:
-            way = self.ways[number % len(self.ways)]
-            number += ASKERS
-            result = await self.made.ask(*way, TCP)
-            self.opened += 1
-            if result.ending is not Ending.ANSWERED:
-                self.failures.append((result.ending.value, way, round(time.time() - self.began, 1)))
-            await asyncio.sleep(PAUSE_SECONDS)
+    async def _keep_asking(self):
+        """Open new connections at a rate; each is a task, so that a slow one holds up nobody."""
+        clock = asyncio.get_running_loop().time
+        async with asyncio.TaskGroup() as group:
+            began = clock()
+            for number in itertools.count():
+                group.create_task(self._ask(self.ways[number % len(self.ways)]))
+                await asyncio.sleep(max(0.0, began + number / PER_SECOND - clock()))
+
+    async def _ask(self, way):
+        result = await self.made.ask(*way, TCP)
+        self.opened += 1
+        if result.ending is not Ending.ANSWERED:
+            self.failures.append((result.ending.value, way, round(time.time() - self.began, 1)))
 
     async def _keep_sending(self):
         """Use the UDP flow, as its client does all the time: it keeps its endpoint."""
@@ -98,20 +107,24 @@ class Traffic:
     async def _keep_exchanging(self):
         while True:
             await self.check_streams()
-            await asyncio.sleep(8 * PAUSE_SECONDS)
+            await asyncio.sleep(ROUND_SECONDS)
 
     @contextlib.asynccontextmanager
     async def flowing(self):
-        tasks = [asyncio.create_task(self._keep_asking(number)) for number in range(ASKERS)]
-        tasks += [asyncio.create_task(self._keep_exchanging()), asyncio.create_task(self._keep_sending())]
+        tasks = [asyncio.create_task(work()) for work in (self._keep_asking, self._keep_exchanging, self._keep_sending)]
+        began, opened = time.monotonic(), self.opened
         try:
             yield
         finally:
+            self.rate = (self.opened - opened) / (time.monotonic() - began)
             for task in tasks:
                 task.cancel()
             for ended in await asyncio.gather(*tasks, return_exceptions=True):
                 if not isinstance(ended, asyncio.CancelledError):
                     raise ended
+
+    def __str__(self):
+        return f"{STREAMS} streams, {self.opened} new connections, {self.rate:.0f} a second, failures: {self.failures[:20]}"
 
     def reset(self):
         """End everything at once, as a program does that is killed."""
@@ -153,7 +166,7 @@ async def test_from_ipvs_to_iptables_nothing_fails_and_nothing_stays(tmp_path):
                 await asyncio.sleep(2.0)
         async with made.start():
             await traffic.check_streams()
-            print(f"{STREAMS} streams, {traffic.opened} new connections, failures: {traffic.failures[:20]}")
+            print(traffic)
             assert not traffic.failures
             assert traffic.opened > 100
             made.lab.servers.serve("n1", TCP, 2222)
@@ -181,7 +194,7 @@ async def test_from_iptables_to_ipvs_nothing_fails_and_nothing_stays(tmp_path):
             await asyncio.sleep(5.0)
         await traffic.check_streams()
         traffic.reset()
-        print(f"{STREAMS} streams, {traffic.opened} new connections, failures: {traffic.failures[:20]}")
+        print(traffic)
         assert not traffic.failures
         assert traffic.opened > 100
         assert not any("KUBE-SVC-" in line for line in everything(made)[2])

@@ -9,6 +9,7 @@ from plane_wait import until
 from pointsman.iptables.run import find_program
 
 TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
+BY_CHANCE = re.compile(r" (hashsize|initval) \w+")
 HEALTH = "127.0.0.1:10299"
 SETTINGS = (
     f"--healthz-bind-address={HEALTH}", "--metrics-bind-address=127.0.0.1:10298", "--oom-score-adj=0", "--conntrack-max-per-core=0",
@@ -49,6 +50,8 @@ class KubeProxy:
         if self.mode == "nftables":
             return all("service-ips" in self.run(f"nft list map {family} kube-proxy service-ips") for family in ("ip", "ip6"))
         saved = [self.run(f"{tool}-{self.variant}-save -t nat") for tool in ("iptables", "ip6tables")]
+        if self.mode == "ipvs":
+            return all("-j KUBE-NODE-PORT" in text for text in saved)
         return all("-A KUBE-SVC-" in text and " -j KUBE-DST" not in text.partition("-A KUBE-SERVICES")[2] for text in saved)
 
     async def stop(self):
@@ -71,8 +74,10 @@ class KubeProxy:
         for variant in ("legacy", "nft"):
             for tool in ("iptables", "ip6tables"):
                 found[tool, variant] = self._rules(f"{tool}-{variant}-save") if variant == "nft" or self._legacy(tool) else []
-        found["sets"] = sorted(line for line in self.run("ipset save").splitlines() if line.startswith("create"))
+        found["sets"] = sorted(BY_CHANCE.sub("", line) for line in self.run("ipset save").splitlines() if line.startswith("create"))
         tables = ("\n".join(self.run(f"nft list table {family} kube-proxy") for family in ("ip", "ip6"))).replace("elements = {", "\n")
+        found["servers"] = sorted(re.sub(r" -w \d+$", "", line) for line in self.run("ipvsadm -Sn").splitlines())
+        found["addresses"] = sorted(line.split()[3] for line in self.run("ip -o addr show dev kube-ipvs0").splitlines())
         found["nftables"] = sorted(filter(None, (part.strip("{} \t") for part in re.split(r",|\n", tables))))
         return found
 
@@ -92,5 +97,6 @@ class KubeProxy:
 
 def leftovers(state):
     """Return what of kube-proxy or ours, except for kubelet's chain, is in a kernel, line by line."""
-    found = [line for what, lines in state.items() if what != "nftables" for line in lines if "KUBE-FIREWALL" not in line]
-    return [line for line in found if "KUBE-" in line or "POINTSMAN" in line] + state["nftables"]
+    whole = ("nftables", "servers", "addresses")
+    found = [line for what, lines in state.items() if what not in whole for line in lines if "KUBE-FIREWALL" not in line]
+    return [line for line in found if "KUBE-" in line or "POINTSMAN" in line] + [line for what in whole for line in state[what]]
