@@ -3,16 +3,18 @@
 import json
 import os
 import subprocess
+from pathlib import Path
 
 from cluster_place import NODES
 from cluster_traffic import is_ready, kubectl, on_node, pods, process, read
-from plane_programs import ADDRESS
-from plane_wait import until
+from cluster_wait import LONG, wait
 
+ROOT = Path(__file__).parents[2]
+CHART = ROOT / "charts/pointsman"
+VALUES = Path(__file__).parent / "values.yaml"
 RELEASE = "pointsman"
 NAMESPACE = "kube-system"
 LABEL = "app.kubernetes.io/name"
-LONG = 300.0
 BITS = {12: "NET_ADMIN", 13: "NET_RAW"}
 
 
@@ -26,10 +28,10 @@ def helm(cluster, *arguments):
     return done.stdout
 
 
-def install(cluster, chart, *values):
-    """Install the chart, or change it to these values, and wait for its Pods; what is not given is as the chart has it."""
-    told = [part for value in (f"api.host={ADDRESS}", "maxUnavailable=1", *values) for part in ("--set", value)]
-    helm(cluster, "upgrade", "--install", RELEASE, chart, "--reset-values", *told)
+def install(cluster, *values):
+    """Install the chart of this checkout, or change it to these values, and wait for its Pods; what is not given is as the chart has it."""
+    told = [part for value in values for part in ("--set", value)]
+    helm(cluster, "upgrade", "--install", RELEASE, CHART, "--reset-values", "--values", VALUES, *told)
     kubectl(cluster, "rollout", "status", f"daemonset/{RELEASE}", "-n", NAMESPACE, f"--timeout={LONG:.0f}s")
 
 
@@ -37,12 +39,12 @@ def installed(cluster):
     return any(one["name"] == RELEASE for one in json.loads(helm(cluster, "list", "--all", "-o", "json")))
 
 
-async def remove(cluster, chart):
+def remove(cluster):
     """Take it off as docs/install.md says: first the rules, then the release."""
     if installed(cluster):
-        install(cluster, chart, "cleanup=true")
+        install(cluster, "cleanup=true")
         helm(cluster, "uninstall", RELEASE, "--wait")
-        await until(lambda: not pods(cluster, NAMESPACE, RELEASE, LABEL), LONG)
+        wait(lambda: not pods(cluster, NAMESPACE, RELEASE, LABEL))
 
 
 def agents(cluster):

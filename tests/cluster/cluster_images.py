@@ -46,7 +46,12 @@ def bring(cluster, archive, *, tag="", also=()):
     for node in NODES:
         container_tool(cluster, node, "images", "import", "--digests=false", archive)
         for name in also:
-            container_tool(cluster, node, "images", "tag", "--force", tag, name)
+            container_tool(cluster, node, "images", "tag", "--force", in_full(tag), in_full(name))
+
+
+def in_full(name):
+    """Return an image's name as containerd has it."""
+    return name if "/" in name else f"docker.io/library/{name}"
 
 
 def container_tool(cluster, node, *arguments):

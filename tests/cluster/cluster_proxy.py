@@ -6,11 +6,10 @@ from pathlib import Path
 from cluster_images import tag_of
 from cluster_place import NODES
 from cluster_traffic import is_ready, kubectl, on_node, pods
+from cluster_wait import wait
 from plane_programs import ADDRESS
-from plane_wait import until
 
 MANIFEST = Path(__file__).parent / "kube-proxy.yaml"
-LONG = 300.0
 DISPATCH = re.compile(r"^-A KUBE-SERVICES .* -j KUBE-SVC-")
 
 
@@ -24,15 +23,15 @@ class KubeProxy:
         for word, value in words.items():
             self._text = self._text.replace(f"{{{{{word}}}}}", value)
 
-    async def install(self):
+    def install(self):
         """Install it, and wait until its Pods are ready."""
         kubectl(self._cluster, "apply", "-f", "-", text=self._text)
-        await until(lambda: sum(map(is_ready, self._pods())) == len(NODES), LONG)
+        wait(lambda: sum(map(is_ready, self._pods())) == len(NODES))
 
-    async def remove(self):
+    def remove(self):
         """Delete it as docs/migrate.md says: its Pods go, its configuration and its rules stay."""
         kubectl(self._cluster, "delete", "daemonset", "kube-proxy", "-n", "kube-system", "--ignore-not-found", "--wait=true")
-        await until(lambda: not self._pods(), LONG)
+        wait(lambda: not self._pods())
 
     def clean(self):
         """Let kube-proxy itself remove its rules from the nodes."""
@@ -40,9 +39,9 @@ class KubeProxy:
             on_node(self._cluster, node, self._cluster.binaries / "kube-proxy", "--cleanup", check=False)
 
     def rules(self):
-        """Return the rules on the nodes that only kube-proxy writes: dispatch without buckets, and its canary."""
+        """Return the rules on the nodes that only kube-proxy writes: dispatch without buckets."""
         saved = (on_node(self._cluster, node, f"iptables-{variant}-save") for node in NODES for variant in ("legacy", "nft"))
-        return [line for text in saved for line in text.splitlines() if "KUBE-PROXY-CANARY" in line or DISPATCH.search(line)]
+        return [line for text in saved for line in text.splitlines() if DISPATCH.search(line)]
 
     def _pods(self):
         return pods(self._cluster, "kube-system", "kube-proxy", "k8s-app")

@@ -3,10 +3,9 @@
 from cluster_network import address_of
 from cluster_place import NODES
 from cluster_traffic import is_ready, kubectl, pods, read
-from plane_wait import until
+from cluster_wait import wait
 from pointsman.routing.route import Family, Protocol
 
-LONG = 300.0
 FOLDER = "examples/shop-cluster"
 APPS = {"web": 3, "cart": 2, "gateway": 1, "database": 1, "till": len(NODES)}
 OUTSIDE = "outside"
@@ -19,10 +18,10 @@ class Shop:
     def __init__(self, cluster, places):
         self.cluster, self.places = cluster, places
 
-    async def open(self, root):
+    def open(self, root):
         """Deploy it, and wait until every Pod that can be ready is."""
         kubectl(self.cluster, "apply", "-k", root / FOLDER)
-        await until(self.complete, LONG, lambda: kubectl(self.cluster, "get", "pods", "-A", "-o", "wide"))
+        wait(self.complete, lambda: kubectl(self.cluster, "get", "pods", "-A", "-o", "wide"))
         self.places.take_pods("shop", "till")
 
     def complete(self):

@@ -14,7 +14,6 @@ import pytest
 import pytest_asyncio
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(HERE.parent / "contract")]
 
 import cluster_chart as chart  # noqa: E402
@@ -22,10 +21,10 @@ import cluster_images as images  # noqa: E402
 from cluster_place import NODES, Cluster  # noqa: E402
 from cluster_shop import Shop  # noqa: E402
 from cluster_told import TOLD, closing  # noqa: E402
-from cluster_traffic import Places, kernel_rules  # noqa: E402
+from cluster_traffic import Places, kernel_rules, on_node  # noqa: E402
+from cluster_wait import wait  # noqa: E402
 
 NAME = f"pm-{os.getpid()}"
-CHART = ROOT / "charts/pointsman"
 IMAGE_OF_SHOP = "docker.io/library/python:3.13-slim"
 KEEP = "POINTSMAN_CLUSTER_USE"
 """Names a cluster that is there, for those who write these tests: it is used, and left."""
@@ -38,7 +37,7 @@ def session(function):
 
 def tool(*command, check=True):
     """Run a program of tools/, its words shown."""
-    done = subprocess.run([sys.executable, ROOT / "tools" / command[0], *command[1:]], check=False, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run([sys.executable, chart.ROOT / "tools" / command[0], *command[1:]], check=False, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0 or not check, f"tools/{' '.join(map(str, command))}: status {done.returncode}"
     return done.stdout
 
@@ -75,7 +74,9 @@ def version(archive):
 
 @pytest.fixture(scope="session")
 def bare(cluster):
-    """The rules of every node before anything of ours came."""
+    """The rules of every node before anything of ours came, but after kubelet's."""
+    chart.remove(cluster)
+    wait(lambda: all("KUBE-KUBELET-CANARY" in on_node(cluster, node, "iptables-save") for node in NODES))
     return kernel_rules(cluster)
 
 
@@ -89,7 +90,7 @@ async def places(cluster):
 @pytest_asyncio.fixture(loop_scope="session")
 async def agents(cluster, bare):
     """The chart, installed with its own values, and its Pods Ready on both nodes."""
-    chart.install(cluster, CHART)
+    chart.install(cluster)
     found = chart.all_ready(cluster)
     assert found, f"not Ready on {NODES}"
     return found
@@ -99,7 +100,7 @@ async def agents(cluster, bare):
 async def opened(cluster, places):
     """The shop, deployed once."""
     made = Shop(cluster, places)
-    await made.open(ROOT)
+    made.open(chart.ROOT)
     return made
 
 

@@ -4,25 +4,21 @@ Nothing of what clients have under way may fail on the agent's account. A Pod of
 to end (preStop), which is the application's part; within these, nobody may be sent to it any more.
 """
 
-import asyncio
 import time
 
 import cluster_chart as chart
 import pytest
 from cluster_place import NODES
 from cluster_proxy import KubeProxy
-from cluster_shop import OUTSIDE
 from cluster_told import LINES, told
 from cluster_traffic import kernel_rules, kubectl
-from conftest import CHART
-from plane_wait import until
-from pointsman.routing.route import Protocol
+from cluster_wait import aside, wait
 from table_traffic import traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.kernel, pytest.mark.asyncio(loop_scope="session")]
 
 STREAMS = 100
-LONG = 300.0
+PATIENCE = "--timeout=300s"
 
 
 def of_web(shop):
@@ -35,16 +31,11 @@ def of_others(shop):
     return [one for one in shop.targets() if one[2] not in {80, 30080}]
 
 
-async def kubectl_aside(cluster, *arguments):
-    """Run kubectl while the traffic goes on."""
-    return await asyncio.to_thread(kubectl, cluster, *arguments)
-
-
 async def test_a_pod_that_is_deleted_fails_nobody(shop, cluster):
     before = shop.names("web")
     async with traffic(shop.places, of_web(shop), streams=0, flows=0, per_second=200) as flow:
-        await kubectl_aside(cluster, "delete", "pod", "-n", "shop", min(before), "--wait=true")
-        await until(lambda: len(shop.names("web")) == 3, LONG)
+        await aside(kubectl, cluster, "delete", "pod", "-n", "shop", min(before), "--wait=true")
+        await aside(wait, lambda: len(shop.names("web")) == 3)
     told("a Pod deleted", flow)
 
 
@@ -54,9 +45,9 @@ async def test_a_deployment_is_rolled_under_200_connections_per_second(shop, clu
         traffic(shop.places, of_others(shop), streams=STREAMS, per_second=20) as others,
         traffic(shop.places, of_web(shop), streams=0, flows=0, per_second=200) as flow,
     ):
-        await kubectl_aside(cluster, "rollout", "restart", "deployment/web", "-n", "shop")
-        await kubectl_aside(cluster, "rollout", "status", "deployment/web", "-n", "shop", f"--timeout={LONG:.0f}s")
-        await kubectl_aside(cluster, "wait", "--for=delete", *(f"pod/{name}" for name in before), "-n", "shop", f"--timeout={LONG:.0f}s")
+        await aside(kubectl, cluster, "rollout", "restart", "deployment/web", "-n", "shop")
+        await aside(kubectl, cluster, "rollout", "status", "deployment/web", "-n", "shop", PATIENCE)
+        await aside(kubectl, cluster, "wait", "--for=delete", *(f"pod/{name}" for name in before), "-n", "shop", PATIENCE)
     assert not before & shop.names("web")
     told("the web rolled", flow)
     told("meanwhile, other Services", others)
@@ -66,8 +57,8 @@ async def test_the_agent_is_rolled_to_another_version_and_back(shop, cluster, ve
     for tag in (f"{version}-next", version):
         async with traffic(shop.places, shop.targets(), streams=STREAMS, per_second=100) as flow:
             began = time.monotonic()
-            await asyncio.to_thread(chart.install, cluster, CHART, f"image.tag={tag}")
-            found = await until(lambda: chart.all_ready(cluster), LONG)
+            await aside(chart.install, cluster, f"image.tag={tag}")
+            found = await aside(wait, lambda: chart.all_ready(cluster))
             seconds = time.monotonic() - began
         assert {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in found.values()} == {tag}
         told(f"the agent rolled to {tag} in {seconds:.0f} s", flow)
@@ -76,38 +67,26 @@ async def test_the_agent_is_rolled_to_another_version_and_back(shop, cluster, ve
 async def test_kube_proxy_is_replaced_and_comes_back(opened, cluster, bare, archive):
     """In the order that docs/migrate.md tells."""
     shop, peer = opened, KubeProxy(cluster, archive)
-    await chart.remove(cluster, CHART)
-    await peer.install()
+    chart.remove(cluster)
+    peer.install()
     theirs = kernel_rules(cluster)
     try:
         async with traffic(shop.places, shop.targets(), streams=STREAMS, per_second=100) as flow:
             began = time.monotonic()
-            await peer.remove()
-            await asyncio.to_thread(chart.install, cluster, CHART)
-            await until(lambda: chart.all_ready(cluster), LONG)
-            await until(lambda: not peer.rules(), LONG)
+            await aside(peer.remove)
+            await aside(chart.install, cluster)
+            await aside(wait, lambda: chart.all_ready(cluster))
+            await aside(wait, lambda: not peer.rules())
             LINES.append(f"kube-proxy replaced on {len(NODES)} nodes in {time.monotonic() - began:.0f} s")
         told("taken over from kube-proxy", flow)
         async with traffic(shop.places, shop.targets(), streams=STREAMS, per_second=100) as flow:
             began = time.monotonic()
-            await peer.install()
-            await chart.remove(cluster, CHART)
+            await aside(peer.install)
+            await aside(chart.remove, cluster)
             LINES.append(f"kube-proxy back on {len(NODES)} nodes in {time.monotonic() - began:.0f} s")
         told("given back to kube-proxy", flow)
-        assert without_chance(kernel_rules(cluster)) == without_chance(theirs)
+        assert kernel_rules(cluster) == theirs
     finally:
-        await peer.remove()
+        peer.remove()
         peer.clean()
     assert kernel_rules(cluster) == bare
-
-
-def without_chance(found):
-    """Return the rules without the statistic of a rule, whose order differs by chance."""
-    return {where: sorted(line for line in lines) for where, lines in found.items()}
-
-
-def test_udp_and_tcp_take_part(opened):
-    """The targets that all of this relies on are of every kind."""
-    targets = opened.targets()
-    assert {one[3] for one in targets} == {Protocol.TCP, Protocol.UDP}
-    assert {one[0] for one in targets} >= {OUTSIDE, *NODES}

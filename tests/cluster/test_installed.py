@@ -4,7 +4,6 @@ import cluster_chart as chart
 import pytest
 from cluster_place import NODES
 from cluster_traffic import kernel_rules, on_node, process, read
-from conftest import CHART
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.kernel, pytest.mark.asyncio(loop_scope="session")]
 
@@ -43,7 +42,7 @@ async def test_the_rules_are_in_the_variant_that_kubelet_uses(cluster, agents):
 
 async def test_uninstalling_leaves_nothing(cluster, agents, bare):
     assert kernel_rules(cluster) != bare
-    await chart.remove(cluster, CHART)
+    chart.remove(cluster)
     assert kernel_rules(cluster) == bare
     for kind in ("daemonsets", "configmaps", "serviceaccounts", "clusterroles", "clusterrolebindings", "roles", "rolebindings"):
         found = [one["metadata"]["name"] for one in read(cluster, kind, "-A")["items"]]
