@@ -23,7 +23,7 @@ IPTABLES = MODES[0]
 BUSY = {"streams": 100, "per_second": 40, "pause": 1.0}
 """One processor serves both ends, the kernel and the control plane."""
 WAIT_SECONDS = 180.0
-TAKEN = {IPVS: "removed what an earlier proxy left", IPTABLES: "connections through another mode go on"}
+TAKEN = {IPVS.name: "removed what an earlier proxy left", IPTABLES.name: "connections through another mode go on"}
 """What the log says when nothing new goes by kube-proxy's any more."""
 
 
@@ -60,7 +60,7 @@ async def test_taking_over_its_ipvs_mode_breaks_nothing(ours, peer, plane, stage
         await peer.stop()
         async with api_agent(lab, NODE, ours, arguments, tmp_path) as agent:
             await agent.in_sync()
-            await until(lambda: TAKEN[ours] in agent.log.read_text(), WAIT_SECONDS, agent.log.read_text)
+            await until(lambda: TAKEN[ours.name] in agent.log.read_text(), WAIT_SECONDS, agent.log.read_text)
             await asyncio.sleep(3)
             told(flow, f"taken over from mode ipvs by {ours}")
             await flow.exchange()
