@@ -54,15 +54,13 @@ class Heartbeat:
 
 def write(path: str, addresses: Iterable[str], sign: str) -> str:
     """Add (`+`) or remove (`-`) addresses in a list; return why it could not be done, empty if it could."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError as error:
-        return error.strerror or str(error)
-    try:
-        for address in addresses:
-            os.pwrite(handle, f"{sign}{address}\n".encode(), 0)  # the kernel takes one address at a time, at the beginning only
-    except OSError as error:
-        return error.strerror or str(error)
-    finally:
-        os.close(handle)
+    for address in addresses:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC)  # anew for each: the kernel takes one address, at the beginning
+            try:
+                os.write(handle, f"{sign}{address}\n".encode())
+            finally:
+                os.close(handle)
+        except OSError as error:
+            return error.strerror or str(error)
     return ""
