@@ -8,7 +8,6 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 from pointsman.conntrack.classify import FlowClass
-from pointsman.conntrack.kernel import Fill
 from pointsman.proxy.histogram import SYNC_BOUNDS, Histogram
 from pointsman.routing.route import Family, Protocol
 
@@ -40,9 +39,7 @@ class FlowMeters(Struct):
 
 
 class TrackingPicture(Struct, frozen=True):
-    """Everything about flows at one moment: meters by family, how full the table is, and what the CPUs counted in sum."""
+    """Everything about flows at one moment: meters by family, and what the CPUs counted in sum."""
 
     families: Mapping[Family, FlowMeters] = {}
-    fill: Fill | None = None
     counted: Mapping[str, int] = {}
-    unset: int = 0

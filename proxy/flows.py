@@ -114,9 +114,11 @@ class Flows:
         families = {family: meters.copy() for family, meters in self.meters.items()}
         for family, meters in families.items():
             meters.tombstones = sum(1 for one in self.tombstones.remembered() if one.family is family)
+        kernel = self._kernel
+        if kernel is None:  # nobody has looked yet
+            return TrackingPicture(families)
         try:
-            kernel = await self._opened()
-            return TrackingPicture(families, await kernel.fill(), summed(await kernel.counters()))
+            return TrackingPicture(families, summed(await kernel.counters()))
         except KernelError as error:
             self._tell(error)
             return TrackingPicture(families)

@@ -15,9 +15,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from pointsman.conntrack.classify import FlowClass
 from pointsman.iptables.counters import INVALID_DROPPED, LOOPBACK_ACCEPTED
 from pointsman.kube.objects import Kind
 from pointsman.proxy import gates, version
+from pointsman.proxy.flow_meters import TrackingPicture
 from pointsman.proxy.health import Health
 from pointsman.proxy.histogram import Histogram
 from pointsman.proxy.metrics_list import METRICS, Metric, MetricType, offered
@@ -67,6 +69,7 @@ class Picture(Struct, frozen=True):
     events: Mapping[str, int] = {}
     tracked: tuple[int, int] = (0, 0)
     routing_census: Callable[[], Mapping[str, int]] = dict
+    tracking: TrackingPicture = TrackingPicture()
 
 
 class Recount:
@@ -132,9 +135,24 @@ def samples(picture: Picture) -> Iterator[tuple[str, Sample]]:
     yield from _about_the_process(picture)
     yield from _about_the_input(picture)
     yield from _about_the_api(picture)
+    yield from _about_flows(picture.tracking)
     for one in picture.families:
         yield from _about_runs(one)
         yield from _about_the_kernel(one)
+
+
+def _about_flows(tracking: TrackingPicture) -> Iterator[tuple[str, Sample]]:
+    for family, meters in tracking.families.items():
+        labels = (family.value,)
+        yield "kubeproxy_conntrack_reconciler_sync_duration_seconds", (labels, meters.looks)
+        yield "kubeproxy_conntrack_reconciler_deleted_entries_total", (labels, meters.deleted.total())
+        yield "pointsman_conntrack_tombstones", (labels, meters.tombstones)
+        for protocol in meters.seen:
+            for kind in FlowClass:
+                labels = (kind.value, family.value, protocol.value)
+                yield "pointsman_conntrack_flows", (labels, meters.seen[protocol][kind])
+                yield "pointsman_conntrack_deleted_flows_total", (labels, meters.deleted[protocol, kind])
+    yield from (("pointsman_conntrack_counted_total", ((what,), count)) for what, count in tracking.counted.items())
 
 
 def _about_runs(one: FamilyPicture) -> Iterator[tuple[str, Sample]]:

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 FAMILY: Final = ("ip_family",)
+_FLOWS: Final = ("class", "ip_family", "protocol")
 
 
 class MetricType(Enum):
@@ -68,6 +69,14 @@ KUBE_PROXYS: Final = (
     _gauge(f"{_SYNC}iptables_last", "Rules that the last write wrote into a table", ("ip_family", "table"), _IPTABLES),
     _counter(f"{_SYNC}iptables_restore_failures_total", "Writes that failed, wholly or in part", FAMILY, ("iptables", "ipvs")),
     _counter(f"{_SYNC}iptables_partial_restore_failures_total", "The same, of runs that only wrote changes", FAMILY, _IPTABLES),
+    _histogram(
+        "kubeproxy_conntrack_reconciler_sync_duration_seconds",
+        "How long a comparison of tracked connections with the Services took",
+        FAMILY,
+    ),
+    _counter(
+        "kubeproxy_conntrack_reconciler_deleted_entries_total", "Flows deleted because they went where new ones would not", FAMILY
+    ),
     _counter("kubeproxy_proxy_healthz_total", "Answers of /healthz", ("code",)),
     _counter("kubeproxy_proxy_livez_total", "Answers of /livez", ("code",)),
     _counter(
@@ -121,6 +130,10 @@ OURS: Final = (
     _gauge("pointsman_health_check_node_ports", "Ports of healthCheckNodePort that are open, or cannot be opened", ("state",)),
     _gauge("pointsman_draining_endpoints", "Endpoints that are gone and still have connections", modes=("ipvs",)),
     _gauge("pointsman_draining_connections", "The connections they have", modes=("ipvs",)),
+    _counter("pointsman_conntrack_deleted_flows_total", "The flows that were deleted, by what was wrong with them", _FLOWS),
+    _gauge("pointsman_conntrack_flows", "Flows of protocols that are looked at, as the last comparison found them", _FLOWS),
+    _gauge("pointsman_conntrack_tombstones", "Frontends that are no more and whose flows are still looked for", FAMILY),
+    _counter("pointsman_conntrack_counted_total", "What the kernel counted of connection tracking, over all CPUs", ("what",)),
     _counter("pointsman_events_total", "Events told to the API server, by what became of them", ("outcome",)),
 )
 """Ours."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pointsman.conntrack import sysctl
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy.agent import Agent
+from pointsman.proxy.flow_meters import TrackingPicture
 from pointsman.proxy.metrics import Picture, Recount, family_picture, render, routing_census
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Scraper:
         self._agent = agent
         self._recount = Recount()
         self._counted: Mapping[str, int] = {}
+        self._tracking = TrackingPicture()
         self._read_at = -COUNTERS_EVERY
         self._told = ""
         self._reading = asyncio.Lock()
@@ -58,6 +60,7 @@ class Scraper:
             ports=agent.ports.counts(),
             events=dict(agent.parts.announcer.recorder.counts),
             tracked=sysctl.usage(),
+            tracking=self._tracking,
             routing_census=self._recount.count(
                 "routing",
                 (routing.revision, id(routing.routes)) if routing else None,
@@ -70,6 +73,7 @@ class Scraper:
         async with self._reading:
             if time.monotonic() - self._read_at < COUNTERS_EVERY:
                 return
+            self._tracking = await self._agent.flows.picture()
             try:
                 self._counted = await self._agent.parts.engine.counted()
             except KernelError as error:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pointsman.conntrack import reconcile
 from pointsman.conntrack.classify import FlowClass
 from pointsman.conntrack.flow import NUMBERS
-from pointsman.conntrack.kernel import Fill, Swept
+from pointsman.conntrack.kernel import CpuCounters, Swept
 from pointsman.conntrack.tombstones import Entry, Notebook
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.proxy import flows as module
@@ -59,11 +59,8 @@ class FakeKernel:
             self.deleted.append(one)
         return len(flows), {}
 
-    async def fill(self):
-        return Fill(len(self.flows), 1000)
-
     async def counters(self):
-        return ()
+        return (CpuCounters(0, drop=2), CpuCounters(1, drop=3))
 
     async def close(self):
         pass
@@ -287,6 +284,6 @@ async def test_the_picture_has_everything_that_metrics_tell(bench):
         one.offer(route())
         await one.until(lambda: one.kernel.deleted)
         found = await one.flows.picture()
-        assert found.fill == Fill(1, 1000)
+        assert found.counted["drop"] == 5
         assert found.families[V4].deleted.total() == 1
         assert found.families[V4] is not one.flows.meters[V4]

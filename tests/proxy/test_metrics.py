@@ -1,12 +1,15 @@
 """The metrics: every one that is listed has a value, in Prometheus' text, with kube-proxy's labels."""
 
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
 from msgspec import structs
+from pointsman.conntrack.classify import FlowClass
 from pointsman.iptables.counters import INVALID_DROPPED, LOOPBACK_ACCEPTED
 from pointsman.kube.objects import EndpointPort, ServicePort
 from pointsman.proxy import metrics
+from pointsman.proxy.flow_meters import FlowMeters, TrackingPicture
 from pointsman.proxy.health import Health
 from pointsman.proxy.histogram import REQUEST_BOUNDS, Histogram
 from pointsman.proxy.meters import FamilyMeters
@@ -14,7 +17,7 @@ from pointsman.proxy.metrics import FamilyPicture, Picture, Recount, render, ren
 from pointsman.proxy.metrics_list import METRICS, offered
 from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
 from pointsman.routing.build import build
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
 from prometheus_client.parser import text_string_to_metric_families
 
 from .views import NODE, endpoint, endpoint_slice, service, small, snapshot
@@ -37,6 +40,15 @@ def family(one: Family = Family.IPV4, **changes) -> FamilyPicture:
     return structs.replace(picture, **changes)
 
 
+def tracking() -> TrackingPicture:
+    meters = FlowMeters(tombstones=3)
+    meters.looks.observe(0.2)
+    meters.deleted[Protocol.UDP, FlowClass.UNNATTED] = 4
+    meters.deleted[Protocol.UDP, FlowClass.STALE_BACKEND] = 5
+    meters.looked(Protocol.UDP, Counter({(FlowClass.OK, "shop/dns"): 6, (FlowClass.STALE_BACKEND, "shop/dns"): 1}))
+    return TrackingPicture({Family.IPV4: meters}, {"drop": 8, "insert_failed": 9})
+
+
 def picture(**changes) -> Picture:
     durations = Histogram.of(REQUEST_BOUNDS)
     durations.observe(0.2)
@@ -54,6 +66,7 @@ def picture(**changes) -> Picture:
         ports={"open": 1, "failed": 0},
         events={"sent": 2},
         tracked=(7, 1000),
+        tracking=tracking(),
         routing_census=lambda: routing_census(view.routing),
     )
     return structs.replace(made, **changes)
@@ -71,6 +84,18 @@ def parsed(made: Picture) -> dict[str, dict[tuple[tuple[str, str], ...], float]]
 def test_every_metric_that_is_listed_has_a_value_and_no_other() -> None:
     named = {name for name, _ in samples(picture())}
     assert named == {metric.name for metric in METRICS}
+
+
+def test_met_13_of_the_reconciler_of_flows() -> None:
+    found, four = parsed(picture()), (("ip_family", "IPv4"),)
+    assert found["kubeproxy_conntrack_reconciler_sync_duration_seconds_sum"][four] == 0.2
+    assert found["kubeproxy_conntrack_reconciler_sync_duration_seconds_bucket"][(*four, ("le", "16.384"))] == 1
+    assert found["kubeproxy_conntrack_reconciler_deleted_entries_total"][four] == 9
+    stale = (("class", "stale-backend"), *four, ("protocol", "UDP"))
+    assert found["pointsman_conntrack_deleted_flows_total"][stale] == 5
+    assert found["pointsman_conntrack_flows"][stale] == 1
+    assert found["pointsman_conntrack_tombstones"][four] == 3
+    assert found["pointsman_conntrack_counted_total"] == {(("what", "drop"),): 8, (("what", "insert_failed"),): 9}
 
 
 def test_how_full_the_kernels_table_of_connections_is() -> None:
