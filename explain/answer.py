@@ -41,16 +41,15 @@ class RouteFacts(Struct, frozen=True, rename="camel"):
 
 
 class FlowFacts(Struct, frozen=True):
-    """A flow of this pair that connection tracking holds: in words, what it is classed as, and why."""
+    """A flow of this pair that connection tracking holds: in words, what it is classed as, and why.
+
+    `harms` tells that whoever keeps the socket goes on to where a new flow would not go.
+    """
 
     text: str
     state: str
     reason: str = ""
-
-    @property
-    def well(self) -> bool:
-        """Return whether it goes where a new one would."""
-        return self.state in {"ok", "draining"}
+    harms: bool = False
 
 
 class Failure(Struct, frozen=True):
@@ -118,9 +117,9 @@ def judge(
         return Judgement(BROKEN, f"broken: {stopping[0].text}: {stopping[0].why}", (f"mend it: {stopping[0].fix}", *because))
     if doubts:
         return Judgement(UNKNOWN, f"unknown: {doubts[0]}", (*doubts[1:], *because))
-    bad = [one for one in flows if not one.well]
+    bad = [one for one in flows if one.harms]
     if bad and outcome.verdict is Verdict.FORWARD:
-        sentence = f"new connections work, but a flow that exists does not: {bad[0].text}: {bad[0].reason}"
+        sentence = f"new flows work, but one that exists does not: {bad[0].reason} ({bad[0].state}, {bad[0].text})"
         return Judgement(BROKEN, f"broken: {sentence}", tuple(because))
     if outcome.verdict is Verdict.FORWARD:
         return Judgement(WORKS, f"works, {_forwarded(outcome)}", tuple(because))

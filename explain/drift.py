@@ -4,15 +4,24 @@ The desired side is compiled anew from routes and facts, the other side is what 
 gives its compiler and its words (`Words`); the order is by subject, so that all of one Service port stands together.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Protocol, TypeVar
 
-from pointsman.dataplane.contract import ABSENT, Compiler, K, Mark, V
+from pointsman.dataplane.contract import ABSENT, Compiler, K, K_contra, Mark, V
 from pointsman.dataplane.trace import Difference
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing
 
-Words = Callable[[K, "V | Mark", "V | Mark", str], Iterable[Difference]]
+V_contra = TypeVar("V_contra", bound=Hashable, contravariant=True)
 NODE = "node"
+
+
+class Words(Protocol[K_contra, V_contra]):
+    """What a mode says of a key that is not as wanted: key, wanted, found, and whose it is (empty if nobody's)."""
+
+    def __call__(self, key: K_contra, wanted: V_contra | Mark, found: V_contra | Mark, subject: str = "", /) -> Iterable[Difference]:
+        """Return the differences that it means."""
+        ...
 
 
 def between(

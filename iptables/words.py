@@ -85,12 +85,14 @@ def _of_hook(key: RuleKey, wanted: Value | Mark, found: Value | Mark) -> str:
 
 
 def _of_place(key: RuleKey, wanted: Value | Mark, found: Value | Mark) -> str:
-    said = next((kind for kind in _KINDS if kind in key.rule), "node port" if "--dport" in key.rule else "a bucket")
-    kind = "load-balancer IP" if said == "loadbalancer IP" else said
     words = key.rule.split()
-    address = words[words.index("-d") + 1].partition("/")[0] if "-d" in words and kind != "a bucket" else ""
     port = words[words.index("--dport") + 1] if "--dport" in words else ""
-    place = f"{kind} {address}{':' if address and port else ''}{port}".rstrip() if kind != "a bucket" else f"the way through {key.chain}"
+    if names.is_bucket(names.jump_target(key.rule)):
+        state = "is missing" if found is ABSENT else "is left over" if wanted is ABSENT else "stands more than once"
+        return f"the way from {key.chain} to {names.jump_target(key.rule)} {state}"
+    kind = next((kind for kind in _KINDS if kind in key.rule), "node port").replace("loadbalancer", "load-balancer")
+    address = words[words.index("-d") + 1].partition("/")[0] if "-d" in words else ""
+    place = f"{kind} {address}{':' if address and port else ''}{port}".rstrip()
     refuses = any(target in key.rule for target in ("-j REJECT", "-j DROP"))
     if found is ABSENT:
         return f"{place} is not refused, but should be" if refuses else f"{place} does not lead to its endpoints"

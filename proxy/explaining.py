@@ -4,11 +4,11 @@ What is pure is in `explain`; here the parts are fetched: the wanted side (`know
 tracking, settings of this machine (`machine`). Nothing is written and no packet is sent.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from msgspec import Struct
-from pointsman.conntrack.classify import classify
+from pointsman.conntrack.classify import WRONG, classify
 from pointsman.conntrack.flow import NUMBERS
 from pointsman.conntrack.kernel import ConntrackKernel
 from pointsman.conntrack.wire import Filter
@@ -54,7 +54,7 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
     ends = [share.backend.address for share in outcome.shares]
     sight = await looker.sight(asked.family, [asked.packet.source, asked.packet.destination, *ends])
     trace = Trace(sight.tracer.trace(asked.packet).ways, sight.said)
-    apart = await _differences(looker, known, outcome, asked.family)
+    apart = await _differences(looker, known, outcome, asked)
     failures = _failures(seen, asked.family, apart)
     flows = await _flows(routing, seen, asked)
     findings = judged.packet_settings(settings(), asked.family)
@@ -136,12 +136,18 @@ def _remarks(asked: Understood, seen: Picture) -> Iterable[str]:
         yield f"the agent waits for {', '.join(seen.waiting_for)}: nothing is programmed before"
 
 
-async def _differences(looker: Inspector, known: Known, outcome: Outcome, family: Family) -> tuple[Difference, ...]:
-    """Return what differs and may matter: what belongs to the Service port, or to none."""
-    found = await looker.differences(family, known.picture.routing(), known.picture.node)
-    subjects = {NODE} if outcome.port_name is None else {NODE, f"{outcome.port_name} {outcome.port_name.protocol.lower}"}
+async def _differences(looker: Inspector, known: Known, outcome: Outcome, asked: Understood) -> tuple[Difference, ...]:
+    """Return what differs and may matter: what belongs to the Service port, or to none; what this packet meets first comes first."""
+    found = await looker.differences(asked.family, known.picture.routing(), known.picture.node)
     name = str(outcome.port_name) if outcome.port_name else NODE
-    return tuple(one for one in sorted(found, key=lambda one: one.subject == NODE) if one.subject in subjects | {name})
+    subjects = {NODE, name, f"{name} {asked.packet.protocol.lower}"}
+    hook = f"packets in {'PREROUTING' if asked.packet.interface else 'OUTPUT'} "
+    place = f" {asked.packet.destination}"
+
+    def rank(one: Difference) -> tuple[bool, bool, bool]:
+        return not one.text.startswith(hook), place not in one.text and place not in f" {one.where}", one.subject == NODE
+
+    return tuple(sorted((one for one in found if one.subject in subjects), key=rank))
 
 
 def _failures(seen: Picture, family: Family, apart: tuple[Difference, ...]) -> tuple[Failure, ...]:
@@ -198,13 +204,9 @@ async def _flows(routing: Routing, seen: Picture, asked: Understood) -> tuple[Fl
     except KernelError:
         return ()
     judgements = [(flow, classify(flow, routing, seen.node)) for flow in found]
-    ranked = sorted(judgements, key=lambda one: one[1].kind.value in {"ok", "draining"})
-    return tuple(FlowFacts(f"{flow.client} → {flow.frontend} → {flow.backend}", one.kind.value, one.reason) for flow, one in ranked[:FLOWS])
-
-
-def totals(flows: Iterable[FlowFacts]) -> Mapping[str, int]:
-    """Return how many flows there are of each class."""
-    found: dict[str, int] = {}
-    for flow in flows:
-        found[flow.state] = found.get(flow.state, 0) + 1
-    return found
+    ranked = sorted(judgements, key=lambda one: one[1].kind not in WRONG)
+    kept = packet.protocol is Protocol.UDP  # a sender keeps its flow with its socket; a connection ends with its peers
+    return tuple(
+        FlowFacts(f"{flow.client} → {flow.frontend} → {flow.backend}", one.kind.value, one.reason, harms=kept and one.kind in WRONG)
+        for flow, one in ranked[:FLOWS]
+    )

@@ -73,12 +73,22 @@ async def machine(config: Config) -> Machine:
         found = structs.replace(found, preflight=tuple(dict.fromkeys(str(one) for each in errors.values() for one in each)))
     except KernelError as error:
         found = structs.replace(found, preflight=(str(error),))
-    rules = [one for variant in Variant for family in Family if (one := await _rules(family, variant)) is not None]
+    rules = await _all_rules()
     variants: dict[str, int] = {}
     for one in rules:
         count = sum(len(chain.rules) for chains in one.tables.values() for chain in chains.values())
         variants[one.label] = variants.get(one.label, 0) + count
     return structs.replace(found, variants=variants, foreign=(*foreign_rules(rules), *await foreign_tables()))
+
+
+async def refusing() -> tuple[ForeignTable, ...]:
+    """Return what other programs have that can refuse packets."""
+    found = (*foreign_rules(await _all_rules()), *await foreign_tables())
+    return tuple(one for one in found if one.refuses)
+
+
+async def _all_rules() -> list[Ruleset]:
+    return [one for variant in Variant for family in Family if (one := await _rules(family, variant)) is not None]
 
 
 async def _rules(family: Family, variant: Variant) -> Ruleset | None:
@@ -143,10 +153,11 @@ def interfaces(folder: Path = Path("/sys/class/net")) -> dict[str, int]:
 
 
 def running(names: Iterable[str], proc: Path = PROC) -> list[str]:
-    """Return which of these programs run on this machine, as far as its processes can be seen."""
+    """Return which of these programs run in this network namespace, as far as its processes can be seen."""
     wanted, found = set(names), set()
+    own = _namespace(proc / "self")
     for folder in _folders(proc):
-        if folder.isdigit():
+        if folder.isdigit() and _namespace(proc / folder) == own:
             try:
                 command = (proc / folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
@@ -154,6 +165,13 @@ def running(names: Iterable[str], proc: Path = PROC) -> list[str]:
             found |= {name for name in wanted if os.path.basename(command.partition(" ")[0]) == name}  # noqa: PTH119
             found |= {"firewalld"} if "firewalld" in wanted and "/firewalld " in command else set()
     return sorted(found)
+
+
+def _namespace(process: Path) -> str:
+    try:
+        return os.readlink(process / "ns/net")  # noqa: PTH115
+    except OSError:
+        return ""
 
 
 def nameservers(path: Path = Path("/etc/resolv.conf")) -> tuple[str, ...]:

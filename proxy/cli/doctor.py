@@ -12,7 +12,7 @@ from msgspec import Struct
 from pointsman.explain.findings import Finding, Level
 from pointsman.explain.machine import findings
 from pointsman.proxy.cli import wanted
-from pointsman.proxy.cli.diff import DiffReport, compare
+from pointsman.proxy.comparison import DiffReport, compare
 from pointsman.proxy.config import Config
 from pointsman.proxy.flags import FlagCommand, load
 from pointsman.proxy.known import Known
@@ -101,7 +101,8 @@ def _of_agent(known: Known) -> list[Finding]:
     for notice in seen.notices:
         level = Level.BAD if notice.severity == "refused" else Level.WARN
         fix = f"kubectl get {notice.subject.partition(' ')[0].lower()} -A -o yaml" if " " in notice.subject else "see the text"
-        found.append(Finding(level, "objects", f"{notice.subject}: {notice.field}: {notice.text}", "it is not used as it was written", fix))
+        why = "it is not used as it was written" if notice.severity == "refused" else "it works as written, which may not be what is meant"
+        found.append(Finding(level, "objects", f"{notice.subject}: {notice.field}: {notice.text}", why, fix))
     if seen.waiting_for:
         text = f"the agent waits for {', '.join(seen.waiting_for)}"
         found.append(Finding(Level.BAD, "api", text, "nothing is programmed before these are complete", "look at the agent's log"))
@@ -117,11 +118,16 @@ def _of_agent(known: Known) -> list[Finding]:
 def _of_kernel(found: DiffReport) -> list[Finding]:
     """Return whether the kernel holds what is wanted."""
     findings_ = [Finding(Level.BAD, "kernel", one, "it is not known what the kernel holds", "ask as root") for one in found.unread]
-    for one in found.differences[:20]:
+    listed = [one for one in found.differences if not one.where.startswith("sysctl ")]  # these are findings of their own
+    for one in listed[:20]:
+        if one.where == "conntrack":
+            fix = "pointsman conntrack flush --class stale-backend"
+            findings_.append(Finding(Level.BAD, one.subject, one.text, "a sender that keeps its socket is not answered", fix))
+            continue
         fix = "kubectl -n kube-system logs -l app.kubernetes.io/name=pointsman; the agent repairs it when it reads the kernel again"
         findings_.append(Finding(Level.BAD, one.subject, one.text, f"the kernel holds otherwise than wanted: {one.where}", fix))
-    if len(found.differences) > 20:
-        text = f"{len(found.differences) - 20} more differences"
+    if len(listed) > 20:
+        text = f"{len(listed) - 20} more differences"
         findings_.append(Finding(Level.BAD, "kernel", text, "the kernel holds otherwise than wanted", "pointsman diff"))
     if not findings_:
         findings_.append(Finding(Level.OK, "kernel", "the kernel holds exactly what is wanted"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 from pointsman.iptables.run import find_program
-from pointsman.proxy.cli.diff import DiffReport
+from pointsman.proxy.comparison import DiffReport
 from pointsman.proxy.known import Known
 
 _COMMANDS = (

@@ -56,7 +56,7 @@ class TopReport(Struct, frozen=True, rename="camel"):
 @click.option("--endpoints", is_flag=True, help="Every endpoint below its Service port.")
 @click.option("--interval", type=click.FloatRange(min=0.5), default=2.0, show_default=True, metavar="SECONDS", help="Pause.")
 @click.option("--limit", type=click.IntRange(min=1), default=30, show_default=True, metavar="NUMBER", help="So many Service ports.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="For people, or for programs.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Form of the output.")
 @click.pass_context
 def command(ctx: click.Context, /, interval: float, limit: int, output: str, *, once: bool, endpoints: bool, **values: object) -> int:
     """Show connections and traffic per Service port and endpoint, live."""

@@ -1,0 +1,81 @@
+"""A node of the shop in a scratch namespace, programmed as an agent would, for commands that look at it; without an agent or packets."""
+
+import asyncio
+import io
+import subprocess
+from contextlib import redirect_stdout
+
+from click.testing import CliRunner
+from fakes.scratch import shell
+from pointsman.dataplane import plan as planning
+from pointsman.iptables.compile import IptablesCompiler
+from pointsman.iptables.kernel import IptablesKernel
+from pointsman.iptables.variant import Variant
+from pointsman.iptables.writer import Writer
+from pointsman.ipvs.compile import IpvsCompiler
+from pointsman.ipvs.kernel import IpvsKernel, Settings
+from pointsman.proxy.config import Config
+from pointsman.proxy.demo import manifests
+from pointsman.proxy.demo.lab_topology import POD_RANGE
+from pointsman.proxy.known import from_source
+from pointsman.proxy.modes import ipvs_options
+from pointsman.routing.route import Family
+
+ADDRESSES = ("192.168.50.1/24", "fd00:50::1/64", "10.244.1.1/24", "fd00:10:244:1::1/64")
+SETTINGS = (
+    "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0",
+)  # fmt: skip
+OPTIONS = ("--manifests", str(manifests.SHOP), "--hostname-override", "n1", "--cluster-cidr", ",".join(POD_RANGE.values()))
+DOCUMENTED = ("--manifests", "shop", "--hostname-override", "n1")
+
+
+def config(mode, variant):
+    return Config(mode=mode, manifests=str(manifests.SHOP), hostname_override="n1", cluster_cidr=tuple(POD_RANGE.values()),
+                  iptables_variant=variant)  # fmt: skip
+
+
+def prepare():
+    """Give the namespace what a node has: addresses, a way to the pods, settings."""
+    shell("ip link add eth0 type veth peer name peer; ip link set eth0 up; ip link set peer up")
+    for address in ADDRESSES:
+        shell(f"ip addr add {address} dev eth0 {'nodad' if ':' in address else ''}")
+    shell("ip route add 10.244.2.0/24 via 192.168.50.2; ip route add 10.244.9.0/24 via 192.168.50.2; ip -6 route add fd00:10:244:2::/64 via fd00:50::2")
+    for setting in SETTINGS:
+        shell(f"sysctl -q -w {setting}")
+
+
+async def program(mode, variant):
+    """Write what an agent would have written, both families, and stop."""
+    chosen = config(mode, variant)
+    known = await asyncio.to_thread(from_source, chosen)
+    routing, node = known.picture.routing(), known.picture.node
+    for family in Family:
+        if mode == "ipvs":
+            compiler = IpvsCompiler(family, ipvs_options(chosen))
+            kernel = IpvsKernel(family, Variant(variant), Writer(), Settings())
+        else:
+            compiler, kernel = IptablesCompiler(family), IptablesKernel(family, Variant(variant), Writer())
+        outcome = await kernel.apply(planning.from_scratch(compiler, family, routing, node))
+        assert not outcome.failed, outcome.failed
+        if mode == "ipvs":
+            await kernel.close()
+
+
+def plant(fault, variant):
+    for command in fault.steps(variant):
+        subprocess.run(command, shell=True, check=True, capture_output=True)
+
+
+def invoke(name, mode, variant, *arguments):
+    """Run a command without an agent; return its exit status and what it printed."""
+    from importlib import import_module
+
+    from pointsman.proxy.cli.main import COMMANDS
+
+    command = import_module(COMMANDS[name][0]).command
+    said = io.StringIO()
+    with redirect_stdout(said):
+        result = CliRunner().invoke(command, [*OPTIONS, "--proxy-mode", mode, "--iptables-variant", variant, *arguments], standalone_mode=False)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.return_value, result.output + said.getvalue()
