@@ -81,14 +81,14 @@ class Traffic:
             alive = await asyncio.gather(*(stream.exchange(EXCHANGE_SECONDS) for stream in some))
             self.failures += [("stream", self.ways[(start + i) % len(self.ways)]) for i, good in enumerate(alive) if not good]
 
-    async def _keep_asking(self):
+    async def _keep_asking(self, per_second):
         """Open new connections at a rate; each is a task, so that a slow one holds up nobody."""
         clock = asyncio.get_running_loop().time
         async with asyncio.TaskGroup() as group:
             began = clock()
             for number in itertools.count():
                 group.create_task(self._ask(self.ways[number % len(self.ways)]))
-                await asyncio.sleep(max(0.0, began + number / PER_SECOND - clock()))
+                await asyncio.sleep(max(0.0, began + number / per_second - clock()))
 
     async def _ask(self, way):
         result = await self.made.ask(*way, TCP)
@@ -110,13 +110,14 @@ class Traffic:
             await asyncio.sleep(ROUND_SECONDS)
 
     @contextlib.asynccontextmanager
-    async def flowing(self):
-        tasks = [asyncio.create_task(work()) for work in (self._keep_asking, self._keep_exchanging, self._keep_sending)]
+    async def flowing(self, per_second=PER_SECOND):
+        """Keep everything going while the body runs."""
+        tasks = [asyncio.create_task(work) for work in (self._keep_asking(per_second), self._keep_exchanging(), self._keep_sending())]
         began, opened = time.monotonic(), self.opened
         try:
             yield
         finally:
-            self.rate = (self.opened - opened) / (time.monotonic() - began)
+            self.rate = self.rate or (self.opened - opened) / (time.monotonic() - began)
             for task in tasks:
                 task.cancel()
             for ended in await asyncio.gather(*tasks, return_exceptions=True):
@@ -161,9 +162,9 @@ async def test_from_ipvs_to_iptables_nothing_fails_and_nothing_stays(tmp_path):
                 assert all(line.endswith("-w 0") for line in await asyncio.to_thread(servers, made) if line.startswith("-a"))
                 assert await asyncio.to_thread(chains, made) == GUARDS
             assert await asyncio.to_thread(bound, made)
-            async with made.start():  # a restart on the way goes on where the first one was
-                await until(made, lambda: "connections through another mode go on" in log.read_text(), seconds=REMAINS_SECONDS)
-                await asyncio.sleep(2.0)
+        async with traffic.flowing(PER_SECOND // 4), made.start():  # a restart on the way goes on where the first one was
+            await until(made, lambda: "connections through another mode go on" in log.read_text(), seconds=REMAINS_SECONDS)
+            await asyncio.sleep(2.0)
         async with made.start():
             await traffic.check_streams()
             print(traffic)
