@@ -1,0 +1,99 @@
+"""The catalog: what changed, in tags, and what a repeated list leaves."""
+
+from fakes.dns_cluster import catalog_of, endpoint, endpoint_slice, service, snapshot_of
+from pointsman.dns.catalog import Catalog, Pods, label, number, service_key
+from pointsman.dns.facts import PodFact, packed
+from pointsman.dns.feed import Change, Synced
+from pointsman.dns.journal import Journal, fact_of
+from pointsman.routing.snapshot import ServiceKey
+
+WEB = service("web", "10.96.0.1")
+SLICE = endpoint_slice("web", endpoint("10.0.0.1"))
+KEY = service_key("shop", "web")
+
+
+def fact(*objects):
+    return fact_of(snapshot_of(*objects), ServiceKey("shop", "web"))
+
+
+def test_keys_are_what_stands_in_a_question():
+    assert KEY == b"\x03web\x04shop"
+    assert label("Shop") == b"\x04shop"
+
+
+def test_a_new_service_tells_its_key_and_its_addresses():
+    catalog = Catalog()
+    tags = catalog.apply(Change(services=(fact(WEB, SLICE),)))
+    assert tags == {KEY, number(packed("10.96.0.1")), number(packed("10.0.0.1"))}
+    assert catalog.apply(Change(services=(fact(WEB, SLICE),))) == set()
+    assert catalog.endpoints.owners(number(packed("10.0.0.1"))) == (KEY,)
+
+
+def test_an_endpoint_that_goes_takes_its_address_along():
+    catalog = catalog_of(WEB, SLICE)
+    tags = catalog.apply(Change(services=(fact(WEB),)))
+    assert number(packed("10.0.0.1")) in tags
+    assert catalog.endpoints.owners(number(packed("10.0.0.1"))) == ()
+
+
+def test_several_services_share_an_address():
+    catalog = catalog_of(WEB, SLICE, service("two", "10.96.0.2"), endpoint_slice("two", endpoint("10.0.0.1")))
+    address = number(packed("10.0.0.1"))
+    assert set(catalog.endpoints.owners(address)) == {KEY, service_key("shop", "two")}
+    catalog.apply(Change(services_gone=(("shop", "web"),)))
+    assert catalog.endpoints.owners(address) == (service_key("shop", "two"),)
+
+
+def test_a_changed_host_name_tells_the_address_too():
+    """The PTR of the address changes, though the address stays."""
+    catalog = catalog_of(WEB, SLICE)
+    assert number(packed("10.0.0.1")) in catalog.apply(Change(services=(fact(WEB, endpoint_slice("web", endpoint("10.0.0.1", "h"))),)))
+
+
+def test_a_repeated_list_keeps_what_it_names_and_drops_the_rest_at_its_end():
+    catalog = catalog_of(WEB, SLICE, service("old", "10.96.0.9"), namespaces=("shop", "gone"))
+    told = list(Journal().whole(snapshot_of(WEB, SLICE), 1.0))
+    tags = set()
+    for news in told[:-1]:
+        tags |= catalog.apply(news)
+    assert catalog.services.get(service_key("shop", "old")) is not None
+    assert tags == set()
+    assert catalog.finish(told[-1]) == {service_key("shop", "old"), label("gone"), number(packed("10.96.0.9"))}
+    assert catalog.services.get(service_key("shop", "old")) is None
+    assert catalog.namespaces == {label("shop")}
+
+
+def test_it_is_synced_when_a_list_is_complete_and_stale_when_that_is_old():
+    catalog = Catalog()
+    assert not catalog.synced
+    catalog.finish(Synced(stale=True))
+    assert catalog.synced
+    assert catalog.stale
+
+
+def test_ipv4_and_ipv6_addresses_never_share_a_number():
+    assert number(packed("0.0.0.1")) != number(packed("::1"))
+
+
+def test_pods_are_found_by_text_and_by_address():
+    pods = Pods()
+    fact = PodFact("shop", "a", "fd00::1", (packed("fd00::1"),))
+    pods.put(fact)
+    assert pods.has("shop", "fd00::1")
+    assert not pods.has("shop", "fd00:0::1")
+    assert not pods.has("other", "fd00::1")
+    assert pods.at(packed("fd00::1")) == fact
+    pods.put(PodFact("shop", "b", "fd00::1", (packed("fd00::1"),)))
+    pods.drop(("shop", "a"))
+    assert pods.has("shop", "fd00::1")
+    assert pods.at(packed("fd00::1")).name == "b"
+    pods.drop(("shop", "b"))
+    assert not pods.has("shop", "fd00::1")
+    assert pods.at(packed("fd00::1")) is None
+
+
+def test_imports_are_apart_from_services():
+    catalog = Catalog()
+    assert catalog.apply(Change(imports=(fact(WEB),))) == {b"\x00" + KEY}
+    assert catalog.services.get(KEY) is None
+    assert catalog.apply(Change(imports_gone=(("shop", "web"),))) == {b"\x00" + KEY}

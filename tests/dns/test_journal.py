@@ -1,0 +1,96 @@
+"""What the agent tells: everything once, then differences, and nothing that changes no answer."""
+
+from fakes.dns_cluster import catalog_of, endpoint, endpoint_slice, pod, service, snapshot_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pointsman.dns.catalog import Catalog
+from pointsman.dns.feed import Change, Synced
+from pointsman.dns.journal import Journal
+from pointsman.kube.events import Batch, Remove, Upsert
+from pointsman.kube.objects import Namespace, ObjectMeta, ref_of
+from pointsman.routing.snapshot import ServiceKey, advance
+
+WEB = service("web", "10.96.0.1")
+SLICE = endpoint_slice("web", endpoint("10.0.0.1"))
+
+
+def begun(*objects):
+    journal, snapshot = Journal(pods=True), snapshot_of(*objects)
+    return journal, snapshot, list(journal.whole(snapshot, 100.0))
+
+
+def test_the_whole_list_begins_and_ends():
+    _, _, told = begun(WEB, SLICE, pod("p", "10.0.0.9"))
+    assert told[0].begin
+    assert told[0].serial == 100
+    assert isinstance(told[-1], Synced)
+    assert [fact.name for part in told[:-1] for fact in part.services] == ["web"]
+    assert [fact.name for part in told[:-1] for fact in part.pods] == ["p"]
+
+
+def test_rec_93_what_changes_no_answer_is_not_told():
+    journal, snapshot, _ = begun(WEB, SLICE)
+    after, dirty = advance(snapshot, Batch((Upsert(endpoint_slice("web", endpoint("10.0.0.1", ready=True))),)))
+    assert dirty.services
+    assert journal.step(after, dirty, 200.0) is None
+
+
+def test_a_change_is_told_once_with_a_new_serial():
+    journal, snapshot, _ = begun(WEB, SLICE)
+    after, dirty = advance(snapshot, Batch((Upsert(endpoint_slice("web", endpoint("10.0.0.2"))),)))
+    told = journal.step(after, dirty, 200.0)
+    assert (len(told.services), told.serial) == (1, 200)
+    assert journal.step(after, dirty, 300.0) is None
+
+
+def test_a_service_that_is_gone_lives_on_in_its_slices_until_they_go():
+    journal, snapshot, _ = begun(WEB, SLICE)
+    after, dirty = advance(snapshot, Batch((Remove(ref_of(WEB)),)))
+    assert journal.step(after, dirty, 200.0).services[0].kind == 3
+    last, dirty = advance(after, Batch((Remove(ref_of(SLICE)),)))
+    assert journal.step(last, dirty, 300.0).services_gone == (("shop", "web"),)
+
+
+def test_who_is_held_is_not_spoken_of():
+    journal, snapshot, _ = begun()
+    after, dirty = advance(snapshot, Batch((Upsert(WEB),)))
+    assert journal.step(after, dirty, 200.0, held={ServiceKey("shop", "web")}) is None
+    assert len(journal.step(after, dirty, 200.0).services) == 1
+
+
+def test_namespaces_and_pods_come_and_go_without_a_new_serial():
+    """REC-93 names Services, slices and pods; a pod that only comes is told with the next list."""
+    journal, snapshot, _ = begun(pod("p", "10.0.0.9"))
+    event = (Upsert(Namespace(ObjectMeta("new"))), Remove(ref_of(pod("p", "10.0.0.9"))))
+    after, dirty = advance(snapshot, Batch(event))
+    told = journal.step(after, dirty, 200.0)
+    assert (told.namespaces, told.pods_gone, told.serial) == (("new",), (("shop", "p"),), 0)
+
+
+OBJECTS = [service("web", "10.96.0.1"), service("web", "None"), service("db", "10.96.0.2"), SLICE, endpoint_slice("web", endpoint("10.0.0.2", "h")),
+           endpoint_slice("db", endpoint("10.0.0.1"), suffix="y"), Namespace(ObjectMeta("other"))]  # fmt: skip
+
+
+@given(st.lists(st.tuples(st.sampled_from(OBJECTS), st.booleans()), max_size=12))
+@settings(max_examples=150)
+def test_told_step_by_step_or_at_once_the_catalog_is_the_same(steps):
+    journal, snapshot, told = begun()
+    catalog = Catalog()
+    for news in told:
+        catalog.apply(news) if isinstance(news, Change) else catalog.finish(news)
+    for value, there in steps:
+        snapshot, dirty = advance(snapshot, Batch((Upsert(value) if there else Remove(ref_of(value)),)))
+        news = journal.step(snapshot, dirty, 200.0)
+        if news is not None:
+            catalog.apply(news)
+    objects = [*snapshot.services.values(), *(one for slices in snapshot.slices.values() for one in slices.values())]
+    fresh = catalog_of(*objects, namespaces=tuple(snapshot.namespaces))
+    assert catalog.services.facts == fresh.services.facts
+    assert catalog.namespaces == fresh.namespaces
+    for index in ("virtual", "endpoints"):
+        ours, theirs = vars(getattr(catalog, index))["_owners"], vars(getattr(fresh, index))["_owners"]
+        assert {key: set([value] if isinstance(value, bytes) else value) for key, value in ours.items()} == {
+            key: set([value] if isinstance(value, bytes) else value) for key, value in theirs.items()
+        }
+
+
