@@ -16,8 +16,8 @@ def asked(text: str | None) -> tuple[float | None, str]:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        (None, None), ("", None), ("keep", None), (" keep ", None),
-        ("reset-after=30s", 30.0), ("reset-after=0s", 0.0), ("reset-after=45", 45.0), ("reset-after = 2m", 120.0), ("reset-after=1h", 3600.0),
+        (None, None), ("", None), ("keep", None), (" keep ", None), ("reset-after=1h", 3600.0),
+        ("reset-after=30s", 30.0), ("reset-after=0s", 0.0), ("reset-after=45", 45.0), ("reset-after = 2m", 120.0),
     ],
 )  # fmt: skip
 def test_a_choice_is_read(text: str | None, seconds: float | None) -> None:
