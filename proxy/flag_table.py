@@ -126,7 +126,7 @@ AGENT_FLAGS = (
         "How long a removed endpoint may keep its connections at most; 0 removes it at once.",
     ),
     Flag("drift-check-period", "drift_check_period", duration, "DURATION", "How often the kernel is read again in full, whatever happens."),
-    Flag("healthz-bind-address", "healthz_bind_address", word, "IP:PORT", "Where /healthz and /livez are served; empty: nowhere."),
+    Flag("healthz-bind-address", "healthz_bind_address", word, "IP:PORT", "Where /healthz, /livez and /readyz are served; empty: nowhere."),
     Flag("socket", "socket", word, "PATH", "Unix socket that answers `pointsman services`."),
     Flag("metrics-bind-address", "metrics_bind_address", word, "IP:PORT", "Where /metrics is served; empty: nowhere."),
     Flag(
