@@ -29,6 +29,8 @@ from pointsman.routing.snapshot import EMPTY, Snapshot, advance
 EPILOG = """\b
 Examples:
   pointsman plan --proxy-mode iptables --manifests DIR --hostname-override n1 --cluster-cidr 10.244.0.0/16
+  pointsman plan --diff BEFORE AFTER --hostname-override n1 --cluster-cidr 10.244.0.0/16      two folders of manifests
+  pointsman plan --manifests DIR --diff iptables ipvs                                         two modes, or two configuration files
   pointsman plan --manifests DIR -o json | jq '.families.IPv4["shop/web:http tcp"]'
 
 \b
@@ -40,14 +42,21 @@ Exit status:
   0  printed; nothing was refused or unreadable
   1  printed, but some objects are not used or not fully used: standard error says which and why
   2  the flags are wrong
+  With --diff: 0 nothing would change, 1 something would (it is printed), 2 the flags are wrong.
 """
 
 
 @click.command("plan", cls=FlagCommand, flags=PLAN_FLAGS, epilog=EPILOG)
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@click.option("--diff", "sides", nargs=2, metavar="OLD NEW", help="What would change between two folders, configuration files, or modes.")
 @click.pass_context
-def command(ctx: click.Context, /, output: str, **values: object) -> int:
+def command(ctx: click.Context, /, output: str, sides: tuple[str, str] | None, **values: object) -> int:
     """Print what would be programmed into the kernel for a folder of manifests; changes nothing and needs no root."""
+    if sides:
+        from pointsman.proxy.cli import plan_diff  # noqa: PLC0415 - only when asked for
+
+        config = flags.load(ctx, values, run.check).config
+        return plan_diff.run(config, *sides, output, lambda folder: advance(EMPTY, asyncio.run(read(folder)))[0])
     config = flags.load(ctx, values, check).config
     batch = asyncio.run(read(Path(config.manifests)))
     snapshot, _ = advance(EMPTY, batch)

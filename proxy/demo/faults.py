@@ -16,6 +16,7 @@ _LEAF = "KUBE-DST-01"
 _POD = "10.244.1.16"
 _WEB_IP = "10.96.10.1"
 _STATSD = "10.96.10.3"
+_REPLY = "--reply-port-src 8125 --reply-port-dst 40000 -t 3600 --status SEEN_REPLY,ASSURED,DST_NAT"
 
 
 class Fault(Struct, frozen=True):
@@ -104,8 +105,7 @@ FAULTS = (
         "one sender of UDP packets, which keeps its socket, gets no answer; others do",
         "connection tracking holds a flow to an endpoint that is gone (10.244.2.99)",
         (
-            f"conntrack -I -p udp -s {_POD} -d {_STATSD} --sport 40000 --dport 8125 -r 10.244.2.99 -q {_POD} --reply-port-src 8125"
-            " --reply-port-dst 40000 -t 3600 --status SEEN_REPLY,ASSURED,DST_NAT",
+            f"conntrack -I -p udp -s {_POD} -d {_STATSD} --sport 40000 --dport 8125 -r 10.244.2.99 -q {_POD} {_REPLY}",
         ),
         (_POD, "statsd.monitoring:8125", "udp"),
         _same("10.244.2.99:8125"),

@@ -4,6 +4,7 @@ import asyncio
 import io
 import subprocess
 from contextlib import redirect_stdout
+from importlib import import_module
 
 from click.testing import CliRunner
 from fakes.scratch import shell
@@ -14,6 +15,7 @@ from pointsman.iptables.variant import Variant
 from pointsman.iptables.writer import Writer
 from pointsman.ipvs.compile import IpvsCompiler
 from pointsman.ipvs.kernel import IpvsKernel, Settings
+from pointsman.proxy.cli.main import COMMANDS
 from pointsman.proxy.config import Config
 from pointsman.proxy.demo import manifests
 from pointsman.proxy.demo.lab_topology import POD_RANGE
@@ -39,7 +41,8 @@ def prepare():
     shell("ip link add eth0 type veth peer name peer; ip link set eth0 up; ip link set peer up")
     for address in ADDRESSES:
         shell(f"ip addr add {address} dev eth0 {'nodad' if ':' in address else ''}")
-    shell("ip route add 10.244.2.0/24 via 192.168.50.2; ip route add 10.244.9.0/24 via 192.168.50.2; ip -6 route add fd00:10:244:2::/64 via fd00:50::2")
+    shell("ip route add 10.244.2.0/24 via 192.168.50.2; ip route add 10.244.9.0/24 via 192.168.50.2")
+    shell("ip -6 route add fd00:10:244:2::/64 via fd00:50::2")
     for setting in SETTINGS:
         shell(f"sysctl -q -w {setting}")
 
@@ -68,14 +71,11 @@ def plant(fault, variant):
 
 def invoke(name, mode, variant, *arguments):
     """Run a command without an agent; return its exit status and what it printed."""
-    from importlib import import_module
-
-    from pointsman.proxy.cli.main import COMMANDS
-
     command = import_module(COMMANDS[name][0]).command
     said = io.StringIO()
     with redirect_stdout(said):
-        result = CliRunner().invoke(command, [*OPTIONS, "--proxy-mode", mode, "--iptables-variant", variant, *arguments], standalone_mode=False)
+        options = [*OPTIONS, "--proxy-mode", mode, "--iptables-variant", variant, *arguments]
+        result = CliRunner().invoke(command, options, standalone_mode=False)
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result.return_value, result.output + said.getvalue()
