@@ -32,10 +32,10 @@ def keys(text: str) -> tuple[Key, ...]:
     scheme, rest = (scheme.lower(), rest) if separator else ("dns", text)
     if scheme not in PORTS:
         raise ValueError(f"'{text}' begins with an unknown scheme: write dns:// or nothing")
-    if "/" in rest and not re.search(r"/\d+(:\d+)?$", rest):
+    if "/" in rest and not re.search(r"/\d+\]?(:\d+)?$", rest):
         raise ValueError(f"'{text}' has a path: a key is a zone, or a network such as 10.0.0.0/8, and perhaps a port")
     host, port = rest, PORTS[scheme]
-    if found := re.fullmatch(r"(.*?):(\d*)", rest) if rest.count(":") == 1 else re.fullmatch(r"(\[.*\](?:/\d+)?|.*/\d+):(\d+)", rest):
+    if found := re.fullmatch(r"(.*?):(\d*)", rest) if rest.count(":") == 1 else re.fullmatch(r"(\[.*\](?:/\d+)?|[^\[]*/\d+):(\d+)", rest):
         host = found[1] or "."
         if not found[2].isdigit() or not 0 <= int(found[2]) <= 65535:
             raise ValueError(f"'{text}': the port is a number from 1 to 65535")

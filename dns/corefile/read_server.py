@@ -21,9 +21,13 @@ COMMON_LOG = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do
 COMBINED_LOG = COMMON_LOG + " {>opcode}"
 """The format that `{combined}` stands for."""
 FLAGS = ("aa", "ra", "rd", "ad", "cd")
-LOG_FIELDS = frozenset(
-    ["type", "name", "class", "proto", "remote", "local", "size", "port", "duration", "rcode", "rsize", ">rflags", ">bufsize", ">do", ">id", ">opcode"]
-)
+LOG_FIELDS = frozenset(("type", "name", "class", "proto", "remote", "local", "size", "port", "duration", "rcode", "rsize")) | {
+    ">rflags",
+    ">bufsize",
+    ">do",
+    ">id",
+    ">opcode",
+}
 """Places of a log format that are known."""
 
 

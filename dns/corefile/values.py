@@ -5,7 +5,7 @@ property that is wrong costs only itself, and all are told at once.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pointsman.dns.corefile import keys
@@ -187,14 +187,26 @@ def pattern(token: Token) -> str:
         raise WrongError(token.place, f"a regular expression of {len(text)} characters: at most {LONGEST_PATTERN}")
     if beyond := _BEYOND_GO.search(re.sub(r"\\\\", "", text)):
         raise WrongError(token.place, f"'{text}' is not a Go regular expression: it has no {beyond[0]}")
-    python = re.sub(r"\[:(\w+):\]", lambda match: _POSIX.get(match[1], match[0]), text)
-    python = python.replace(r"\z", r"\Z") if r"\\z" not in python else python
+    if "[:^" in text:
+        raise WrongError(token.place, f"'{text}': a class such as [:^digit:] cannot be used here, write [^0-9]")
+    python = "".join(_translated(re.sub(r"\[:(\w+):\]", lambda match: _POSIX.get(match[1], match[0]), text)))
     python = re.sub(r"\(\?<(\w+)>", r"(?P<\1>", python)
     try:
         re.compile(python)
     except re.error as error:
         raise WrongError(token.place, f"'{text}' is not a regular expression: {error}") from None
     return python
+
+
+def _translated(text: str) -> Iterator[str]:
+    """Yield a pattern in pieces: the end of text has another name, and a bracket inside brackets stands for itself."""
+    inside = False
+    for piece in re.findall(r"\\.|.", text, re.DOTALL):
+        if piece == "[" and inside:
+            yield r"\["
+            continue
+        inside = (inside or piece == "[") and piece != "]"
+        yield r"\Z" if piece == r"\z" else piece
 
 
 def address(line: Line | Directive, default: str) -> str:
@@ -243,5 +255,3 @@ def bare(directive: Directive, findings: Findings, least: int = 0, most: int | N
     for line in directive.lines:
         findings.error(line.place, unknown(line, directive, ()))
     return arguments(directive, least, most)
-
-

@@ -150,4 +150,3 @@ def line(form: str, query: Query, reply: Reply, now: float) -> str:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
-
