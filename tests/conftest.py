@@ -2,7 +2,8 @@
 
 Tests marked `ipvs` are left to `tools/ipvs-tests` where this kernel has no IPVS; the last lines of the run say how many.
 POINTSMAN_KERNEL=host runs them here whatever the kernel has, =uml leaves them to the other kernel in any case. Under that one
-POINTSMAN_SHARE is set: =2/3 runs the second third of what it is there for. How many are left to it is written to the file POINTSMAN_LEFT.
+POINTSMAN_SHARE is set: =2/3 runs the second third of what it is there for. If POINTSMAN_CLAIMS names a folder, it runs of all that what no
+other session that was given this folder has begun. How many tests are left to that kernel is written to the file POINTSMAN_LEFT.
 
 Namespaces made by tests carry this process's id in their name; so suites that run side by side do not see each other's.
 
@@ -16,6 +17,8 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
@@ -28,6 +31,9 @@ settings.load_profile("same")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs in its background, and programs under test inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 NAMESPACES = Path("/run/netns")
+FOR_TWO_KERNELS = re.compile(r"\b(ipvs|IPVS|two_kernels|table_modes)\b")
+"""What a file says that has tests for the other kernel. That is slow to read all the others."""
+CLAIMS = "POINTSMAN_CLAIMS"
 ELSEWHERE = pytest.StashKey[int]()
 HERE = pytest.StashKey[int]()
 
@@ -38,15 +44,24 @@ def ipvs_here() -> bool:
     return wish == "host" or (wish != "uml" and Path("/proc/net/ip_vs").exists())
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Pass over files that have nothing for a share."""
+    by_share = "POINTSMAN_SHARE" in os.environ and collection_path.suffix == ".py"
+    return True if by_share and not FOR_TWO_KERNELS.search(collection_path.read_text()) else None
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what another process runs: tests for the other kernel, and other shares."""
     every = items[:]
     needing = [item for item in items if item.get_closest_marker("ipvs")]
+    if mute := {item.path for item in needing if not FOR_TWO_KERNELS.search(item.path.read_text())}:
+        raise pytest.UsageError(f"the other kernel would pass over {mute}: it reads only files that match {FOR_TWO_KERNELS.pattern}")
     if share := os.environ.get("POINTSMAN_SHARE"):
         which, _, parts = share.partition("/")
         items[:] = [item for item in items if item.get_closest_marker("ipvs") or item.get_closest_marker("two_kernels")]
-        items[:] = items[int(which) - 1 :: int(parts)]
+        if CLAIMS not in os.environ:
+            items[:] = items[int(which) - 1 :: int(parts)]
     elif not ipvs_here():
         items[:] = [item for item in items if not item.get_closest_marker("ipvs")]
         if path := os.environ.get("POINTSMAN_LEFT"):
@@ -56,6 +71,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[ELSEWHERE] = 0 if ipvs_here() else len(needing)
     if away := [item for item in every if id(item) not in kept]:
         config.hook.pytest_deselected(items=away)
+
+
+def claimed(items: list[pytest.Item], folder: Path) -> Iterator[pytest.Item]:
+    """Yield the tests that nobody else has begun."""
+    for item in items:
+        with suppress(FileExistsError):
+            (folder / sha256(item.nodeid.encode()).hexdigest()).mkdir()
+            yield item
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Share the tests with other sessions: each takes the next one when it has done one, so all end at about the same time."""
+    if CLAIMS not in os.environ or session.testsfailed or session.config.option.collectonly:
+        return None
+    mine = claimed(session.items, Path(os.environ[CLAIMS]))
+    item = next(mine, None)
+    while item:
+        following = next(mine, None)
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        item = following
+    return True
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
