@@ -1,0 +1,102 @@
+"""Questions over TCP: pipelines, connections that end, and pools (FWD-16, FWD-17, FWD-38, FWD-39)."""
+
+import asyncio
+
+import dns.message
+import pytest
+from fakes.chains import Clock, Upstream, address
+from pointsman.dns.stream import PIPELINE, ConnectionEndedError, Limits, Pool
+
+
+def question(ident):
+    message = dns.message.make_query("a.example", "A")
+    message.id = ident
+    return message.to_wire()
+
+
+def pool(upstream, clock=None, **limits):
+    return Pool("127.0.0.1", upstream.port, limits=Limits(**limits), clock=clock or Clock())
+
+
+async def test_fwd_39_many_questions_share_one_connection():
+    async with Upstream(address()) as upstream:
+        mine = pool(upstream)
+        await mine.ask(question(1), 60, 60)
+        replies = await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(2, 2 + PIPELINE)))
+        assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == list(range(2, 2 + PIPELINE))
+        assert all(reused for _, reused in replies)
+        assert upstream.connections == 1
+        mine.close()
+
+
+async def test_replies_find_their_questions_in_any_order():
+    held = []
+
+    def say(message, _):
+        held.append(message)
+        return (
+            [dns.message.make_response(one) for one in reversed(held)]
+            if len(held) == 3
+            else []
+            if len(held) > 1
+            else [dns.message.make_response(message)]
+        )
+
+    async with Upstream(say) as upstream:
+        mine = pool(upstream)
+        await mine.ask(question(9), 60, 60)
+        replies = await asyncio.gather(mine.ask(question(1), 60, 60), mine.ask(question(2), 60, 60))
+        assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == [1, 2]
+        mine.close()
+
+
+async def test_fwd_38_a_connection_that_the_server_closed_costs_nothing():
+    async with Upstream(address()) as upstream:
+        upstream.close_after = 1
+        mine = pool(upstream)
+        for ident in range(5):
+            await mine.ask(question(ident), 60, 60)
+        assert upstream.connections == 5
+        mine.close()
+
+
+async def test_a_server_that_closes_with_questions_open_is_asked_one_at_a_time():
+    async with Upstream(address()) as upstream:
+        upstream.close_after = 2
+        mine = pool(upstream)
+        await mine.ask(question(0), 60, 60)
+        replies = await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(1, 6)))
+        assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == [1, 2, 3, 4, 5]
+        mine.close()
+
+
+async def test_a_server_that_closes_at_once_is_an_error():
+    async with Upstream(address()) as upstream:
+        upstream.close_after = 0
+        mine = pool(upstream)
+        with pytest.raises(ConnectionEndedError):
+            await mine.ask(question(1), 60, 60)
+        mine.close()
+
+
+async def test_fwd_16_17_old_connections_are_not_used_again():
+    async with Upstream(address()) as upstream:
+        clock = Clock()
+        mine = pool(upstream, clock, expire=10, max_age=15)
+        await mine.ask(question(1), 60, 60)
+        clock.now += 9
+        assert (await mine.ask(question(2), 60, 60))[1]
+        clock.now += 9
+        assert not (await mine.ask(question(3), 60, 60))[1]
+        clock.now += 10
+        assert not (await mine.ask(question(4), 60, 60))[1]
+        assert upstream.connections == 3
+        mine.close()
+
+
+async def test_time_runs_out():
+    async with Upstream(lambda message, _: None) as upstream:
+        mine = pool(upstream)
+        with pytest.raises(TimeoutError, match="i/o timeout"):
+            await mine.ask(question(1), 0.05, 60)
+        mine.close()
