@@ -16,6 +16,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +39,8 @@ REPAIR = 10.0
 """Seconds between two looks whether the routes are still there."""
 UNUSABLE = (DnsError, WishError, OSError)
 """What `make` raises."""
+START = 5.0
+"""Seconds that the first list of objects is waited for before it is listened at the node's own addresses only."""
 LINGER = 60.0
 """Seconds that a resolver serves on for a successor after its agent has ended."""
 
@@ -90,7 +93,7 @@ class NodeDns:
     def advance(self, snapshot: Snapshot, dirty: Dirty) -> bool:
         """Take the next snapshot; return whether the node's addresses for DNS have changed."""
         self.telling.advance(snapshot, dirty)
-        found = (*self._config.dns_addresses, *(self._vips(snapshot) if self._config.dns_take_vip else ()))
+        found = self._wanted(snapshot)
         if found == self.addresses or not snapshot.in_sync:
             return False
         self.addresses = found
@@ -117,7 +120,9 @@ class NodeDns:
         """Do everything until cancelled; then the resolver is left to a successor, or ended where nobody could be one."""
         if (state := await asyncio.to_thread(self._state.load)) is not None and not self.telling.complete:
             self.telling.assume(state)
+            self.addresses = self._wanted(state)
         try:
+            await self._known()
             await self._prepared()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.service.run())
@@ -190,6 +195,16 @@ class NodeDns:
         routing = self._host.routing
         if routing is not None and (change := self._frontends.again(routing)) is not None:
             self._host.offer(change)
+
+    async def _known(self) -> None:
+        """Wait a moment for the cluster's DNS address to be known, so that all sockets are opened, or taken over, at once."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(START):
+                await self.telling.told.wait()
+
+    def _wanted(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return where to listen."""
+        return (*self._config.dns_addresses, *(self._vips(snapshot) if self._config.dns_take_vip else ()))
 
     def _vips(self, snapshot: Snapshot) -> Iterable[str]:
         namespace, _, name = self._config.dns_service.partition("/")

@@ -95,7 +95,7 @@ class DnsService:
         for finding in loaded.findings:
             log.warning("%s", finding)
         self.corefile = loaded.corefile
-        if self.settings.inherit and (taken := await asyncio.to_thread(handover.take)) is not None:
+        if self.settings.inherit and self._taken is None and (taken := await asyncio.to_thread(handover.take)) is not None:
             self._taken = taken
             self._sockets.adopt(taken.described, taken.descriptors)
             log.info("the sockets of the resolver that runs here are taken over", extra={"sockets": len(taken.descriptors)})

@@ -77,6 +77,7 @@ class Sockets:
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
         self._open: dict[tuple[Place, str, int], socket.socket] = {}
+        self._inherited: dict[tuple[Place, str, int], socket.socket] = {}
 
     @property
     def places(self) -> frozenset[Place]:
@@ -102,14 +103,17 @@ class Sockets:
         return bool(missing or gone)
 
     def adopt(self, described: bytes, descriptors: Sequence[int]) -> None:
-        """Take sockets over that another process opened, as `handover` brings them: only those of the one worker that there was."""
+        """Take sockets over that another process opened, as `handover` brings them; they are used for places that are wanted later.
+
+        Only those of one worker can be: of several, each has its own, and the next ones share the places with them.
+        """
         for listener, number in zip(json.loads(described), descriptors, strict=True):
             _, transport, address, port, key_port = listener
             key = (Place(address, port, key_port), transport, 0)
-            if self.workers > 1 or key in self._open:
+            if self.workers > 1 or key in self._open or key in self._inherited:
                 os.close(number)
                 continue
-            self._open[key] = socket.socket(fileno=number)
+            self._inherited[key] = socket.socket(fileno=number)
 
     def of(self, worker: int) -> tuple[Listener, ...]:
         """Return a worker's sockets."""
@@ -118,9 +122,10 @@ class Sockets:
 
     def close(self) -> None:
         """Close all of them; queries that wait in a queue stay with whoever inherited it."""
-        for each in self._open.values():
+        for each in (*self._open.values(), *self._inherited.values()):
             each.close()
         self._open.clear()
+        self._inherited.clear()
 
     def _opened(self, place: Place) -> dict[tuple[Place, str, int], socket.socket]:
         shared = self.workers > 1
@@ -128,7 +133,8 @@ class Sockets:
         try:
             for worker in range(self.workers):
                 for way, kind in (("udp", socket.SOCK_DGRAM), ("tcp", socket.SOCK_STREAM)):
-                    found[place, way, worker] = _bound(place, kind, shared=shared)
+                    inherited = self._inherited.pop((place, way, worker), None)
+                    found[place, way, worker] = inherited or _bound(place, kind, shared=shared)
         except OSError:
             for each in found.values():
                 each.close()

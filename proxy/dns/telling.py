@@ -102,13 +102,13 @@ class Telling:
 
     def _replace(self, after: Snapshot) -> None:
         self.snapshot = after
+        self._noted()
         for resolver in self._journals:
             self._tell_all(resolver)
 
     def _tell_all(self, resolver: Resolver) -> None:
         for each in self._journals[resolver].whole(self.snapshot, self._clock(), reduced=self._reduced()):
             resolver.tell(Synced(stale=self.stale) if isinstance(each, Synced) else each)
-        self._noted()
 
     def _step(self, dirty: Dirty) -> None:
         for resolver, journal in self._journals.items():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fakes import dns as fake
+from fakes.dns_load import Load
 from pointsman.proxy.demo.lab import Laboratory
 from pointsman.proxy.demo.lab_topology import Topology
 from pointsman.routing.route import Family
@@ -110,6 +111,22 @@ class Node:
                 return
         raise AssertionError(f"{got!r} instead of {wanted!r}:\n{self.log.read_text()[-4000:]}")
 
+    async def grown(self, load, more=2000):
+        """Wait until so many more queries were answered."""
+        wanted = len(load.waits) + more
+        async with asyncio.timeout(PATIENCE):
+            while len(load.waits) < wanted:  # noqa: ASYNC110 - another thread counts
+                await asyncio.sleep(0.02)
+
+    async def gone(self, pid):
+        """Wait until a resolver has ended."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while pid in self.resolvers():  # noqa: ASYNC110 - another process ends
+                    await asyncio.sleep(0.1)
+                return
+        raise AssertionError(f"resolver {pid} goes on:\n{self.log.read_text()[-4000:]}")
+
     def close(self):
         for each in self.cluster:
             each.close()
@@ -151,3 +168,21 @@ async def test_nld_42_killed_resolvers_leave_dns_to_the_cluster_and_take_it_back
         for family in Family:
             await node.until([WEB[family]], family)
         assert node.resolvers() != [first]
+
+
+@pytest.mark.parametrize(("mode", "variant"), MODES)
+async def test_pain_75_a_restart_of_the_agent_loses_no_query(tmp_path, mode, variant):
+    """The next resolver takes the sockets over; the one before answers what it has read, and goes."""
+    async with running(tmp_path, mode, variant) as node:
+        (first,) = node.resolvers()
+        with node.client(Family.IPV4) as client, Load(client, (VIP[Family.IPV4], 53), NAME) as load:
+            await node.grown(load)
+            await node.stop()
+            assert node.resolvers() == [first]
+            await node.grown(load)
+            await node.start()
+            await node.gone(first)
+            await node.grown(load)
+            assert await asyncio.to_thread(load.finish) == 0
+            assert set(load.said()) == {WEB[Family.IPV4]}
+        assert len(node.resolvers()) == 1
