@@ -1,0 +1,239 @@
+"""Names to answers: the worked examples and the conformance list of the records (REC, POD, EXT), read by dnspython."""
+
+import dns.flags
+import pytest
+
+from fakes.dns_cluster import ask, catalog_of, endpoint, endpoint_slice, outcome, plugin, pod, query_of, service, texts
+from pointsman.dns.catalog import label, number, service_key
+from pointsman.dns.facts import EndpointFact, PortFact, ServiceFact, SliceFact, packed
+from pointsman.dns.feed import Change
+from pointsman.dns.names import wire
+from pointsman.dns.resolve import Resolver, Settings, is_reverse
+
+CLUSTER = (
+    service("web", "10.96.1.1", ports=((80, "http"), (9090, "metrics"))),
+    endpoint_slice("web", endpoint("10.0.0.7"), endpoint("10.0.0.8", ready=False)),
+    service("dual", "10.96.1.2", "fd00::2"),
+    service("empty", "10.96.1.3"),
+    service("noports", "10.96.1.4", ports=()),
+    service("db", "None", ports=((5432, "pg"),)),
+    endpoint_slice("db", endpoint("10.0.1.1", "db-0"), endpoint("10.0.1.2", "DB-1"), ports=((15432, "pg"),)),
+    endpoint_slice("db", endpoint("fd00::1:1", "db-0"), ports=((15432, "pg"),), family="IPv6", suffix="v6"),
+    service("down", "None"),
+    endpoint_slice("down", endpoint("10.0.1.9", ready=False)),
+    service("hidden", "10.96.9.9", namespace="unseen"),
+    pod("p", "10.1.2.3"),
+)
+ORDINARY = ("A", "AAAA", "SRV", "TXT", "MX", "HTTPS", "CNAME")
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return catalog_of(*CLUSTER)
+
+
+@pytest.fixture(scope="module")
+def cluster(catalog):
+    return plugin(catalog, pods="insecure")
+
+
+def got(cluster, name, qtype="A"):
+    return outcome(ask(cluster, f"{name}.cluster.local" if name else "cluster.local", qtype))
+
+
+EXAMPLES = [
+    ("web.shop.svc", "A", ["A 10.96.1.1"]),
+    ("web.shop.svc", "AAAA", "NODATA"),
+    ("web.shop.svc", "SRV", ["SRV 0 50 80 web.shop.svc.cluster.local.", "SRV 0 50 9090 web.shop.svc.cluster.local."]),
+    ("_http._tcp.web.shop.svc", "SRV", ["SRV 0 100 80 web.shop.svc.cluster.local."]),
+    ("http.tcp.web.shop.svc", "A", ["A 10.96.1.1"]),
+    ("_nope._tcp.web.shop.svc", "SRV", "NXDOMAIN"),
+    ("_nope._tcp.web.shop.svc", "A", "NXDOMAIN"),
+    ("_http._udp.web.shop.svc", "SRV", "NXDOMAIN"),
+    ("10-0-0-7.web.shop.svc", "A", ["A 10.0.0.7"]),
+    ("10-0-0-8.web.shop.svc", "A", "NXDOMAIN"),
+    ("db-0.db.shop.svc", "A", ["A 10.0.1.1"]),
+    ("db-0.db.shop.svc", "AAAA", ["AAAA fd00::1:1"]),
+    ("db-1.db.shop.svc", "A", ["A 10.0.1.2"]),
+    ("db-1.db.shop.svc", "AAAA", "NODATA"),
+    ("10-0-1-1.db.shop.svc", "A", "NXDOMAIN"),
+    ("db.shop.svc", "A", ["A 10.0.1.1", "A 10.0.1.2"]),
+    ("down.shop.svc", "A", "NXDOMAIN"),
+    ("empty.shop.svc", "A", ["A 10.96.1.3"]),
+    ("_http._tcp.empty.shop.svc", "SRV", ["SRV 0 100 80 empty.shop.svc.cluster.local."]),
+    ("noports.shop.svc", "A", ["A 10.96.1.4"]),
+    ("noports.shop.svc", "SRV", "NODATA"),
+    ("dual.shop.svc", "SRV", ["SRV 0 50 80 dual.shop.svc.cluster.local."]),
+    ("dual.shop.svc", "AAAA", ["AAAA fd00::2"]),
+    ("hidden.unseen.svc", "A", "NXDOMAIN"),
+    ("nosuch.shop.svc", "A", "NXDOMAIN"),
+    ("a.b.c.web.shop.svc", "A", "NXDOMAIN"),
+    ("_tcp.web.shop.svc", "SRV", "NXDOMAIN"),
+    ("google.com.shop.svc", "A", "NXDOMAIN"),
+    ("*.shop.svc", "A", "NXDOMAIN"),
+    ("any.shop.svc", "A", "NXDOMAIN"),
+    ("other", "A", "NXDOMAIN"),
+    ("10-1-2-3.shop.pod", "A", ["A 10.1.2.3"]),
+    ("10-1-2-3.shop.pod", "AAAA", "NODATA"),
+    ("fd00--7.shop.pod", "AAAA", ["AAAA fd00::7"]),
+    ("web.shop.pod", "A", "NXDOMAIN"),
+    ("10-1-2-3.nosuch.pod", "A", "NXDOMAIN"),
+    ("x.10-1-2-3.shop.pod", "A", ["A 10.1.2.3"]),
+    ("x.y.z.10-1-2-3.shop.pod", "A", "NXDOMAIN"),
+    ("dns-version", "TXT", ['TXT "1.1.0"']),
+    ("dns-version", "A", "NXDOMAIN"),
+    ("ns.dns", "A", ["A 10.96.0.10"]),
+    ("ns.dns", "TXT", "NODATA"),
+    ("dns", "A", "NXDOMAIN"),
+]
+
+
+@pytest.mark.parametrize(("name", "qtype", "wanted"), EXAMPLES, ids=[f"{name} {qtype}" for name, qtype, _ in EXAMPLES])
+def test_worked_examples(cluster, name, qtype, wanted):
+    """Section 1.14, REC-31 to REC-48, POD-02 to POD-06, REC-80."""
+    assert got(cluster, name, qtype) == wanted
+
+
+@pytest.mark.parametrize("name", ["", "svc", "pod", "shop.svc", "shop.pod"])
+@pytest.mark.parametrize("qtype", [*ORDINARY, "PTR", "ANY", "DS"])
+def test_rec_32_nodes_without_records_exist(cluster, name, qtype):
+    assert got(cluster, name, qtype) == "NODATA"
+
+
+@pytest.mark.parametrize("qtype", ["TXT", "MX", "HTTPS", "SVCB", "CNAME", "PTR", "ANY", "DS", "CAA", "NAPTR", "DNSKEY", "HINFO"])
+def test_rec_70_existence_comes_before_the_type(cluster, qtype):
+    assert got(cluster, "web.shop.svc", qtype) == "NODATA"
+    assert got(cluster, "nosuch.shop.svc", qtype) == "NXDOMAIN"
+
+
+@pytest.mark.parametrize("name", ["web.shop.svc", "nosuch.shop.svc", "svc", "no"])
+def test_rec_92_soa_is_answered_at_the_apex_only(cluster, name):
+    assert got(cluster, name, "SOA") == "NODATA"
+    assert len(got(cluster, "", "SOA")) == 1
+
+
+@pytest.mark.parametrize("qtype", ["AXFR", "IXFR"])
+def test_axf_01_transfers_are_refused(cluster, qtype):
+    assert got(cluster, "", qtype) == "REFUSED"
+
+
+def test_pod_01_disabled_pods():
+    cluster = plugin(catalog_of(*CLUSTER), pods="disabled")
+    assert got(cluster, "pod") == "NODATA"
+    assert got(cluster, "shop.pod") == got(cluster, "10-1-2-3.shop.pod") == "NXDOMAIN"
+
+
+def test_pod_04_verified_pods():
+    cluster = plugin(catalog_of(*CLUSTER), pods="verified")
+    assert got(cluster, "10-1-2-3.shop.pod") == ["A 10.1.2.3"]
+    assert got(cluster, "10-1-2-3.shop.pod", "AAAA") == "NODATA"
+    assert got(cluster, "10-1-2-4.shop.pod") == "NXDOMAIN"
+
+
+def test_rec_24_case_of_the_question_and_of_targets(cluster):
+    """WIR-24, REC-44, REC-33: owners and the zone part as asked, names of objects as stored."""
+    message = ask(cluster, "_HTTP._tcp.WEB.Shop.svc.Cluster.LOCAL", "SRV")
+    assert message.answer[0].name.to_text() == "_HTTP._tcp.WEB.Shop.svc.Cluster.LOCAL."
+    assert message.answer[0][0].target.to_text() == "web.shop.svc.Cluster.LOCAL."
+    denial = ask(cluster, "nosuch.Cluster.LOCAL")
+    assert denial.authority[0].name.to_text() == "Cluster.LOCAL."
+    assert denial.authority[0][0].mname.to_text() == "ns.dns.Cluster.LOCAL."
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3, 101])
+def test_rec_43_weights(asked):
+    name, addresses = "many", [f"10.3.{n >> 8}.{n & 255}" for n in range(asked)]
+    cluster = plugin(catalog_of(service(name, "None"), endpoint_slice(name, *map(endpoint, addresses))))
+    query = query_of("many.shop.svc.cluster.local", "SRV", use_edns=0, payload=65000)
+    try:
+        cluster.answer(query).send(None)
+    except StopIteration as done:
+        assert {record.rdata[2:4] for record in done.value.answer} == {max(1, 100 // asked).to_bytes(2, "big")}
+        assert len(done.value.answer) == len(done.value.additional) == asked
+
+
+def test_rec_43_additional_has_every_address_once(cluster):
+    found = ask(cluster, "db.shop.svc.cluster.local", "SRV", use_edns=0, payload=4000)
+    assert texts(found.answer) == ["SRV 0 33 15432 DB-1.db.shop.svc.cluster.local.", "SRV 0 33 15432 db-0.db.shop.svc.cluster.local."]
+    assert texts(found.additional) == ["A 10.0.1.1", "A 10.0.1.2", "AAAA fd00::1:1"]
+
+
+def test_wir_20_flags_and_rec_91_the_authority(cluster):
+    found = ask(cluster, "web.shop.svc.cluster.local")
+    assert found.flags == dns.flags.QR | dns.flags.AA | dns.flags.RD
+    assert not found.authority
+    denial = ask(cluster, "no.cluster.local")
+    assert texts(denial.authority) == ["SOA ns.dns.cluster.local. hostmaster.cluster.local. 1700000000 7200 1800 86400 5"]
+    assert denial.authority[0].ttl == 5
+
+
+def test_rec_90_the_soa_of_a_long_ttl_is_kept_five_minutes_at_most():
+    denial = ask(plugin(catalog_of(), ttl=3600), "no.cluster.local")
+    assert (denial.authority[0].ttl, denial.authority[0][0].minimum) == (300, 3600)
+
+
+def test_rec_07_and_11_namespaces(catalog):
+    assert got(plugin(catalog, namespaces=("other",)), "web.shop.svc") == "NXDOMAIN"
+    assert got(plugin(catalog, namespaces=("shop",)), "web.shop.svc") == ["A 10.96.1.1"]
+
+
+def test_rec_16_endpoints_named_by_their_pods():
+    objects = (service("db", "None"), endpoint_slice("db", endpoint("10.0.0.1", pod="db-abc")))
+    assert got(plugin(catalog_of(*objects), endpoint_pod_names=True), "db-abc.db.shop.svc") == ["A 10.0.0.1"]
+    assert got(plugin(catalog_of(*objects)), "db-abc.db.shop.svc") == "NXDOMAIN"
+
+
+def test_rec_17_empty_services_may_be_ignored(catalog):
+    ignoring = plugin(catalog, ignore_empty=True)
+    assert got(ignoring, "empty.shop.svc") == "NXDOMAIN"
+    assert got(ignoring, "web.shop.svc") == ["A 10.96.1.1"]
+
+
+def test_ext_02_zonal_names():
+    objects = (service("db", "None"), endpoint_slice("db", endpoint("10.0.0.1", zone="eu.a"), endpoint("10.0.0.2", zone="eu.b")))
+    zonal = plugin(catalog_of(*objects), zonal=True)
+    assert got(zonal, "EU.a.pin._zone.db.shop.svc") == ["A 10.0.0.1"]
+    assert got(zonal, "eu.c.pin._zone.db.shop.svc") == "NODATA"
+    assert got(zonal, "eu.c.prefer._zone.db.shop.svc") == ["A 10.0.0.1", "A 10.0.0.2"]
+    assert got(zonal, "eu.a.other._zone.db.shop.svc") == "NXDOMAIN"
+    assert got(plugin(catalog_of(*objects)), "eu.a.pin._zone.db.shop.svc") == "NXDOMAIN"
+    assert texts(ask(zonal, "eu.a.pin._zone.db.shop.svc.cluster.local", "SRV").answer) == ["SRV 0 100 8080 10-0-0-1.db.shop.svc.cluster.local."]
+
+
+def test_ext_01_the_clusterset():
+    catalog = catalog_of()
+    port = (PortFact("http", "TCP", 80),)
+    slices = tuple(SliceFact(port, (EndpointFact(packed(address)),), name) for address, name in (("10.0.0.1", "east"), ("10.1.0.1", "west")))
+    catalog.apply(Change(imports=(ServiceFact("shop", "db", 1, (), port, slices=slices, imported=True),)))
+    cluster = plugin(catalog, zones=("cluster.local.", "clusterset.local."), multicluster=("clusterset.local.",))
+
+    def sets(name, qtype="A"):
+        return outcome(ask(cluster, f"{name}.clusterset.local", qtype))
+
+    assert sets("db.shop.svc") == ["A 10.0.0.1", "A 10.1.0.1"]
+    assert sets("10-1-0-1.west.db.shop.svc") == ["A 10.1.0.1"]
+    assert sets("10-1-0-1.east.db.shop.svc") == sets("10-1-0-1.db.shop.svc") == "NXDOMAIN"
+    assert sets("_http._tcp.db.shop.svc") == ["A 10.0.0.1", "A 10.1.0.1"]
+    assert sets("db.shop.svc", "SRV")[0] == "SRV 0 50 80 10-0-0-1.east.db.shop.svc.clusterset.local."
+    assert got(cluster, "db.shop.svc") == "NXDOMAIN"
+
+
+@pytest.mark.parametrize(("name", "qtype", "tags"), [
+    ("web.shop.svc.cluster.local", "A", {service_key("shop", "web"), label("shop")}),
+    ("x.nosuch.shop.svc.cluster.local", "A", {service_key("shop", "nosuch"), label("shop")}),
+    ("shop.svc.cluster.local", "A", {label("shop")}),
+    ("other.cluster.local", "A", set()),
+    ("7.0.0.10.in-addr.arpa", "PTR", {number(packed("10.0.0.7"))}),
+])  # fmt: skip
+def test_every_answer_says_on_what_it_rests(catalog, name, qtype, tags):
+    resolver = Resolver(Settings((wire("cluster.local"), wire("in-addr.arpa"))), catalog)
+    assert set(resolver.resolve(query_of(name, qtype)).life.tags) == tags
+
+
+def test_rec_30_the_longest_zone_wins_and_names_elsewhere_are_nobodys(catalog):
+    resolver = Resolver(Settings((wire("local"), wire("cluster.local"))), catalog)
+    assert resolver.zone_of(wire("a.cluster.local")) == wire("cluster.local")
+    assert resolver.zone_of(wire("a.local")) == wire("local")
+    assert resolver.resolve(query_of("example.com")) is None
+    assert is_reverse(wire("96.10.in-addr.arpa"))
+    assert not is_reverse(wire("cluster.local"))
