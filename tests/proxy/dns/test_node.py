@@ -1,6 +1,7 @@
 """DNS on a node, in every mode: who answers at the cluster's DNS address, and who does when the resolver here is killed."""
 
 import asyncio
+import itertools
 import os
 import signal
 import socket
@@ -13,8 +14,9 @@ import pytest
 from fakes import dns as fake
 from fakes.dns_load import Load
 from pointsman.proxy.demo.lab import Laboratory
+from pointsman.proxy.demo.lab_probe import Ending
 from pointsman.proxy.demo.lab_topology import Topology
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
 
 PATIENCE = 60.0
 VIP = {Family.IPV4: "10.96.0.10", Family.IPV6: "fd00:10:96::a"}
@@ -65,6 +67,7 @@ class Node:
             "proxy-mode": self.mode, "manifests": str(self.manifests), "hostname-override": "n1", "corefile": str(self.folder / "Corefile"),
             "cluster-cidr": "10.244.0.0/16,fd00:10:244::/48", "iptables-variant": self.variant, "socket": str(self.folder / "agent.sock"),
             "healthz-bind-address": "", "metrics-bind-address": "", "conntrack-max-per-core": "0", "dns": "true",
+            "iptables-min-sync-period": "100ms",
         }  # fmt: skip
         command = self.lab.command(
             "n1", sys.executable, "-P", "-m", "pointsman.proxy.cli.main", "run", *(f"--{name}={value}" for name, value in options.items())
@@ -136,8 +139,8 @@ class Node:
 
 
 @asynccontextmanager
-async def running(tmp_path, mode, variant):
-    async with Laboratory(Topology(nodes=1, pods_per_node=2), serve=False) as lab:
+async def running(tmp_path, mode, variant, *, serve=False):
+    async with Laboratory(Topology(nodes=1, pods_per_node=2), serve=serve) as lab:
         node = Node(lab, tmp_path, mode, variant)
         try:
             await node.start()
@@ -186,3 +189,61 @@ async def test_pain_75_a_restart_of_the_agent_loses_no_query(tmp_path, mode, var
             assert await asyncio.to_thread(load.finish) == 0
             assert set(load.said()) == {WEB[Family.IPV4]}
         assert len(node.resolvers()) == 1
+
+
+ROUNDS, AT_ONCE = 50, 10
+
+
+class Witness:
+    """Asks for names and goes where it is told: an address that is answered, does not serve, and is answered again was not programmed."""
+
+    def __init__(self, node):
+        self.node = node
+        self.names = ()
+        self.caught = []
+        self.met = 0
+
+    async def run(self):
+        for turn in itertools.count():
+            if not self.names:
+                await asyncio.sleep(0)
+                continue
+            name = self.names[turn % len(self.names)]
+            found = await self.node.asked(Family.IPV4, name)
+            if not isinstance(found, list):
+                continue
+            result = await self.node.lab.probe("n1p1", found[0], 80, Protocol.UDP, timeout_seconds=1.0)
+            if result.ending is Ending.ANSWERED:
+                self.met += 1
+            elif await self.node.asked(Family.IPV4, name) == found:
+                self.caught.append((name, found, result.ending))
+
+
+@pytest.mark.parametrize(("mode", "variant"), [MODES[0], MODES[2]])
+async def test_nld_40_no_answer_points_to_what_is_not_programmed(tmp_path, mode, variant):
+    """Over 1,000 changes: names come after their rules, and go before them."""
+    async with running(tmp_path, mode, variant, serve=True) as node:
+        backend = node.lab.place("n1p2").addresses[Family.IPV4]
+        witness = Witness(node)
+        watching = asyncio.create_task(witness.run())
+        before = ()
+        ports = (("echo", "UDP", 80),)
+        for turn in range(ROUNDS):
+            present = [f"s{turn}-{number}" for number in range(AT_ONCE)]
+            objects = []
+            for number, name in enumerate(present):
+                objects.append(fake.service("shop", name, [f"10.96.{turn + 1}.{number + 1}"], ports))
+                objects.append(fake.endpoint_slice("shop", name, [backend], (("echo", "UDP", 8080),)))
+            names = tuple(f"{name}.shop.svc.cluster.local" for name in present)
+            witness.names = (*before, *names)
+            fake.write(node.manifests, "many", *objects)
+            for name in before:
+                await node.until("NXDOMAIN", name=name)
+            for number, name in enumerate(names):
+                await node.until([f"10.96.{turn + 1}.{number + 1}"], name=name)
+            before = names
+        watching.cancel()
+        await asyncio.wait({watching})
+        assert watching.cancelled()
+        assert witness.met > ROUNDS
+        assert witness.caught == []
