@@ -65,8 +65,7 @@ e2e: ## beside a real control plane, built once: what users change, what can fai
 
 image: ## the agent's image as an archive for any container runtime, without a container builder (root; a minute, later seconds)
 	$(call need_root,image)
-	tools/setup python
-	if ! command -v debootstrap >/dev/null; then apt-get install -y -q --no-install-recommends debootstrap >/dev/null; fi
+	tools/setup image
 	tools/image $(A)
 
 check: ## lint, types, import contracts, house rules (no root)
