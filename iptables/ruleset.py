@@ -13,7 +13,7 @@ from msgspec import Struct
 from pointsman.iptables.rule import Rule, parse
 
 _COUNTED = pattern(r"\[(\d+):(\d+)\] ")
-_GOTO = pattern(r'(?<= )-g (?=[^"]*$)')
+_GOTO = pattern(r'(?:(?<= )|^)-g (?=[^"]*$)')
 
 
 class SavedRule(Struct, frozen=True, gc=False):

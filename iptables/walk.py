@@ -185,7 +185,7 @@ def _socket(text: str, port: int) -> tuple[str, int]:
 
 
 def _plain(rule: Rule) -> bool:
-    return not rule.matches and not rule.source and not rule.destination
+    return not (rule.matches or rule.source or rule.destination or rule.protocol)
 
 
 def _doubting(flight: Flight, text: str) -> Flight:
