@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -131,18 +132,28 @@ class Namespaces:
         for one in (one for spare in self._spare.values() for one in spare):
             one.close()
         self._spare.clear()
-        for name, descriptor in list(self._descriptors.items()):
+        names = [self.full_name(name) for name in self._descriptors]
+        for descriptor in self._descriptors.values():
             os.close(descriptor)
-            del self._descriptors[name]
-            full_name = self.full_name(name)
-            problem = _delete(full_name)
+        self._descriptors.clear()
+        _delete_all(names)
+        for full_name in names:
             if (NAMED / full_name).exists():
-                left.append(f"network namespace {full_name}: {problem}; remove it by: ip netns del {full_name}")
+                problem = _delete(full_name)
+                if (NAMED / full_name).exists():
+                    left.append(f"network namespace {full_name}: {problem}; remove it by: ip netns del {full_name}")
         self._thread.shutdown(wait=True)
         if self._home >= 0:
             os.close(self._home)
             self._home = -1
         return tuple(left)
+
+
+def _delete_all(full_names: Sequence[str]) -> None:
+    """Remove namespaces by one process; what fails is seen by what is still there."""
+    if full_names:
+        with suppress(LabError, OSError):
+            _ip(("-force",), "".join(f"netns del {name}\n" for name in full_names))
 
 
 def _delete(full_name: str) -> str:
