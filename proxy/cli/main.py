@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "services": ("pointsman.proxy.cli.services", "Show what a running agent routes, and why."),
     "dns": ("pointsman.proxy.cli.dns", "Serve DNS, check Corefiles, ask why a name is answered as it is."),
     "ipvs": ("pointsman.proxy.cli.ipvs", "Look at the kernel's IPVS, with Service and pod names beside addresses."),
+    "conntrack": ("pointsman.proxy.cli.conntrack", "Look at tracked connections with names, and at what is wrong with them."),
     "explain": ("pointsman.proxy.cli.explain", "Explain why a connection goes where it goes, or nowhere."),
     "status": ("pointsman.proxy.cli.status", "Show how far the agent is, what fails since when, and why."),
     "diff": ("pointsman.proxy.cli.diff", "Show what the kernel holds otherwise than wanted, in words."),
