@@ -15,7 +15,7 @@ PURE = (
     "ipvs.compile", "ipvs.render", "ipvs.parse", "ipvs.drain", "ipvs.ownership", "ipvs.removal", "ipvs.whose",
     "dns.apex", "dns.books", "dns.catalog", "dns.contract", "dns.decode", "dns.denial", "dns.encode", "dns.entries", "dns.facts", "dns.feed",
     "dns.hot", "dns.journal", "dns.limit", "dns.names", "dns.question", "dns.reply", "dns.resolve", "dns.reverse", "dns.tally",
-    "conntrack.flow", "conntrack.names", "conntrack.tombstones",
+    "conntrack.classify", "conntrack.flow", "conntrack.names", "conntrack.reconcile", "conntrack.tombstones",
     "proxy.changes", "proxy.drained", "proxy.histogram", "proxy.meters", "proxy.metrics_list", "proxy.pprof", "proxy.requests",
     "proxy.config_file", "proxy.flag_table", "proxy.gates", "proxy.idle", "proxy.loading", "proxy.settings", "proxy.values",
     "proxy.config", "proxy.facts", "proxy.report", "proxy.status", "proxy.demo.scene", "proxy.demo.lab_topology", "proxy.demo.lab_sctp",
