@@ -20,7 +20,7 @@ PATIENCE = 20.0
 PAUSE = 0.2
 """Seconds between two rounds over everything that is established."""
 AT_ONCE = 50
-SHOWN = 10
+SHOWN = 25
 FILES = 16384
 
 
@@ -85,7 +85,8 @@ class Traffic:
         for start in range(0, len(self.streams), AT_ONCE):
             some = self.streams[start : start + AT_ONCE]
             answered = await asyncio.gather(*(one.exchange(PATIENCE) for one in some))
-            self.failures += [f"stream {start + place} broke in round {self.rounds}" for place, well in enumerate(answered) if not well]
+            broken = [(number, one) for number, (one, well) in enumerate(zip(some, answered, strict=True), start) if not well]
+            self.failures += [f"stream {number} to {one.answer.place} broke in round {self.rounds}" for number, one in broken]
         for flow in self.flows:
             try:
                 await flow.ask()
