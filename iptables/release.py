@@ -1,10 +1,11 @@
 """Letting kube-proxy write again over rules of ours that still forward: on the way back, without a gap.
 
 kube-proxy deletes chains of Services that went while it was away. The kernel does not let it while buckets of ours jump to them, and
-refuses its whole table; ours would stand for ever, outdated. Removing ours then would leave nothing until kube-proxy tries again. So what
-forwards gets names of its own: in one restore each chain per Service is copied to a name that kube-proxy does not know, and the buckets
-jump there. Nothing changes for packets. The canaries are taken away, which makes kube-proxy write everything again within its sync period
-(IPT-40); of itself it may wait until something changes in the cluster.
+refuses its whole table; ours would stand for ever, outdated. Or it wrote its rules while an agent ran, which put ours back, and finds no
+reason to write again: it looks for its canaries, which are there. Removing ours then would leave nothing until kube-proxy tries again. So
+what forwards gets names of its own: in one restore each chain per Service is copied to a name that kube-proxy does not know, and the
+buckets jump there. Nothing changes for packets. The canaries are taken away, which makes kube-proxy write everything again within its sync
+period (IPT-40); of itself it may wait until something changes in the cluster.
 
 `stuck` is pure, as is `renamed`, which makes the text; `proxy.takeover` decides when, before `pointsman cleanup`.
 """
@@ -24,8 +25,8 @@ _JUMP = re.compile(r"-j (KUBE-(?:SVC|SVL|EXT|FW|SEP)-\S+)$")
 
 
 def stuck(seen: Seen) -> bool:
-    """Return whether kube-proxy could write one table and not the other: filter comes first, and nat was refused."""
-    return owner("filter", seen) is Owner.KUBE_PROXY and owner("nat", seen) is Owner.OURS
+    """Return whether kube-proxy, given the time to write, left the nat table to us: it was refused, or sees no reason to write."""
+    return owner("nat", seen) is Owner.OURS
 
 
 def renamed(seen: Seen) -> str:

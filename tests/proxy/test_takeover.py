@@ -245,6 +245,22 @@ async def test_on_the_way_back_ours_makes_way_and_forwards_until_kube_proxy_has_
         await handing
 
 
+async def test_a_kube_proxy_that_sees_no_reason_to_write_is_given_one(monkeypatch):
+    """It came back while an agent ran, which put its own rules back: the canaries by which it would notice are there (IPT-40)."""
+    monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
+    for name in ("POLL", "BEGIN"):
+        monkeypatch.setattr(takeover, name, 0.05)
+    load("legacy", OURS + "*mangle\n:KUBE-PROXY-CANARY - [0:0]\nCOMMIT\n")
+    handing = asyncio.create_task(takeover.hand_back())
+    deadline = asyncio.get_running_loop().time() + 60
+    while any("KUBE-PROXY-CANARY" in line for line in shell("iptables-legacy-save -t mangle").splitlines()):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.05)
+    load("legacy", KUBE_PROXY)
+    async with asyncio.timeout(60):
+        await handing
+
+
 @pytest.mark.parametrize(("before", "after"), [(STUCK, "-j KUBE-DSTV-GONE"), (OURS, "-j KUBE-DST")])
 async def test_a_kube_proxy_that_never_writes_is_told_and_nothing_is_removed(before, after, monkeypatch):
     monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
