@@ -117,13 +117,6 @@ class Traffic:
         if result.ending is not Ending.ANSWERED:
             self.failures.append(f"{place} -> {address}:{port}/{protocol.value}: {result.ending.value}")
 
-    def reset(self):
-        """End established connections at once, as a program does that is killed: nothing in the kernel need wait for their end."""
-        for one in self.streams:
-            one._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            one.close()
-        self.streams.clear()
-
     def close(self):
         for one in (*self.streams, *self.flows):
             one.close()
