@@ -1,0 +1,49 @@
+"""The last known state on disk (REC-112)."""
+
+import asyncio
+
+from fakes import objects as make
+from pointsman.kube.events import Batch, Replace
+from pointsman.kube.objects import Kind, Namespace, ObjectMeta
+from pointsman.proxy.dns import saved
+from pointsman.proxy.dns.telling import Telling
+from pointsman.routing.snapshot import EMPTY, advance
+
+LISTS = Batch((
+    Replace(Kind.SERVICE, (make.service("web"),)), Replace(Kind.ENDPOINT_SLICE, (make.endpoint_slice(make.endpoint("10.0.0.7")),)),
+    Replace(Kind.NAMESPACE, (Namespace(ObjectMeta("shop")),)),
+))  # fmt: skip
+SNAPSHOT, DIRTY = advance(EMPTY, LISTS)
+
+
+def test_rec_112_what_was_kept_is_read_again(tmp_path):
+    store = saved.Store(tmp_path / "deep" / "state")
+    assert store.load() is None
+    store.keep(SNAPSHOT)
+    found = store.load()
+    assert (found.services, found.slices, found.namespaces) == (SNAPSHOT.services, SNAPSHOT.slices, SNAPSHOT.namespaces)
+    assert found.synced >= {Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.NAMESPACE}
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["state"]
+
+
+def test_what_cannot_be_read_or_written_is_told_once(tmp_path, caplog):
+    path = tmp_path / "state"
+    path.write_bytes(b"\x93nonsense")
+    store = saved.Store(path)
+    assert store.load() is None
+    assert store.load() is None
+    saved.Store(tmp_path / "state" / "below").keep(SNAPSHOT)
+    first, second = [record.error for record in caplog.records]
+    assert "is not understood" in first
+    assert "cannot be written" in second
+
+
+async def test_it_is_kept_at_the_end_and_only_what_this_process_has_read(tmp_path):
+    store, telling = saved.Store(tmp_path / "state", period=0.001), Telling()
+    running = asyncio.create_task(store.run(telling))
+    await asyncio.sleep(0.02)
+    assert store.load() is None
+    telling.advance(SNAPSHOT, DIRTY)
+    running.cancel()
+    await asyncio.wait({running})
+    assert store.load() is not None

@@ -1,0 +1,104 @@
+"""What resolvers are told, and when: a complete list first, differences then, nothing of half a list."""
+
+from fakes import objects as make
+from pointsman.dns.feed import Change, Synced
+from pointsman.kube.events import Batch, Remove, Replace, Upsert
+from pointsman.kube.objects import Kind, Namespace, ObjectMeta, ObjectRef
+from pointsman.proxy.dns.telling import Telling
+from pointsman.routing.snapshot import EMPTY, advance
+
+
+class Listener:
+    """A resolver that remembers what it is told."""
+
+    def __init__(self):
+        self.told = []
+        self.marks = []
+
+    def tell(self, value):
+        self.told.append(value)
+
+    async def done(self, mark, _seconds):
+        self.marks.append(mark)
+        return True
+
+    def names(self):
+        return [fact.name for one in self.told if isinstance(one, Change) for fact in one.services]
+
+
+def lists(*services, namespaces=("shop",)):
+    named = tuple(Namespace(ObjectMeta(name)) for name in namespaces)
+    return Batch((Replace(Kind.SERVICE, services), Replace(Kind.ENDPOINT_SLICE, ()), Replace(Kind.NAMESPACE, named)))
+
+
+def stepped(telling, snapshot, batch):
+    after, dirty = advance(snapshot, batch)
+    telling.advance(after, dirty)
+    return after
+
+
+def test_rec_110_nothing_is_told_of_half_a_list():
+    telling, listener = Telling(clock=lambda: 7.0), Listener()
+    telling.attach(listener)
+    stepped(telling, EMPTY, Batch((Replace(Kind.SERVICE, (make.service(),)),)))
+    assert (listener.told, telling.complete) == ([], False)
+
+
+def test_everything_is_told_once_then_only_what_changes():
+    telling, listener = Telling(clock=lambda: 7.0), Listener()
+    telling.attach(listener)
+    snapshot = stepped(telling, EMPTY, lists(make.service("web")))
+    assert listener.names() == ["web"]
+    assert listener.told[0].begin
+    assert listener.told[-1] == Synced()
+    snapshot = stepped(telling, snapshot, Batch((Upsert(make.service("cart")),)))
+    assert listener.names() == ["web", "cart"]
+    stepped(telling, snapshot, Batch((Remove(ObjectRef(Kind.SERVICE, "shop", "web")),)))
+    assert listener.told[-1].services_gone == (("shop", "web"),)
+    assert telling.last_change == 7.0
+    assert telling.told.is_set()
+
+
+def test_who_comes_later_is_told_everything_and_who_has_left_nothing():
+    telling, first, second = Telling(), Listener(), Listener()
+    snapshot = stepped(telling, EMPTY, lists(make.service("web")))
+    telling.attach(first)
+    telling.attach(second)
+    telling.detach(first)
+    stepped(telling, snapshot, Batch((Upsert(make.service("cart")),)))
+    assert (first.names(), second.names()) == (["web"], ["web", "cart"])
+
+
+async def test_nld_40_beside_rules_a_name_waits_for_its_revision():
+    telling, listener = Telling(gated=True), Listener()
+    telling.attach(listener)
+    snapshot = stepped(telling, EMPTY, lists(make.service("web")))
+    assert (listener.names(), telling.waiting) == ([], 1)
+    telling.applied(None)
+    telling.applied(snapshot.revision)
+    assert (listener.names(), telling.waiting) == (["web"], 0)
+    snapshot = stepped(telling, snapshot, Batch((Remove(ObjectRef(Kind.SERVICE, "shop", "web")),)))
+    assert listener.told[-1].services_gone == (("shop", "web"),)
+    await telling.withdrawn()
+    assert listener.marks == [listener.told[-1].mark]
+
+
+def test_rec_112_a_saved_state_stands_in_until_the_first_list():
+    telling, listener = Telling(gated=True), Listener()
+    saved, _ = advance(EMPTY, lists(make.service("old")))
+    telling.assume(saved)
+    telling.attach(listener)
+    assert (listener.names(), listener.told[-1], telling.complete) == (["old"], Synced(stale=True), False)
+    snapshot = stepped(telling, EMPTY, lists(make.service("new")))
+    telling.applied(snapshot.revision)
+    assert listener.names() == ["old", "new"]
+    assert telling.complete
+
+
+def test_rec_11_manifests_without_any_namespace_have_those_that_they_name():
+    telling, listener = Telling(), Listener()
+    telling.attach(listener)
+    snapshot = stepped(telling, EMPTY, lists(make.service("web"), namespaces=()))
+    assert listener.told[0].namespaces == ("shop",)
+    stepped(telling, snapshot, Batch((Upsert(make.service("web", namespace="bank")),)))
+    assert listener.told[-1].namespaces == ("bank",)
