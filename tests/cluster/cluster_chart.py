@@ -39,6 +39,12 @@ def installed(cluster):
     return any(one["name"] == RELEASE for one in json.loads(helm(cluster, "list", "--all", "-o", "json")))
 
 
+def end(cluster):
+    """End the agents as docs/migrate.md says on the way back to kube-proxy; their rules stay."""
+    kubectl(cluster, "delete", "daemonset", RELEASE, "-n", NAMESPACE, "--wait=true")
+    wait(lambda: not pods(cluster, NAMESPACE, RELEASE, LABEL))
+
+
 def remove(cluster):
     """Take it off as docs/install.md says: first the rules, then the release."""
     if installed(cluster):

@@ -81,6 +81,7 @@ async def test_kube_proxy_is_replaced_and_comes_back(opened, cluster, bare, arch
         told("taken over from kube-proxy", flow)
         async with traffic(shop.places, shop.targets(), streams=STREAMS, per_second=100) as flow:
             began = time.monotonic()
+            await aside(chart.end, cluster)
             await aside(peer.install)
             await aside(chart.remove, cluster)
             LINES.append(f"kube-proxy back on {len(NODES)} nodes in {time.monotonic() - began:.0f} s")
