@@ -172,6 +172,8 @@ async def hand_back() -> None:
             log.info("kube-proxy is to write its rules yet; ours forward until then", extra={"at_most_seconds": RETRY})
     if not await _within(RETRY, lambda: _shown(kernels, by_ipvs, lambda way: way.through >= (way.begun or way.ours))):
         text = f"kube-proxy runs here but did not write its rules within {RETRY:g} s (see its log); to remove ours all the same, end it"
+        if by_ipvs:
+            text += "; its mode ipvs cannot begin beside our sets: end it, and let `pointsman run --proxy-mode iptables` take over first"
         raise KernelError(ErrorKind.TIMEOUT, text, "nothing was removed")
 
 

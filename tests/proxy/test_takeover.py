@@ -280,6 +280,18 @@ async def test_a_kube_proxy_that_has_written_elsewhere_is_not_waited_for(monkeyp
         await takeover.hand_back()
 
 
+async def test_a_kube_proxy_that_cannot_begin_beside_our_ipvs_mode_is_told_the_way(monkeypatch):
+    async def one():
+        return frozenset({Family.IPV4})
+
+    monkeypatch.setattr(takeover.peers, "running", lambda: (4711,))
+    monkeypatch.setattr(takeover, "ipvs_forwarding", one)
+    for name in ("POLL", "RETRY", "BEGIN"):
+        monkeypatch.setattr(takeover, name, 0.05)
+    with pytest.raises(KernelError, match="--proxy-mode iptables` take over first"):
+        await takeover.hand_back()
+
+
 async def test_on_the_way_back_from_our_ipvs_mode_kube_proxy_writes_first(monkeypatch):
     async def both():
         return frozenset(Family)
