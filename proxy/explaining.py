@@ -96,8 +96,6 @@ async def understand(seen: Picture, source: str, target: str, protocol: Protocol
         addresses, services = list(name.addresses), [(name.namespace, name.name)] if name.name else []
         if not addresses:
             raise QuestionError(f"{aim.words}: {name.remark or 'resolves to nothing'}")
-    elif not aim.port:
-        raise QuestionError(f"{aim.words}: say which port, such as {aim.words}:80")
     owners = services or [
         (one.port_name.namespace, one.port_name.name)
         for one in routing.routes.values()

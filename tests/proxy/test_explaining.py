@@ -1,0 +1,59 @@
+import asyncio
+
+import pytest
+from fakes.planted import config, prepare, program
+from fakes.scratch import lock_file, namespace
+from pointsman.explain.question import QuestionError
+from pointsman.proxy.config import Config
+from pointsman.proxy.explaining import explain, understand
+from pointsman.proxy.facts import Host
+from pointsman.proxy.known import from_snapshot, from_source
+from pointsman.routing.route import Family, Protocol
+
+from .views import small
+
+HOST = Host("n1", {Family.IPV4: ("192.168.50.1",), Family.IPV6: ()})
+SEEN = from_snapshot(Config(hostname_override="n1", cluster_cidr=("10.244.0.0/16",)), small().snapshot, HOST).picture
+
+
+async def packet(source, target, protocol=Protocol.TCP):
+    found = (await understand(SEEN, source, target, protocol, None)).packet
+    return found.source, found.destination, found.protocol, found.port
+
+
+async def test_a_question_becomes_a_packet():
+    assert await packet("10.244.1.9", "web.shop:http") == ("10.244.1.9", "10.96.0.10", Protocol.TCP, 80)
+    assert await packet("pod/shop/pod-10.244.1.1", "web") == ("10.244.1.1", "10.96.0.10", Protocol.TCP, 80)
+    assert (await packet("10.244.1.9", "10.96.0.10"))[3] == 80
+    assert await packet("10.244.1.9", "10.96.0.10:81") == ("10.244.1.9", "10.96.0.10", Protocol.TCP, 81)
+
+
+async def test_what_cannot_be_asked_is_told():
+    for source, target, says in (
+        ("10.244.1.9", "nobody:80", "no Service is called nobody"), ("10.244.1.9", "192.0.2.9", "say which port"),
+        ("10.244.1.9", "six.shop:80", "no address of the family"),
+    ):  # fmt: skip
+        with pytest.raises(QuestionError, match=says):
+            await packet(source, target)
+
+
+@pytest.mark.kernel
+def test_an_explanation_from_beginning_to_end(monkeypatch, tmp_path):
+    with lock_file(monkeypatch, tmp_path), namespace():
+        prepare()
+        asyncio.run(program("iptables", "nft"))
+        known = from_source(config("iptables", "nft"))
+
+        def ask(source, target, protocol=Protocol.TCP):
+            return asyncio.run(explain(known, source, target, protocol, Family.IPV4))
+
+        found = ask("pod/shop/till-0", "web.shop:80")
+        assert (found.status, found.verdict) == (
+            "works", "works, 1 of 3 endpoints, source kept because the source is a pod: in the cluster's pod range 10.244.0.0/16 (SEM-03)",
+        )  # fmt: skip
+        assert ask("198.51.100.7", "nodeport/30080").verdict.startswith("works, 1 of 3 endpoints, source masqueraded because")
+        assert ask("pod/shop/till-0", "10.96.10.1:9999").status == "refused"
+        assert ask("pod/shop/till-0", "statsd.monitoring:8125", Protocol.UDP).status == "works"
+        assert ask("pod/shop/cart-1", "web.shop:80").verdict.startswith("unknown here: pod shop/cart-1 is on node n2")
+        excluded = ask("pod/shop/till-0", "recommendations.shop").route.excluded
+        assert all(one.reason for one in excluded)
