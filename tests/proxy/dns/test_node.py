@@ -28,7 +28,7 @@ NAME = "web.shop.svc.cluster.local"
 MODES = [
     pytest.param("iptables", "nft", id="iptables-nft"),
     pytest.param("iptables", "legacy", id="iptables-legacy"),
-    pytest.param("ipvs", "nft", id="ipvs", marks=pytest.mark.ipvs),
+    pytest.param("ipvs", "legacy", id="ipvs", marks=pytest.mark.ipvs),
 ]
 pytestmark = pytest.mark.kernel
 

@@ -29,7 +29,8 @@ async def test_a_resolver_answers_what_it_is_told_and_ends_when_asked_to(tmp_pat
     resolver = await launch(Start(listening.of(0), str(tmp_path / "Corefile"), everywhere=True))
     telling = Telling()
     telling.attach(resolver)
-    lists = (Replace(Kind.SERVICE, (make.service("web"),)), Replace(Kind.ENDPOINT_SLICE, ()), Replace(Kind.NAMESPACE, (Namespace(ObjectMeta("shop")),)))
+    shop = (Namespace(ObjectMeta("shop")),)
+    lists = (Replace(Kind.SERVICE, (make.service("web"),)), Replace(Kind.ENDPOINT_SLICE, ()), Replace(Kind.NAMESPACE, shop))
     telling.advance(*advance(EMPTY, Batch(lists)))
     assert (await resolver.ready).synced
     (place,) = listening.places
