@@ -30,8 +30,9 @@ _SPECIAL: Final = frozenset({b"\x0bdns-version", b"\x02ns\x03dns"})
 _OTHERWISE: Final = frozenset({6, 251, 252})
 """Types that are not answered by a denial: SOA (REC-92) and transfers."""
 NXDOMAIN: Final = 3
+LEAST: Final = 15
 ROOM: Final = 512
-"""Longer queries go the ordinary way."""
+"""Shorter messages are no queries; longer ones go the ordinary way."""
 
 
 class Tallied(Struct):
@@ -57,7 +58,7 @@ class Denials:
 
     def answer(self, message: bytes) -> bytes | None:
         """Return the reply to a message, both without id, or None if it is not for here to decide."""
-        if len(message) > ROOM or message[0] & 0xFE or message[2:9] != _ONE_QUESTION:
+        if not LEAST <= len(message) <= ROOM or message[0] & 0xFE or message[2:9] != _ONE_QUESTION:
             return None
         end = message.find(b"\x00", 10) + 1
         with_opt = message[9]

@@ -73,7 +73,7 @@ class Desk:
         try:
             awaited = coroutine.send(None)
         except StopIteration as done:
-            return self._finish(query, message, done.value)
+            return self._written(query, message, done.value)
         except Exception:
             return self._finish(query, message, self._broken(query))
         task = asyncio.get_running_loop().create_task(self._wait(query, message, _Rest(coroutine, awaited), later))
@@ -90,11 +90,17 @@ class Desk:
             reply = await rest
         except Exception:
             reply = self._broken(query)
-        later(self._finish(query, message, reply))
+        later(self._written(query, message, reply))
+
+    def _written(self, query: Query, message: bytes, reply: Reply | None) -> bytes | None:
+        try:
+            return self._finish(query, message, reply)
+        except Exception:
+            return self._finish(query, message, self._broken(query))
 
     def _broken(self, query: Query) -> Reply:
         self._books.panics[0] += 1
-        log.exception("a query could not be answered", extra={"name": text(query.name), "type": query.qtype})
+        log.exception("a query could not be answered", extra={"question": text(query.name), "type": query.qtype})
         return failure(SERVFAIL)
 
     def _finish(self, query: Query, message: bytes, reply: Reply | None) -> bytes | None:

@@ -43,7 +43,9 @@ def test_rec_94_nobody_knows_us():
 
 
 def test_rec_95_ns_in_any_letter_case():
-    assert outcome(ask(plugin(catalog(DNS), local=("10.96.0.10",)), "Cluster.Local", "NS")) == ["NS kube-dns.kube-system.svc.Cluster.Local."]
+    assert outcome(ask(plugin(catalog(DNS), local=("10.96.0.10",)), "Cluster.Local", "NS")) == [
+        "NS kube-dns.kube-system.svc.Cluster.Local."
+    ]
 
 
 def test_rec_90_the_soa_record():

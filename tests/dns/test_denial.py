@@ -2,11 +2,10 @@
 
 import dns.message
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from fakes.dns_chain import desk_of
 from fakes.dns_cluster import ask, endpoint, endpoint_slice, plugin, service
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pointsman.dns.books import Books, Top
 from pointsman.dns.contract import Plain
 from pointsman.dns.denial import Denials
@@ -15,7 +14,26 @@ from pointsman.dns.hot import Hot
 from pointsman.dns.names import wire
 
 OBJECTS = (service("web", "10.96.0.1"), service("db", "None"), endpoint_slice("orphan", endpoint("10.0.0.1")))
-LABELS = st.sampled_from(["web", "db", "shop", "svc", "pod", "orphan", "nosuch", "com", "10-0-0-1", "_http", "_tcp", "dns-version", "ns", "dns", "Shop", "a\\000b"])
+LABELS = st.sampled_from(
+    [
+        "web",
+        "db",
+        "shop",
+        "svc",
+        "pod",
+        "orphan",
+        "nosuch",
+        "com",
+        "10-0-0-1",
+        "_http",
+        "_tcp",
+        "dns-version",
+        "ns",
+        "dns",
+        "Shop",
+        "a\\000b",
+    ]
+)
 
 
 def raw(name, qtype="A", **options):
@@ -27,7 +45,11 @@ def desk():
     return desk_of(*OBJECTS)
 
 
-@given(st.lists(LABELS, max_size=5), st.sampled_from(["A", "AAAA", "SRV", "SOA", "HTTPS", "TXT", "NS", "AXFR"]), st.sampled_from([{}, {"use_edns": 0}, {"use_edns": 0, "want_dnssec": True}]))
+@given(
+    st.lists(LABELS, max_size=5),
+    st.sampled_from(["A", "AAAA", "SRV", "SOA", "HTTPS", "TXT", "NS", "AXFR"]),
+    st.sampled_from([{}, {"use_edns": 0}, {"use_edns": 0, "want_dnssec": True}]),
+)
 @settings(max_examples=200)
 def test_what_is_denied_here_is_denied_so_by_the_chain(labels, qtype, options):
     desk, _, catalog, _ = desk_of(*OBJECTS)
@@ -48,7 +70,9 @@ def test_src_04_the_search_path_is_denied_here(desk, name):
     assert desk[0].denials.answer(raw(f"{name}.cluster.local")[2:]) is not None
 
 
-@pytest.mark.parametrize("name", ["web.shop.svc", "x.web.shop.svc", "x.orphan.shop.svc", "shop.svc", "svc", "pod", "1-2-3-4.shop.pod", "dns-version", "ns.dns"])
+@pytest.mark.parametrize(
+    "name", ["web.shop.svc", "x.web.shop.svc", "x.orphan.shop.svc", "shop.svc", "svc", "pod", "1-2-3-4.shop.pod", "dns-version", "ns.dns"]
+)
 def test_what_may_exist_is_for_the_chain(desk, name):
     assert desk[0].denials.answer(raw(f"{name}.cluster.local")[2:]) is None
 
@@ -117,5 +141,9 @@ def test_denials_reach_the_books():
         desk.denials.answer(raw(f"x{number}.cluster.local", "AAAA")[2:])
     desk.settle()
     desk.settle()
-    found = {sample.metric: sample for sample in tally.dump() if sample.labels[-2:] == ("NXDOMAIN", "kubernetes") or sample.labels[-1:] == ("AAAA",)}
+    found = {
+        sample.metric: sample
+        for sample in tally.dump()
+        if sample.labels[-2:] == ("NXDOMAIN", "kubernetes") or sample.labels[-1:] == ("AAAA",)
+    }
     assert {sample.values for sample in found.values()} == {(10,)}

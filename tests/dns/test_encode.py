@@ -53,7 +53,10 @@ def test_wir_35_bufsize_lowers_the_size_that_is_told_and_used():
     assert found.flags & dns.flags.TC
 
 
-@pytest.mark.parametrize(("number", "options", "fits"), [(29, {}, True), (30, {}, False), (70, {"use_edns": 0, "payload": 1232}, True), (76, {"use_edns": 0, "payload": 1232}, False)])
+@pytest.mark.parametrize(
+    ("number", "options", "fits"),
+    [(29, {}, True), (30, {}, False), (70, {"use_edns": 0, "payload": 1232}, True), (76, {"use_edns": 0, "payload": 1232}, False)],
+)
 def test_wir_40_and_42_the_longest_prefix_that_fits(number, options, fits):
     """A record at the question's name takes 16 bytes; question and header take 44."""
     reply = Reply(answer=addresses(number), additional=addresses(1, "other.example"))
@@ -67,7 +70,9 @@ def test_wir_40_and_42_the_longest_prefix_that_fits(number, options, fits):
 
 
 def test_wir_42_additional_goes_first_and_opt_stays():
-    found = sent(Reply(answer=addresses(28), authority=addresses(3, "zone.example"), additional=addresses(9, "a.example")), use_edns=0, payload=512)
+    found = sent(
+        Reply(answer=addresses(28), authority=addresses(3, "zone.example"), additional=addresses(9, "a.example")), use_edns=0, payload=512
+    )
     assert len(found.answer[0]) == 28
     assert found.flags & dns.flags.TC
     assert found.edns == 0

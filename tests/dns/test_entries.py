@@ -1,7 +1,6 @@
 """Existence before content: the entry list (REC-40, REC-41) and names of endpoints (REC-50 to REC-53)."""
 
 import pytest
-
 from pointsman.dns.entries import NOTHING, Entry, Rules, Wanted, decoded_address, endpoint_name, entries, pod_text
 from pointsman.dns.facts import ABSENT, CLUSTER, EXTERNAL, HEADLESS, EndpointFact, PortFact, ServiceFact, SliceFact, packed
 
@@ -82,7 +81,8 @@ def test_rec_52_endpoints_may_share_a_host_name():
 
 
 @pytest.mark.parametrize(("label", "address"), [
-    ("10-1-2-3", "10.1.2.3"), ("fd00--7", "fd00::7"), ("2001-db8-0-0-0-0-0-1", "2001:db8::1"), ("--1", "::1"), ("--ffff-a01-203", "10.1.2.3"),
+    ("10-1-2-3", "10.1.2.3"), ("fd00--7", "fd00::7"), ("2001-db8-0-0-0-0-0-1", "2001:db8::1"), ("--1", "::1"),
+    ("--ffff-a01-203", "10.1.2.3"),
 ])  # fmt: skip
 def test_pod_02_labels_that_are_addresses(label, address):
     assert decoded_address(label) == packed(address)
@@ -119,7 +119,9 @@ def test_ext_02_only_headless_services_have_zones():
 
 
 def test_ext_01_endpoints_of_an_import_need_their_cluster():
-    imported = ServiceFact("shop", "db", HEADLESS, imported=True, slices=(SliceFact((HTTP,), (ONE,), "east"), SliceFact((HTTP,), (TWO,), "west")))
+    imported = ServiceFact(
+        "shop", "db", HEADLESS, imported=True, slices=(SliceFact((HTTP,), (ONE,), "east"), SliceFact((HTTP,), (TWO,), "west"))
+    )
     assert len(entries(imported, Wanted(), RULES).entries) == 2
     assert entries(imported, Wanted(endpoint="10-0-0-2", cluster="west"), RULES).entries == (Entry(TWO.address, 80, ("10-0-0-2", "west")),)
     assert not entries(imported, Wanted(endpoint="10-0-0-2", cluster="east"), RULES).exists

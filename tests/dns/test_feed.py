@@ -30,7 +30,8 @@ FACT = ServiceFact(
 )  # fmt: skip
 TOLD = [
     Start((Listener(3, "udp", "127.0.0.1", 53, 53),), "/etc/Corefile", local=("10.96.0.10",)),
-    Change(services=(FACT,), services_gone=(("a", "b"),), namespaces=("shop",), pods=(PodFact("a", "b", "10.0.0.1", (b"\x0a\x00\x00\x01",)),), serial=7, begin=True),
+    Change(services=(FACT,), services_gone=(("a", "b"),), namespaces=("shop",),
+           pods=(PodFact("a", "b", "10.0.0.1", (b"\x0a\x00\x00\x01",)),), serial=7, begin=True),
     Synced(), Reload(), Ask(1, "explain", "web", "A", "10.0.0.1"),
 ]  # fmt: skip
 SAID = [Ready(synced=True), Answer(1, (Sample("m", ("a",), (1.0,)),), (("a", "b"),)), Done(3), Failed("why")]

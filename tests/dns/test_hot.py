@@ -6,7 +6,6 @@ import dns.message
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pointsman.dns.books import Books, Top
 from pointsman.dns.encode import encode
 from pointsman.dns.hot import ALWAYS, FOREVER, Hot, truncated, ttl_places

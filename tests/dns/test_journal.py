@@ -67,7 +67,8 @@ def test_namespaces_and_pods_come_and_go_without_a_new_serial():
     assert (told.namespaces, told.pods_gone, told.serial) == (("new",), (("shop", "p"),), 0)
 
 
-OBJECTS = [service("web", "10.96.0.1"), service("web", "None"), service("db", "10.96.0.2"), SLICE, endpoint_slice("web", endpoint("10.0.0.2", "h")),
+OBJECTS = [service("web", "10.96.0.1"), service("web", "None"), service("db", "10.96.0.2"), SLICE,
+           endpoint_slice("web", endpoint("10.0.0.2", "h")),
            endpoint_slice("db", endpoint("10.0.0.1"), suffix="y"), Namespace(ObjectMeta("other"))]  # fmt: skip
 
 
@@ -92,5 +93,3 @@ def test_told_step_by_step_or_at_once_the_catalog_is_the_same(steps):
         assert {key: set([value] if isinstance(value, bytes) else value) for key, value in ours.items()} == {
             key: set([value] if isinstance(value, bytes) else value) for key, value in theirs.items()
         }
-
-

@@ -1,7 +1,6 @@
 """The plugin: aliases, fallthrough, and a cluster that is not known yet."""
 
 import pytest
-
 from fakes.dns_cluster import ask, catalog_of, endpoint, endpoint_slice, outcome, plugin, service, texts
 from pointsman.dns.names import wire
 from pointsman.dns.question import NXDOMAIN, SERVFAIL, TC

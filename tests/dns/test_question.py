@@ -15,7 +15,14 @@ def message(flags=0x0100, counts=(1, 0, 0, 0), body=QUESTION):
 
 
 def opt(size=1232, version=0, flags=0, options=b""):
-    return b"\x00\x00\x29" + size.to_bytes(2, "big") + bytes((0, version)) + flags.to_bytes(2, "big") + len(options).to_bytes(2, "big") + options
+    return (
+        b"\x00\x00\x29"
+        + size.to_bytes(2, "big")
+        + bytes((0, version))
+        + flags.to_bytes(2, "big")
+        + len(options).to_bytes(2, "big")
+        + options
+    )
 
 
 def test_an_ordinary_query():
@@ -81,7 +88,9 @@ def test_wir_10_another_version_of_edns_is_refused_with_the_question():
 
 def test_the_budget_is_what_the_client_takes():
     """WIR-40."""
-    plain, small, large = (read(message(counts=(1, 0, 0, n), body=QUESTION + extra)) for n, extra in ((0, b""), (1, opt(100)), (1, opt(4000))))
+    plain, small, large = (
+        read(message(counts=(1, 0, 0, n), body=QUESTION + extra)) for n, extra in ((0, b""), (1, opt(100)), (1, opt(4000)))
+    )
     assert (plain.budget, small.budget, large.budget) == (512, 512, 4000)
     assert read(message(), udp=False).budget == 65535
 

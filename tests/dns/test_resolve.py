@@ -2,7 +2,6 @@
 
 import dns.flags
 import pytest
-
 from fakes.dns_cluster import ask, catalog_of, endpoint, endpoint_slice, outcome, plugin, pod, query_of, service, texts
 from pointsman.dns.catalog import label, number, service_key
 from pointsman.dns.facts import EndpointFact, PortFact, ServiceFact, SliceFact, packed
@@ -145,11 +144,11 @@ def test_rec_43_weights(asked):
     name, addresses = "many", [f"10.3.{n >> 8}.{n & 255}" for n in range(asked)]
     cluster = plugin(catalog_of(service(name, "None"), endpoint_slice(name, *map(endpoint, addresses))))
     query = query_of("many.shop.svc.cluster.local", "SRV", use_edns=0, payload=65000)
-    try:
+    with pytest.raises(StopIteration) as done:
         cluster.answer(query).send(None)
-    except StopIteration as done:
-        assert {record.rdata[2:4] for record in done.value.answer} == {max(1, 100 // asked).to_bytes(2, "big")}
-        assert len(done.value.answer) == len(done.value.additional) == asked
+    reply = done.value.value
+    assert {record.rdata[2:4] for record in reply.answer} == {max(1, 100 // asked).to_bytes(2, "big")}
+    assert len(reply.answer) == len(reply.additional) == asked
 
 
 def test_rec_43_additional_has_every_address_once(cluster):
@@ -197,13 +196,17 @@ def test_ext_02_zonal_names():
     assert got(zonal, "eu.c.prefer._zone.db.shop.svc") == ["A 10.0.0.1", "A 10.0.0.2"]
     assert got(zonal, "eu.a.other._zone.db.shop.svc") == "NXDOMAIN"
     assert got(plugin(catalog_of(*objects)), "eu.a.pin._zone.db.shop.svc") == "NXDOMAIN"
-    assert texts(ask(zonal, "eu.a.pin._zone.db.shop.svc.cluster.local", "SRV").answer) == ["SRV 0 100 8080 10-0-0-1.db.shop.svc.cluster.local."]
+    assert texts(ask(zonal, "eu.a.pin._zone.db.shop.svc.cluster.local", "SRV").answer) == [
+        "SRV 0 100 8080 10-0-0-1.db.shop.svc.cluster.local."
+    ]
 
 
 def test_ext_01_the_clusterset():
     catalog = catalog_of()
     port = (PortFact("http", "TCP", 80),)
-    slices = tuple(SliceFact(port, (EndpointFact(packed(address)),), name) for address, name in (("10.0.0.1", "east"), ("10.1.0.1", "west")))
+    slices = tuple(
+        SliceFact(port, (EndpointFact(packed(address)),), name) for address, name in (("10.0.0.1", "east"), ("10.1.0.1", "west"))
+    )
     catalog.apply(Change(imports=(ServiceFact("shop", "db", 1, (), port, slices=slices, imported=True),)))
     cluster = plugin(catalog, zones=("cluster.local.", "clusterset.local."), multicluster=("clusterset.local.",))
 

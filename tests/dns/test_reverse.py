@@ -1,7 +1,6 @@
 """Addresses to names (PTR-01 to PTR-09)."""
 
 import pytest
-
 from fakes.dns_cluster import ask, catalog_of, endpoint, endpoint_slice, outcome, plugin, service
 
 CLUSTER = (

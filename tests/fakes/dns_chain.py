@@ -51,7 +51,10 @@ class FakeChain:
         return Reply(answer=answer, plugin="fixed", zone=".", life=self.life)
 
 
-def desk_of(*objects, room=1 << 20, shuffle=lambda records: None, life=Life(("all",)), **options):
+FOR_EVER = Life(("all",))
+
+
+def desk_of(*objects, room=1 << 20, shuffle=lambda records: None, life=FOR_EVER, **options):
     """Return a desk with its chain, its catalog and its tally."""
     catalog, tally, top = catalog_of(*objects), Tally(), Top()
     chain = FakeChain(catalog, life=life, **options)
