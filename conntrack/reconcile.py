@@ -26,12 +26,12 @@ PERIOD: Final = 60.0
 PAUSE: Final = 1.0
 """Seconds between two looks at least."""
 SHARE: Final = 4.0
-"""A look is followed by a pause of so many times its own duration: a full table never takes more than a fifth of a core."""
+"""Reading is followed by a pause of so many times its own duration: a full table never takes more than a fifth of a core."""
 PORTION: Final = 500
 """Deletions after which the others get their turn, and what is wrong is made sure of again."""
 PORTION_SECONDS: Final = 0.05
 """Seconds that a portion takes at least: ten thousand deletions in a second."""
-MOST: Final = 20_000
+MOST: Final = 50_000
 """Deletions of one look; what is left is found by the next."""
 
 _STUCK: Final = frozenset({FlowClass.UNNATTED, FlowClass.RECYCLED})
@@ -129,9 +129,9 @@ class Rhythm(Struct):
         self.asked = None
         self.due = now + PERIOD
 
-    def ended(self, began: float, now: float, *, again: bool, at: float | None = None) -> None:
-        """Note that it is over; `again` if something was left, `at` is when something falls due."""
-        self.earliest = now + max(PAUSE, SHARE * (now - began))
+    def ended(self, worked: float, now: float, *, again: bool, at: float | None = None) -> None:
+        """Note that it is over and took so many seconds of reading; `again` if something was left, `at` is when something falls due."""
+        self.earliest = now + max(PAUSE, SHARE * worked)
         if again:
             self.asked = now
         if at is not None:

@@ -57,6 +57,14 @@ class _Pulse(Struct, frozen=True):
     wake: asyncio.Event
 
 
+class _Look(Struct, frozen=True):
+    """What came of a look: whether wrong flows are left, the seconds that reading took, and when something falls due (monotonic)."""
+
+    again: bool = False
+    seconds: float = 0.0
+    due: float | None = None
+
+
 class Flows:
     """Follows the routing with the flows of both families. `clock` is monotonic, `wall` is since the epoch; both in seconds."""
 
@@ -135,14 +143,14 @@ class Flows:
             rhythm, began = self._pulses[family].rhythm, self._clock()
             rhythm.began(began)
             try:
-                again, at = await self._look(family, routed)
+                look = await self._look(family, routed)
             except KernelError as error:
                 self.meters[family].failures += 1
                 self._tell(error)
-                again, at = False, self._clock() + AGAIN
+                look = _Look(due=self._clock() + AGAIN)
             now = self._clock()
             self.meters[family].looks.observe(now - began)
-            rhythm.ended(began, now, again=again, at=at)
+            rhythm.ended(look.seconds, now, again=look.again, at=look.due)
 
     def _ask(self, family: Family) -> None:
         self._pulses[family].rhythm.ask(self._clock())
@@ -158,12 +166,12 @@ class Flows:
             except TimeoutError:
                 continue
 
-    async def _look(self, family: Family, routed: _Routed) -> tuple[bool, float | None]:
-        """Look at every protocol that may hold wrong flows; return whether some are left, and when something falls due (monotonic)."""
-        again, moments, looked = False, [], self._wall()
+    async def _look(self, family: Family, routed: _Routed) -> "_Look":
+        """Look at every protocol that may hold wrong flows, and delete them."""
+        again, seconds, moments, looked = False, 0.0, [], self._wall()
         kernel = await self._opened()
         for protocol in reconcile.protocols(routed.routing.routes.values(), self.tombstones, family):
-            tombstones = self.tombstones.copy()
+            tombstones, began = self.tombstones.copy(), self._clock()
             found = await kernel.sweep(
                 lambda protocol=protocol, tombstones=tombstones: _judge(routed, family, protocol, tombstones),  # type: ignore[misc]
                 family,
@@ -171,6 +179,7 @@ class Flows:
                 Filter(protocol=NUMBERS[protocol]),
                 reconcile.MOST,
             )
+            seconds += self._clock() - began
             self.meters[family].looked(protocol, found.counts)
             left = await self._delete(kernel, family, protocol, found)
             again = again or bool(found.more)
@@ -180,7 +189,7 @@ class Flows:
             moments.append(reconcile.waits(left, self.tombstones, self._wall()))
         moments.append(self.tombstones.due(family))
         due = min((moment for moment in moments if moment is not None), default=None)
-        return again, None if due is None else self._clock() + max(due - self._wall(), 0.0)
+        return _Look(again, seconds, None if due is None else self._clock() + max(due - self._wall(), 0.0))
 
     async def _delete(
         self, kernel: ConntrackKernel, family: Family, protocol: Protocol, found: Swept

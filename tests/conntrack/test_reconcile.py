@@ -101,7 +101,7 @@ def test_a_look_follows_a_change_at_once_and_otherwise_comes_now_and_then():
     rhythm = Rhythm()
     assert rhythm.next_time() == 0.0
     rhythm.began(10.0)
-    rhythm.ended(10.0, 10.01, again=False)
+    rhythm.ended(0.01, 10.01, again=False)
     assert rhythm.next_time() == 10.0 + PERIOD
     rhythm.ask(40.0)
     rhythm.ask(41.0)
@@ -116,12 +116,12 @@ def test_a_storm_of_changes_is_bounded():
         now = max(now, rhythm.next_time())
         rhythm.began(now)
         looks += 1
-        rhythm.ended(now, now + 0.5, again=True)
+        rhythm.ended(0.5, now + 0.5, again=True)
         now += 0.5
     assert looks <= 100.0 / (0.5 * (1 + SHARE)) + 1
     quick = Rhythm()
     quick.began(0.0)
-    quick.ended(0.0, 0.001, again=True)
+    quick.ended(0.001, 0.001, again=True)
     assert quick.next_time() == 0.001 + PAUSE
 
 
@@ -129,8 +129,8 @@ def test_a_change_during_a_look_leads_to_another_and_a_date_is_kept():
     rhythm = Rhythm()
     rhythm.began(0.0)
     rhythm.ask(0.1)
-    rhythm.ended(0.0, 0.2, again=False)
+    rhythm.ended(0.2, 0.2, again=False)
     assert rhythm.next_time() == 0.2 + PAUSE
     rhythm.began(5.0)
-    rhythm.ended(5.0, 5.1, again=False, at=20.0)
+    rhythm.ended(0.1, 5.1, again=False, at=20.0)
     assert rhythm.next_time() == 20.0

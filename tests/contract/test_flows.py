@@ -5,12 +5,14 @@ Here is the flow side of the traps of stale connection tracking (docs: pains 1 t
 
 import asyncio
 import contextlib
+import json
 import re
 import subprocess
 from dataclasses import replace
 
 import pytest
 from pointsman.routing.route import Family, Protocol
+from table_agent import write
 from table_cases import sources, targets
 from table_cluster import WORLD, cluster
 from table_modes import MODES
@@ -119,3 +121,106 @@ def annotated(configuration, **annotations):
         if one["kind"] == "Service":
             one["metadata"]["annotations"] = {f"pointsman.dev/{name.replace('_', '-')}": text for name, text in annotations.items()}
     return found
+
+
+# --- restarts ----------------------------------------------------------------------------------------------------------
+
+
+@in_each_mode
+async def test_a_restart_does_not_forget_and_deletes_only_what_is_wrong(mode, tmp_path):
+    """Pains 5, 7 and 8: while no agent runs, one Service goes, another changes its endpoint, a third stays as it is."""
+    kept = replace(STATSD, name="kept", number=203)
+    external = f"-p udp --orig-dst {STATSD.external_ip(V4)}"
+    async with cluster(mode, tmp_path, STATSD, QUEUE, kept) as made:
+        with contextlib.ExitStack() as stack:
+            mine = stack.enter_context(clients(made, V4, STATSD))
+            moved = stack.enter_context(clients(made, V4, QUEUE, "outside"))
+            others = stack.enter_context(clients(made, V4, kept, "node"))
+            async with made.start():
+                await told(made, mine, "n1p1")
+                for one in moved.values():
+                    assert await one.ask() in {"n1p2", "n2p2"}
+                await told(made, others, "n1p1")
+                notes = tmp_path / "n1.flows.json"
+                await until(lambda: noted(notes), {"table/statsd", "table/queue", "table/kept"})
+            assert entries(made, *external.split())
+            before = entries(made, "-p", "udp", "--orig-dst", kept.cluster_ip(V4))
+            made.write(replace(QUEUE, ends=ready("n2p3")), kept)
+            async with made.start():
+
+                async def left():
+                    return entries(made, *external.split()) | entries(made, *f"-p udp --orig-dst {STATSD.cluster_ip(V4)}".split())
+
+                await until(left, set(), made.agent.log.read_text())
+                await told(made, moved, "n2p3")
+                await told(made, others, "n1p1")
+                assert before <= entries(made, "-p", "udp", "--orig-dst", kept.cluster_ip(V4))
+
+
+async def noted(path):
+    """Return the Services whose frontends stand in the agent's notes."""
+    found = json.loads(path.read_text())["frontends"] if path.exists() else []
+    return {one["service"] for one in found if one["service"].startswith("table/")}
+
+
+# --- connections -------------------------------------------------------------------------------------------------------
+
+
+@in_each_mode
+async def test_pain_85_established_connections_are_kept_unless_the_service_says_otherwise(mode, tmp_path):
+    """In mode ipvs a connection is IPVS's own; there it is drained, and the wish is left alone (docs/modes.md)."""
+    cut = replace(WEB, name="cut", number=204, ends=ready("n2p1"))
+
+    def write_all(ends):
+        web, other = replace(WEB, ends=ends or ready("n1p1")), replace(cut, ends=ends or ready("n2p1"))
+        write(made.folder, [*manifests([web], TOPOLOGY), *annotated(other, on_endpoint_removal="reset-after=1s")])
+
+    async with cluster(mode, tmp_path, WEB) as made:
+        write_all(())
+        async with made.start() as running:
+            keeps = await made.lab.stream("n1p4", WEB.cluster_ip(V4), 80)
+            ends = await made.lab.stream("n1p4", cut.cluster_ip(V4), 80)
+            assert (keeps.answer.place, ends.answer.place) == ("n1p1", "n2p1")
+            assert await ends.exchange()
+            before = await running.in_sync()
+            write_all(ready("n1p3"))
+            await running.in_sync(at_least=before + 1)
+
+            async def goes_on():
+                return await ends.exchange()
+
+            if mode.name != "ipvs":
+                await until(goes_on, False, running.log.read_text())
+            assert await keeps.exchange(), "a connection that was to be kept broke"
+
+
+# --- thirteen hours in a minute ----------------------------------------------------------------------------------------
+
+
+@in_each_mode
+async def test_pain_6_thirteen_hours_of_a_busy_sender_and_no_endpoint(mode, tmp_path):
+    """Thousands of datagrams keep every entry alive; once the endpoints are gone, none of them reaches the pod that was one."""
+    async with cluster(mode, tmp_path, STATSD) as made, made.start():
+        with contextlib.ExitStack() as stack:
+            mine = stack.enter_context(clients(made, V4, STATSD))
+            await told(made, mine, "n1p1")
+            await made.apply(replace(STATSD, ends=()))
+            await told(made, mine, "refused")
+            before = received(made, "n1p1")
+            for turn in range(MANY):
+                for one in mine.values():
+                    with contextlib.suppress(ConnectionRefusedError, BlockingIOError):
+                        one.socket.send(b"?")
+                if turn % 50 == 0:
+                    await asyncio.sleep(0)
+            assert received(made, "n1p1") == before
+            await made.apply(replace(STATSD, ends=ready("n2p1")))
+            await told(made, mine, "n2p1")
+
+
+def received(made, place):
+    """Return how many UDP datagrams a place has received, whoever sent them."""
+    done = subprocess.run(made.lab.command(place, "cat", "/proc/net/snmp"), capture_output=True, text=True, check=True)
+    heads, values = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("Udp:"))
+    counted = dict(zip(heads, map(int, values), strict=True))
+    return counted["InDatagrams"] + counted["NoPorts"] + counted["InErrors"]
