@@ -277,7 +277,7 @@ async def test_cac_51_verify_waits_only_so_long():
     assert (await cache.ask()).answer[0].ttl == 10
 
 
-async def test_pain_50_an_upstream_that_fails_does_not_hide_what_was_good():
+async def test_an_upstream_that_fails_does_not_hide_what_was_good():
     cache = Kept(positive(10), "cache {", "serve_stale", "}")
     await cache.ask()
     cache.behind.reply = Reply(rcode=2, flags=0)
