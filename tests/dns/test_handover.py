@@ -4,7 +4,18 @@ import asyncio
 import os
 import socket
 
+import pytest
+from fakes.scratch import namespace
 from pointsman.dns import handover
+
+
+pytestmark = pytest.mark.kernel  # in network namespaces of their own: names are looked for there
+
+
+@pytest.fixture(autouse=True)
+def apart():
+    with namespace():
+        yield
 
 
 async def test_nld_24_the_next_process_takes_the_same_socket_and_tells_the_first_to_go():

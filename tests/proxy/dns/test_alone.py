@@ -1,0 +1,44 @@
+"""DNS without the agent: a folder of manifests, followed; ended by a signal."""
+
+import asyncio
+import os
+import signal
+import socket
+
+import pytest
+from fakes import dns as fake
+from pointsman.proxy.dns import alone
+from pointsman.proxy.dns.service import DnsError
+from pointsman.proxy.dns.sockets import Place
+
+PATIENCE = 60.0
+
+
+async def test_names_of_manifests_are_served_as_they_change(tmp_path):
+    (tmp_path / "Corefile").write_text(".:53 {\n  kubernetes cluster.local\n}\n")
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    fake.write(folder, "web", fake.service("shop", "web", ["10.96.0.80"]))
+    place = Place("127.0.0.1", fake.free_port(), 0)
+    serving = asyncio.create_task(alone.serve(alone.Options(corefile=str(tmp_path / "Corefile"), manifests=str(folder), listen=place)))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+
+        async def until(wanted, name):
+            async with asyncio.timeout(PATIENCE):
+                while (got := fake.values(await fake.ask(client, (place.address, place.port), name, seconds=0.5))) != wanted:
+                    assert not serving.done() or serving.result() is None, got
+                    await asyncio.sleep(0.05)
+
+        await until(["10.96.0.80"], "web.shop.svc.cluster.local")
+        await until("NXDOMAIN", "cart.shop.svc.cluster.local")
+        fake.write(folder, "cart", fake.service("shop", "cart", ["10.96.0.81"]))
+        await until(["10.96.0.81"], "cart.shop.svc.cluster.local")
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE):
+        assert await serving == 0
+
+
+async def test_a_corefile_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(DnsError, match="Corefile"):
+        await alone.serve(alone.Options(corefile=str(tmp_path / "Corefile")))

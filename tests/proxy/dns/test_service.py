@@ -1,0 +1,134 @@
+"""DNS of a process: sockets, resolvers, what is served beside them, and what becomes of them at the end."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+
+import pytest
+from fakes import dns as fake
+from fakes.scratch import namespace
+from pointsman.proxy.dns.service import DnsError, DnsService, Settings
+from pointsman.proxy.dns.sockets import ListenError, Place
+from pointsman.proxy.dns.telling import Telling
+
+PATIENCE = 60.0
+
+
+async def until(condition):
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - another process acts
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def serving(tmp_path, text=".:53 {\n  whoami\n}\n", **options):
+    (tmp_path / "Corefile").write_text(text)
+    place = Place("127.0.0.1", fake.free_port(), 0)
+    service = DnsService(Settings(corefile=str(tmp_path / "Corefile"), listen=place, **options), Telling())
+    await service.prepare()
+    running = asyncio.create_task(service.run())
+    try:
+        await until(lambda: service.serving or running.done())
+        yield service, place
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await service.close()
+
+
+async def asked(place, name="example.test"):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        return await fake.ask(client, (place.address, place.port), name, seconds=PATIENCE)
+
+
+async def test_a_corefile_is_served_with_its_counters(tmp_path):
+    async with serving(tmp_path, workers=2) as (service, place):
+        assert (await asked(place)).additional
+        names = [sample.metric for sample in await service.samples()]
+        assert {"coredns_build_info", "coredns_dns_requests_total", "process_resident_memory_bytes"} <= set(names)
+        assert names.count("pointsman_dns_serving") == 2
+        assert not service.cluster
+
+
+async def test_what_is_wrong_with_a_corefile_is_told_with_its_line(tmp_path):
+    with pytest.raises(DnsError, match=r"Corefile:2 - Error during parsing"):
+        async with serving(tmp_path, ".:53 {\n  nonsense\n}\n"):
+            pass
+
+
+async def test_a_place_that_is_taken_is_told(tmp_path):
+    async with serving(tmp_path) as (_, place):
+        service = DnsService(Settings(corefile=str(tmp_path / "Corefile"), listen=place), Telling())
+        with pytest.raises(ListenError, match=str(place.port)):
+            await service.prepare()
+
+
+async def test_obs_50_health_and_readiness_follow_the_corefile(tmp_path):
+    port = fake.free_port()
+    async with serving(tmp_path, f".:53 {{\n  whoami\n  health 127.0.0.1:{port}\n  ready 127.0.0.1:{port}\n}}\n") as (service, _):
+        for path in ("health", "ready"):
+            async with asyncio.timeout(PATIENCE):
+                while (said := await http(port, path)) is None:  # noqa: ASYNC110 - tried again until it listens
+                    await asyncio.sleep(0.05)
+            assert said.endswith("OK")
+        service.leaving = True
+        assert (await http(port, "ready")).endswith("Shutting down")
+        assert (await http(port, "health")).endswith("OK")
+
+
+async def http(port, path):
+    """Return the answer to a request, None if nobody listens."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return None
+    writer.write(f"GET /{path} HTTP/1.0\r\n\r\n".encode())
+    said = (await reader.read()).decode()
+    writer.close()
+    return said
+
+
+async def test_a_new_place_is_listened_at_by_a_new_resolver(tmp_path):
+    async with serving(tmp_path) as (service, _):
+        (supervisor,) = service.supervisors
+        before = supervisor.resolver
+        after = Place("127.0.0.1", fake.free_port(), 0)
+        object.__setattr__(service, "settings", Settings(corefile=service.settings.corefile, listen=after))
+        await service.listen_at(())
+        await until(lambda: supervisor.resolver is not before)
+        assert (await asked(after)).additional
+
+
+@pytest.mark.kernel
+async def test_a_resolver_that_lingers_serves_on_until_a_successor_takes_its_sockets(tmp_path):
+    with namespace():  # who takes sockets over looks for them in its network namespace
+        await left_and_taken(tmp_path)
+
+
+async def left_and_taken(tmp_path):
+    (tmp_path / "Corefile").write_text(".:53 {\n  whoami\n}\n")
+    settings = Settings(
+        corefile=str(tmp_path / "Corefile"), listen=Place("127.0.0.1", fake.free_port(), 0), linger=PATIENCE, inherit=True,
+    )  # fmt: skip
+    before = DnsService(settings, Telling())
+    await before.prepare()
+    running = asyncio.create_task(before.run())
+    await until(lambda: before.serving)
+    left = before.supervisors[0].resolver
+    running.cancel()
+    await asyncio.wait({running})
+    await before.close(linger=True)
+    assert (await asked(settings.listen)).additional
+    after = DnsService(settings, Telling())
+    await after.prepare()
+    running = asyncio.create_task(after.run())
+    try:
+        await until(lambda: after.serving)
+        async with asyncio.timeout(PATIENCE):
+            await left.process.wait()
+        assert (await asked(settings.listen)).additional
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await after.close()
