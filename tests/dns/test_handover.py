@@ -8,7 +8,6 @@ import pytest
 from fakes.scratch import namespace
 from pointsman.dns import handover
 
-
 pytestmark = pytest.mark.kernel  # in network namespaces of their own: names are looked for there
 
 
