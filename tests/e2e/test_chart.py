@@ -138,6 +138,14 @@ def test_the_agent_holds_the_fewest_rights(helm):
     assert one(objects, "ClusterRole")["rules"] == rules()
 
 
+def test_a_resolver_may_bind_its_port(helm):
+    def added(*settings):
+        return container(helm.template(API, *settings))["securityContext"]["capabilities"]["add"]
+
+    assert added("pointsmanConfig.dns.enabled=true") == ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"]
+    assert added("pointsmanConfig.dns.enabled=false") == ["NET_ADMIN", "NET_RAW"]
+
+
 def test_the_pods_are_rolled_out_safely(helm):
     spec = one(helm.template(API), "DaemonSet")["spec"]
     pod, agent = spec["template"]["spec"], spec["template"]["spec"]["containers"][0]

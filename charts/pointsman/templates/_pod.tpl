@@ -26,3 +26,9 @@
 - {name: config, mountPath: /etc/pointsman/config.conf, subPath: config.conf, readOnly: true}  # a change reaches nodes by the roll-out
 {{- end -}}
 {{- end }}
+
+{{/* Port 53 is below 1024, and user 0 has no power of its own here. */}}
+{{- define "pointsman.capabilities" -}}
+{{- $dns := dig "dns" "enabled" false .Values.pointsmanConfig -}}
+{{- ternary (append .Values.capabilities "NET_BIND_SERVICE" | uniq) .Values.capabilities $dns | toJson -}}
+{{- end }}
