@@ -87,13 +87,13 @@ class Judge:
         self._backends: dict[RouteKey, Mapping[tuple[str, int], tuple[Backend, bool]]] = {}
         self._known: dict[tuple[int, str, int, str, int], Judgement] = {}
 
-    def places(self, family: Family) -> Iterator[Served]:
-        """Yield every frontend of a family that there is, and those that tombstones tell of."""
+    def places(self, family: Family) -> Iterator[tuple[Served, ServiceRoute | None]]:
+        """Yield every frontend of a family with its route, and without one those that tombstones tell of."""
         for route in self._routing.routes.values():
             if route.family is family:
                 for one in route.frontends():
-                    yield Served(family, one.protocol, one.address, one.port)
-        yield from (one for one in self.tombstones.remembered() if one.family is family)
+                    yield Served(family, one.protocol, one.address, one.port), route
+        yield from ((one, None) for one in self.tombstones.remembered() if one.family is family)
 
     def judge(self, flow: Flow) -> Judgement:
         """Return what is to be thought of a flow."""

@@ -20,7 +20,7 @@ from pointsman.conntrack.classify import FlowClass, Judge, Judgement
 from pointsman.conntrack.flow import NUMBERS, Flow, Status
 from pointsman.conntrack.tombstones import Served
 from pointsman.netlink import codec
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, ServiceRoute
 
 ROOM: Final = 100_000
 """So many pairs of ends are remembered before all are forgotten."""
@@ -32,19 +32,36 @@ _CLASH: Final = Status.NAT_CLASH >> 8
 """The mark of a clash in the third byte of a status."""
 
 
+class _Place:
+    """One address and port of a Service: how many flows to its endpoints were met, and those ends in bytes, once somebody asks."""
+
+    __slots__ = ("ends", "met", "route")
+
+    def __init__(self, route: ServiceRoute | None) -> None:
+        self.route = route
+        self.ends: frozenset[bytes] | None = None if route is not None else frozenset()
+        self.met = 0
+
+    def read(self) -> frozenset[bytes]:
+        """Return the endpoints that take connections, as an entry has them."""
+        assert self.route is not None
+        inet = wire.AF[self.route.family]
+        self.ends = frozenset(inet_pton(inet, one.address) + _PORT.pack(one.port) for one in self.route.reachable)
+        return self.ends
+
+
 class Places:
     """Where Services are, or were, in bytes: address and port, and node ports, by protocol number."""
 
-    def __init__(self, frontends: Iterable[Served], family: Family) -> None:
-        self.vips: dict[int, set[bytes]] = {number: set() for number in NUMBERS.values()}
+    def __init__(self, frontends: Iterable[tuple[Served, ServiceRoute | None]], family: Family) -> None:
+        self.vips: dict[int, dict[bytes, _Place]] = {number: {} for number in NUMBERS.values()}
         self.ports: dict[int, set[bytes]] = {number: set() for number in NUMBERS.values()}
-        for one in frontends:
-            if one.family is family:
-                port, number = _PORT.pack(one.port), NUMBERS[one.protocol]
-                if one.address:
-                    self.vips[number].add(inet_pton(wire.AF[family], one.address) + port)
-                else:
-                    self.ports[number].add(port)
+        for one, route in frontends:
+            port, number = _PORT.pack(one.port), NUMBERS[one.protocol]
+            if one.address:
+                self.vips[number].setdefault(inet_pton(wire.AF[family], one.address) + port, _Place(route))
+            else:
+                self.ports[number].add(port)
 
 
 class Sweep:
@@ -71,7 +88,7 @@ class Sweep:
         head, ports, reply, more, follows = constants
         unpack, size, end, offset = layout.unpack_from, layout.size, len(raw), 0
         vips, node_ports, met = self._places.vips, self._places.ports, self._met
-        plain, skip = 0, FlowClass.NOT_A_SERVICE not in self._wanted
+        plain, skip, pass_well = 0, FlowClass.NOT_A_SERVICE not in self._wanted, FlowClass.OK not in self._wanted
         while offset + size <= end:
             (length, kind, one, src, dst, two, number, sport, dport, three, rsrc, rdst, four, _, rsport, rdport, _, next_kind, status) = (
                 unpack(raw, offset)
@@ -87,13 +104,16 @@ class Sweep:
             if not usual or status[2] & _CLASH or (rdst == src and rdport != sport):  # a clash depends on the client
                 self._long_way(raw, offset, length)
             else:
-                place = dst + dport
-                if skip and rsrc == dst and rsport == dport and place not in vips[number] and dport not in node_ports[number]:
+                there = vips[number].get(dst + dport)
+                if there is None and skip and rsrc == dst and rsport == dport and dport not in node_ports[number]:
                     plain += 1
+                elif there is not None and pass_well and rsrc + rsport in (there.ends if there.ends is not None else there.read()):
+                    there.met += 1
                 else:
-                    cell = met[number].get(place + rsrc + rsport)
+                    ends = dst + dport + rsrc + rsport
+                    cell = met[number].get(ends)
                     if cell is None:
-                        self._first(raw, offset, length, number, place + rsrc + rsport)
+                        self._first(raw, offset, length, number, ends)
                     else:
                         cell[0] += 1
                         if cell[2]:
@@ -105,6 +125,9 @@ class Sweep:
         """Return how many flows there are by class and Service port (empty where none plays a part)."""
         self._fold()
         found = Counter(self._counted)
+        for there in (one for places in self._places.vips.values() for one in places.values() if one.met):
+            assert there.route is not None
+            found[FlowClass.OK, str(there.route.port_name)] += there.met
         if self._plain:
             found[FlowClass.NOT_A_SERVICE, ""] += self._plain
         return found

@@ -68,7 +68,7 @@ class Notes:
 
     async def run(self, tombstones: Tombstones) -> None:
         """Write down what changes, until cancelled."""
-        written = tombstones.revision
+        written = 0
         while True:
             await self._touched.wait()
             self._touched.clear()

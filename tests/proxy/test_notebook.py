@@ -60,6 +60,17 @@ async def test_changes_are_written_once_they_are_told_of(tmp_path, monkeypatch):
     assert Notes(path, "n1").inherited == found.notebook("n1")
 
 
+async def test_what_changed_before_it_runs_is_written_too(tmp_path):
+    notes = Notes(tmp_path / "n1.flows.json", "n1")
+    notes.touch()
+    task = asyncio.create_task(notes.run(stones()))
+    async with asyncio.timeout(60):
+        while not (tmp_path / "n1.flows.json").exists():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+
+
 async def test_a_place_that_cannot_be_written_is_told_once(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(notebook, "PAUSE", 0.0)
     caplog.set_level(logging.WARNING)
