@@ -38,7 +38,7 @@ def test_a_smaller_store_forgets_the_oldest():
 
 def test_cac_43_whole_seconds_are_left():
     one = entry(stored=100.0, ttl=10)
-    assert [one.left(now) for now in (100.0, 100.9, 101.0, 109.99, 110.0, 115.0)] == [10, 10, 9, 1, 0, -5]
+    assert [one.left(moment) for moment in (100.0, 100.9, 101.0, 109.99, 110.0, 115.0)] == [10, 10, 9, 1, 0, -5]
 
 
 def test_replies_have_a_size():
