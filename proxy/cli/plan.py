@@ -56,7 +56,7 @@ def command(ctx: click.Context, /, output: str, sides: tuple[str, str] | None, *
         from pointsman.proxy.cli import plan_diff  # noqa: PLC0415 - only when asked for
 
         config = flags.load(ctx, values, run.check).config
-        return plan_diff.run(config, *sides, output, lambda folder: advance(EMPTY, asyncio.run(read(folder)))[0])
+        return plan_diff.run(config, *sides, output, described)
     config = flags.load(ctx, values, check).config
     batch = asyncio.run(read(Path(config.manifests)))
     snapshot, _ = advance(EMPTY, batch)
@@ -102,6 +102,12 @@ async def read(folder: Path) -> Batch:
     reading.cancel()
     await asyncio.wait({reading})
     return batches[0]
+
+
+def described(config: Config) -> tuple[Snapshot, Host]:
+    """Return what the folder of a configuration says, and the host as it describes it."""
+    snapshot, _ = advance(EMPTY, asyncio.run(read(Path(config.manifests))))
+    return snapshot, host_of(config, snapshot)
 
 
 def host_of(config: Config, snapshot: Snapshot) -> Host:

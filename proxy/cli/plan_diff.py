@@ -18,12 +18,16 @@ from pointsman.ipvs.compile import IpvsCompiler
 from pointsman.proxy import config_file, loading
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy.config import Config
-from pointsman.proxy.facts import Facts
+from pointsman.proxy.facts import Facts, Host
 from pointsman.proxy.modes import MODES, ipvs_options
 from pointsman.proxy.report import SCHEMA
 from pointsman.routing.build import build
 from pointsman.routing.route import Family, Notice, Routing
 from pointsman.routing.snapshot import Snapshot
+
+
+Read = Callable[[Config], tuple[Snapshot, Host]]
+"""Returns what a configuration's folder says, and a host as it describes it."""
 
 
 class Side(Struct, frozen=True):
@@ -52,7 +56,7 @@ class PlanDiff(Struct, frozen=True, rename="camel"):
         return same and not self.changes and not self.notices and self.mode[0] == self.mode[1]
 
 
-def run(config: Config, old: str, new: str, output: str, read: Callable[[Path], Snapshot]) -> int:
+def run(config: Config, old: str, new: str, output: str, read: Read) -> int:
     """Print what changes from one side to the other; return 1 if anything does, as diff(1)."""
     found = compare(side(config, old, read), side(config, new, read))
     if output == "json":
@@ -63,10 +67,8 @@ def run(config: Config, old: str, new: str, output: str, read: Callable[[Path], 
     return 0 if found.empty else 1
 
 
-def side(config: Config, name: str, read: Callable[[Path], Snapshot]) -> Side:
+def side(config: Config, name: str, read: Read) -> Side:
     """Return one side; raises click.UsageError with what it may be."""
-    from pointsman.proxy.cli.plan import host_of  # noqa: PLC0415 - plan imports this module
-
     chosen = config
     if name in MODES:
         chosen = structs.replace(config, mode=name)
@@ -78,8 +80,8 @@ def side(config: Config, name: str, read: Callable[[Path], Snapshot]) -> Side:
         raise click.UsageError(f"{name!r} is no folder of manifests, no configuration file, and no mode ({', '.join(MODES)})")
     if not chosen.manifests:
         raise click.UsageError("name the folder of manifests with --manifests when the two sides are configurations or modes")
-    snapshot = read(Path(chosen.manifests))
-    facts = facts_of.gather(chosen, host_of(chosen, snapshot), snapshot.nodes)
+    snapshot, host = read(chosen)
+    facts = facts_of.gather(chosen, host, snapshot.nodes)
     return Side(name, chosen, facts, build(snapshot, facts.node, facts_of.external_ip_policy(chosen)))
 
 
