@@ -19,7 +19,7 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo demo-ipvs test test-ipvs e2e develop image check bench bench-e2e clean
+.PHONY: help demo demo-ipvs demo-cluster cluster test test-ipvs e2e develop image check bench bench-e2e clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
@@ -57,11 +57,22 @@ test-ipvs: ## of these only what needs IPVS, under User-Mode Linux (root)
 	tools/setup kernel
 	tools/ipvs-tests $(T)
 
-e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy (root; about 20 min, 30 the first time)
+e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy; on a real cluster (root; about 30 min)
 	$(call need_root,e2e)
-	tools/setup e2e
+	tools/setup cluster
 	tools/e2e-build >/dev/null
 	tools/e2e $(T)
+
+cluster: ## a real cluster of two nodes on this machine: kubelets, containerd, Pods (root; A=up, A=status, A=down)
+	$(call need_root,cluster)
+	tools/setup cluster
+	tools/cluster $(or $(A),up)
+
+demo-cluster: ## the chart in such a cluster: install, a shop, roll-outs under traffic, from kube-proxy and back, off again (root; minutes)
+	$(call need_root,demo-cluster)
+	tools/setup cluster
+	tools/e2e-build >/dev/null
+	tools/demo-cluster $(A)
 
 image: ## the agent's image as an archive for any container runtime, without a container builder (root; a minute, later seconds)
 	$(call need_root,image)

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from cluster_place import NODES
-from cluster_traffic import is_ready, kubectl, on_node, pods, process, read
+from cluster_traffic import is_ready, kernel_rules, kubectl, on_node, pods, process, read
 from cluster_wait import LONG, wait
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +51,13 @@ def remove(cluster):
         install(cluster, "cleanup=true")
         helm(cluster, "uninstall", RELEASE, "--wait")
         wait(lambda: not pods(cluster, NAMESPACE, RELEASE, LABEL))
+
+
+def bare(cluster):
+    """Return the rules of every node without ours, but with kubelet's: the rules of before."""
+    remove(cluster)
+    wait(lambda: all("KUBE-KUBELET-CANARY" in on_node(cluster, node, "iptables-save") for node in NODES))
+    return kernel_rules(cluster)
 
 
 def agents(cluster):

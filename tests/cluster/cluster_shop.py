@@ -6,6 +6,8 @@ from cluster_traffic import is_ready, kubectl, pods, read
 from cluster_wait import wait
 from pointsman.routing.route import Family, Protocol
 
+IMAGE = "docker.io/library/python:3.13-slim"
+"""What its Pods name; here another image that has Python goes by that name."""
 FOLDER = "examples/shop-cluster"
 APPS = {"web": 3, "cart": 2, "gateway": 1, "database": 1, "till": len(NODES)}
 OUTSIDE = "outside"

@@ -19,13 +19,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(HERE.parent / "contract
 import cluster_chart as chart  # noqa: E402
 import cluster_images as images  # noqa: E402
 from cluster_place import NODES, Cluster  # noqa: E402
-from cluster_shop import Shop  # noqa: E402
+from cluster_shop import IMAGE, Shop  # noqa: E402
 from cluster_told import TOLD, closing  # noqa: E402
-from cluster_traffic import Places, kernel_rules, on_node  # noqa: E402
-from cluster_wait import wait  # noqa: E402
+from cluster_traffic import Places  # noqa: E402
 
 NAME = f"pm-{os.getpid()}"
-IMAGE_OF_SHOP = "docker.io/library/python:3.13-slim"
 KEEP = "POINTSMAN_CLUSTER_USE"
 """Names a cluster that is there, for those who write these tests: it is used, and left."""
 
@@ -58,7 +56,7 @@ def cluster(archive):
         tool("cluster", "--name", made.name, "up")
         TOLD["start"] = time.monotonic() - began
         tag = images.tag_of(archive)
-        images.bring(made, archive, tag=tag, also=(f"{tag}-next", IMAGE_OF_SHOP))
+        images.bring(made, archive, tag=tag, also=(f"{tag}-next", IMAGE))
         yield made
     finally:
         if not used:
@@ -75,9 +73,7 @@ def version(archive):
 @pytest.fixture(scope="session")
 def bare(cluster):
     """The rules of every node before anything of ours came, but after kubelet's."""
-    chart.remove(cluster)
-    wait(lambda: all("KUBE-KUBELET-CANARY" in on_node(cluster, node, "iptables-save") for node in NODES))
-    return kernel_rules(cluster)
+    return chart.bare(cluster)
 
 
 @session

@@ -1,5 +1,6 @@
-"""The commands that docs/install.md and docs/migrate.md show, run as they stand in a real cluster."""
+"""The commands that docs/install.md and docs/migrate.md show, run as they stand in a real cluster; and the quick way of migrate.md."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import cluster_chart as chart
 import pytest
+from cluster_place import NODES
 from cluster_proxy import KubeProxy
-from cluster_traffic import kernel_rules, pods
+from cluster_traffic import kernel_rules, kubectl, on_node, pods
 from cluster_wait import wait
 from fakes.shown import blocks
 
@@ -65,5 +67,26 @@ def test_from_kube_proxy_and_back(desk, cluster, bare, archive):
         assert but_kubelets(kernel_rules(cluster)) == but_kubelets(before)
     finally:
         peer.remove()
+        peer.clean()
+    assert but_kubelets(kernel_rules(cluster)) == but_kubelets(bare)
+
+
+def test_dep_02_in_kube_proxys_own_daemonset_only_the_image_changes(cluster, bare, archive):
+    """Arguments, ConfigMap, account and rights are kube-proxy's. The peer's program is not in its image here, so its path changes too."""
+    peer = KubeProxy(cluster, archive)
+    chart.remove(cluster)
+    peer.install()
+    try:
+        command = ["/usr/local/bin/kube-proxy", "--config=/var/lib/kube-proxy/config.conf", "--hostname-override=$(NODE_NAME)"]
+        patch = {"spec": {"template": {"spec": {"containers": [{"name": "kube-proxy", "command": command}]}}}}
+        kubectl(cluster, "patch", "daemonset", "kube-proxy", "-n", chart.NAMESPACE, "--patch", json.dumps(patch))
+        kubectl(cluster, "rollout", "status", "daemonset/kube-proxy", "-n", chart.NAMESPACE, f"--timeout={chart.LONG:.0f}s")
+        assert peer.rules() == []
+        for node in NODES:
+            assert any("KUBE-DST" in on_node(cluster, node, f"iptables-{variant}-save") for variant in ("legacy", "nft"))
+    finally:
+        peer.remove()
+        for node in NODES:
+            on_node(cluster, node, Path(sys.executable).parent / "pointsman", "cleanup", check=False)
         peer.clean()
     assert but_kubelets(kernel_rules(cluster)) == but_kubelets(bare)

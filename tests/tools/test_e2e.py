@@ -15,6 +15,12 @@ UML = """
 200 cases by real packets in 9 states of the API agreed with the oracle; 0 established and 0 new connections across faults, none lost
 13 passed, 13 deselected in 229.47s (0:03:49)
 """
+CLUSTER = """
+================================ a real cluster ================================
+the web rolled: 0 streams and 0 UDP flows held, 2834 new connections, the slowest 0.20 s, none failed
+two nodes Ready after 12 s; 360 established and 7495 new connections across roll-outs and exchanges, none lost
+17 passed in 300.20s (0:05:00)
+"""
 
 
 def tool():
@@ -29,6 +35,22 @@ def test_the_last_line_is_the_sum():
         "e2e: 27 passed, 3 failed in 400 s: 1240 cases by real packets in 50 states of a real API, "
         "66 established and 2562 new connections across faults"
     )
+
+
+def test_the_cluster_has_a_line_of_its_own():
+    assert tool().summary([UML, CLUSTER], 400.2) == (
+        "e2e: 30 passed, 0 failed in 400 s: 200 cases by real packets in 9 states of a real API, "
+        "0 established and 0 new connections across faults\n"
+        "e2e, on a real cluster: two nodes Ready after 12 s; 360 established and 7495 new connections "
+        "across roll-outs and exchanges, none lost"
+    )
+
+
+def test_it_reads_what_the_tests_of_the_cluster_say():
+    """The words that are looked for are those that tests/cluster/cluster_told.py prints."""
+    text = (ROOT / "tests/cluster/cluster_told.py").read_text()
+    printed = re.sub(r"\{[^}]*\}", "7", "".join(re.findall(r'f?"(two nodes.*|across.*)"\)?$', text, re.MULTILINE)))
+    assert tool().HELD.findall(printed) == [printed]
 
 
 def test_it_reads_what_the_tests_say():
