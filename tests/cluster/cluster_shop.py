@@ -41,10 +41,19 @@ class Shop:
         """Run a command in a Pod."""
         return kubectl(self.cluster, "exec", "-n", "shop", pod, "--", *command)
 
+    def one(self, app):
+        """Return the Pod of an app that has one."""
+        [pod] = wait(lambda: len(found := pods(self.cluster, "shop", app)) == 1 and found)
+        return pod
+
+    def client(self, node):
+        """Return the client Pod on a node."""
+        [pod] = [pod for pod in pods(self.cluster, "shop", "till") if pod["spec"]["nodeName"] == node]
+        return pod
+
     def till(self, node):
         """Return the place of the client Pod on a node."""
-        [name] = [pod["metadata"]["name"] for pod in self.ready("till") if pod["spec"]["nodeName"] == node]
-        return name
+        return self.client(node)["metadata"]["name"]
 
     def cluster_ips(self, service, namespace="shop"):
         """Return a Service's addresses by family."""

@@ -5,7 +5,6 @@ run say what was shown.
 """
 
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from cluster_place import NODES, Cluster  # noqa: E402
 from cluster_shop import IMAGE, Shop  # noqa: E402
 from cluster_told import TOLD, closing  # noqa: E402
 from cluster_traffic import Places  # noqa: E402
+from cluster_wait import tool  # noqa: E402
 
 NAME = f"pm-{os.getpid()}"
 KEEP = "POINTSMAN_CLUSTER_USE"
@@ -31,13 +31,6 @@ KEEP = "POINTSMAN_CLUSTER_USE"
 def session(function):
     """Make a fixture that lives as long as the session, on its event loop."""
     return pytest_asyncio.fixture(scope="session", loop_scope="session")(function)
-
-
-def tool(*command, check=True):
-    """Run a program of tools/, its words shown."""
-    done = subprocess.run([sys.executable, chart.ROOT / "tools" / command[0], *command[1:]], check=False, stdout=subprocess.PIPE, text=True)
-    assert done.returncode == 0 or not check, f"tools/{' '.join(map(str, command))}: status {done.returncode}"
-    return done.stdout
 
 
 @pytest.fixture(scope="session")

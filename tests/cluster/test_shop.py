@@ -23,16 +23,18 @@ async def backends(shop, place, address, port, protocol=Protocol.TCP, times=30):
     return {one.backend for one in results}
 
 
+async def all_are_met(shop, place, address, port, names, protocol=Protocol.TCP):
+    """Return whether thirty new connections are answered by each of these Pods."""
+    return await backends(shop, place, address, port, protocol) == names
+
+
 @pytest.mark.parametrize("family", Family, ids=lambda one: one.value)
 async def test_cluster_ips_answer_pods_and_nodes(shop, family):
     address = shop.cluster_ips("web")[family]
     for place in (*map(shop.till, NODES), *NODES):
-        met = set()
-        while met != shop.names("web"):
-            met |= await backends(shop, place, address, 80)
+        await until(lambda place=place: all_are_met(shop, place, address, 80, shop.names("web")))
     seen = await shop.places.probe(shop.till("n1"), address, 80, Protocol.TCP)
-    [till] = [pod for pod in shop.ready("till") if pod["metadata"]["name"] == shop.till("n1")]
-    assert seen.seen_source in {one["ip"] for one in till["status"]["podIPs"]}, "a Pod is seen as itself"
+    assert seen.seen_source in {one["ip"] for one in shop.client("n1")["status"]["podIPs"]}, "a Pod is seen as itself"
 
 
 @pytest.mark.parametrize("family", Family, ids=lambda one: one.value)
@@ -42,7 +44,7 @@ async def test_node_ports_answer_the_world(shop, family):
 
 
 async def test_policy_local_shows_the_client_and_is_silent_where_there_is_no_pod(shop):
-    [pod] = shop.ready("gateway")
+    pod = shop.one("gateway")
     at = pod["spec"]["nodeName"]
     [other] = set(NODES) - {at}
     for family in Family:
@@ -72,16 +74,15 @@ async def test_a_client_comes_back_to_its_cart(shop):
 
 
 async def test_udp_meets_both_nodes(shop):
+    servers = shop.names("statsd", "monitoring")
     for address in shop.cluster_ips("statsd", "monitoring").values():
-        met = set()
-        while met != shop.names("statsd", "monitoring"):
-            met |= await backends(shop, shop.till("n1"), address, 8125, Protocol.UDP)
+        await until(lambda address=address: all_are_met(shop, shop.till("n1"), address, 8125, servers, Protocol.UDP))
 
 
 async def test_headless_means_the_pod_itself(shop, cluster):
     service = read(cluster, "service", "database", "-n", "shop")
     assert service["spec"]["clusterIP"] == "None"
-    [pod] = shop.ready("database")
+    pod = shop.one("database")
     for one in pod["status"]["podIPs"]:
         assert await backends(shop, shop.till("n2"), one["ip"], 5432, times=1) == {"database-0"}
     assert not [line for lines in kernel_rules(cluster).values() for line in lines if "shop/database" in line]
