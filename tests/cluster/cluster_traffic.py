@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 from cluster_images import container_tool
 from cluster_network import PLACES
@@ -45,7 +46,7 @@ class Places:
         for pod in pods(self._cluster, namespace, app):
             name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
             pid = process(self._cluster, node, pod["status"]["containerStatuses"][0]["containerID"])
-            self._namespaces.adopt(name, f"/proc/{self._cluster.pid(node)}/root/proc/{pid}/ns/net")
+            self._namespaces.adopt(name, Path("/proc", str(self._cluster.pid(node)), "root/proc", str(pid), "ns/net"))
             names.append(name)
         return names
 
