@@ -24,9 +24,14 @@ class KubeProxy:
             self._text = self._text.replace(f"{{{{{word}}}}}", value)
 
     def install(self):
-        """Install it, and wait until its Pods are ready."""
+        """Install it, and wait until its Pods are ready and have written their rules: it calls itself healthy before that."""
         kubectl(self._cluster, "apply", "-f", "-", text=self._text)
         wait(lambda: sum(map(is_ready, self._pods())) == len(NODES))
+        wait(lambda: all(self._written(node, family) for node in NODES for family in ("iptables", "ip6tables")))
+
+    def _written(self, node, family):
+        """Return whether a family's first restore is done, which fills all chains at once."""
+        return any("-A KUBE-POSTROUTING" in on_node(self._cluster, node, f"{family}-{variant}-save") for variant in ("legacy", "nft"))
 
     def remove(self):
         """Delete it as docs/migrate.md says: its Pods go, its configuration and its rules stay."""
