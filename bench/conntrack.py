@@ -168,16 +168,16 @@ class Followed:
         return ()
 
 
-async def judged(kernels: list[ConntrackKernel], whole: Routing, held: list[float]) -> tuple[float, Counter[FlowClass]]:
-    """Judge everything; return the seconds, and how many there are of each class."""
+async def judged(kernels: list[ConntrackKernel], whole: Routing, held: list[float]) -> tuple[float, float, Counter[FlowClass]]:
+    """Judge everything; return the seconds, those of processor time, and how many there are of each class."""
     counts: Counter[FlowClass] = Counter()
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     async with watched(held):
         for kernel in kernels:
             swept = await kernel.sweep(lambda: Judge(whole, NODE), Family.IPV4, WRONG)
             for (kind, _), count in swept.counts.items():
                 counts[kind] += count
-    return time.perf_counter() - began, counts
+    return time.perf_counter() - began, time.process_time() - worked, counts
 
 
 async def followed(kernels: list[ConntrackKernel], routes: list[ServiceRoute], held: list[float]) -> tuple[float, list[Flow]]:
@@ -230,13 +230,18 @@ async def main(entries: int) -> int:
     memory.give_back()
     resting = forget_peak()
     held: list[float] = []
-    seconds, counts = await judged(kernels, routing(routes, 1), held)
+    async with watched(held):
+        await asyncio.sleep(2.0)
+    noise = max(held) * 1000
+    held.clear()
+    seconds, worked, counts = await judged(kernels, routing(routes, 1), held)
     used, late = peak(), max(held) * 1000
     release = platform.release().split("-")[0]
     print(f"{entries:,} entries in {len(kernels)} namespaces, {SERVICES:,} Services x {ENDPOINTS}; Linux {release}")
     print(f"  {seconds:8.2f} s    dumped and judged (goal {SECONDS:g} s): {', '.join(f'{n:,} {kind.value}' for kind, n in counts.items())}")
+    print(f"  {worked:8.2f} s    of processor time for that")
     print(f"  {used:8.1f} MiB  peak memory meanwhile, {resting:.1f} of it before (goal {MIB:g} MiB)")
-    print(f"  {late:8.1f} ms   the event loop was held at most (goal {HELD_MS:g} ms)")
+    print(f"  {late:8.1f} ms   the event loop was held at most (goal {HELD_MS:g} ms; {noise:.1f} ms while nothing was done)")
     expected = Counter(
         plain(one)
         for one in (entry(number, routes) for number in range(entries) if number % 10)
@@ -246,7 +251,7 @@ async def main(entries: int) -> int:
     took, deleted = await followed(kernels, routes, held)
     found = Counter(map(plain, deleted))
     wrong, missing = (found - expected).total(), (expected - found).total()
-    left = (await judged(kernels, routing([route(n, 0) if n % 2 == 0 and n // 2 < CHANGED else r for n, r in enumerate(routes)], 2), []))[1]
+    left = (await judged(kernels, routing([route(n, 0) if n % 2 == 0 and n // 2 < CHANGED else r for n, r in enumerate(routes)], 2), []))[2]
     stale = sum(left[kind] for kind in WRONG)
     print(f"  {took:8.2f} s    from {CHANGED:,} changed endpoints to the last of {len(deleted):,} deletions")
     print(f"  {max(held) * 1000:8.1f} ms   the event loop was held at most meanwhile")

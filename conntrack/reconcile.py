@@ -27,9 +27,9 @@ PAUSE: Final = 1.0
 """Seconds between two looks at least."""
 SHARE: Final = 4.0
 """Reading is followed by a pause of so many times its own duration: a full table never takes more than a fifth of a core."""
-PORTION: Final = 500
+PORTION: Final = 200
 """Deletions after which the others get their turn, and what is wrong is made sure of again."""
-PORTION_SECONDS: Final = 0.05
+PORTION_SECONDS: Final = 0.02
 """Seconds that a portion takes at least: ten thousand deletions in a second."""
 MOST: Final = 50_000
 """Deletions of one look; what is left is found by the next."""
@@ -89,12 +89,14 @@ def _ends(route: ServiceRoute) -> set[tuple[str, int]]:
 def seen(taken: Iterable[tuple[Flow, Judgement]]) -> set[Served]:
     """Return the frontends that are no more and still had flows, as address and as node port."""
     found: set[Served] = set()
+    known: set[int] = set()  # flows between the same ends share their judgement
     for flow, judgement in taken:
-        protocol = PROTOCOLS.get(flow.protocol)
-        if judgement.frontend is None and protocol is not None:
-            port = flow.original.destination_port
-            found.add(Served(flow.family, protocol, flow.original.destination, port))
-            found.add(Served(flow.family, protocol, "", port))
+        if judgement.frontend is None and id(judgement) not in known:
+            known.add(id(judgement))
+            if (protocol := PROTOCOLS.get(flow.protocol)) is not None:
+                port = flow.original.destination_port
+                found.add(Served(flow.family, protocol, flow.original.destination, port))
+                found.add(Served(flow.family, protocol, "", port))
     return found
 
 

@@ -153,7 +153,7 @@ class Tombstones:
         entries += [
             Entry(one.family, one.protocol, one.address, one.port, stone.service, stone.since) for one, stone in self._gone.items()
         ]
-        return Notebook(node, tuple(sorted(entries, key=lambda one: (one.family.value, one.protocol.value, one.address, one.port))))
+        return Notebook(node, tuple(entries))
 
     def __len__(self) -> int:
         return len(self._gone)
