@@ -28,6 +28,7 @@ from pointsman.proxy.announce import Announcer
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import family_problems
 from pointsman.proxy.config_watch import ConfigFile, Stop, end_on_change
+from pointsman.proxy.dns import surroundings
 from pointsman.proxy.facts import Host
 from pointsman.proxy.flag_table import NAMES
 from pointsman.proxy.loop import LoopSettings
@@ -187,8 +188,18 @@ def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
         _slim_down(agent.parts.loops.values()),
         succeed(agent),
         agent.flows.run(),
-        *((agent.parts.dns.run(),) if agent.parts.dns is not None else ()),
+        agent.parts.dns.run() if agent.parts.dns is not None else _without_dns(agent.parts.loops.values()),
     )
+
+
+async def _without_dns(loops: Iterable[Loop]) -> None:
+    """Take away the addresses that an earlier process answered DNS at, when the rules that lead there are gone."""
+    await programmed(loops)
+    try:
+        if removed := await surroundings.remove():
+            log.info("DNS is off: its addresses are no longer this node's", extra={"removed": ", ".join(removed)})
+    except KernelError as error:
+        log.warning("addresses of DNS stay; try `pointsman cleanup`", extra={"error": str(error)})
 
 
 async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 import click
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy import capabilities, logs, sole, takeover
+from pointsman.proxy.dns import surroundings
 from pointsman.proxy.modes import MODES
 from pointsman.proxy.takeover import Leftovers
 
@@ -83,9 +84,13 @@ async def clean_alone(modes: list[str]) -> Leftovers:
 async def clean_everything() -> Leftovers:
     """Remove kube-proxy's rules too; raises OccupiedError if an agent runs and does not end."""
     async with sole.reserved():
-        return await takeover.remove_all()
+        rules, routes = await takeover.remove_all(), await takeover.each([surroundings.remove()])
+        return Leftovers((*rules.removed, *routes.removed), (*rules.errors, *routes.errors))
 
 
 async def clean(modes: list[str], *, dry_run: bool) -> Leftovers:
     """Clean up after modes; one that fails does not keep the others from being cleaned."""
-    return await takeover.each(MODES[mode].cleanup(dry_run=dry_run) for mode in modes)
+    removals = [MODES[mode].cleanup(dry_run=dry_run) for mode in modes]
+    if len(modes) == len(MODES):
+        removals.append(surroundings.remove(dry_run=dry_run))
+    return await takeover.each(removals)

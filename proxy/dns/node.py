@@ -22,7 +22,7 @@ from typing import Protocol
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy.config import Config, family_of
-from pointsman.proxy.dns import defaults, questions, saved, surroundings
+from pointsman.proxy.dns import defaults, nodelocal, questions, saved, surroundings
 from pointsman.proxy.dns.frontends import Frontends
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
 from pointsman.proxy.dns.sockets import ListenError
@@ -130,6 +130,8 @@ class NodeDns:
                 group.create_task(self._follow())
                 group.create_task(self._keep())
                 group.create_task(self._state.run(self.telling))
+                if self._config.takeover:
+                    group.create_task(nodelocal.take_over())
         finally:
             await self._end()
 
