@@ -1,0 +1,75 @@
+"""Why an answer is what it is, in words."""
+
+import pytest
+from fakes.dns_cluster import endpoint, endpoint_slice, pod, service, snapshot_of
+from fakes.dns_process import COREFILE
+from pointsman.dns.books import Books
+from pointsman.dns.explain import explain, top
+from pointsman.dns.feed import Listener, Start
+from pointsman.dns.hot import Hot
+from pointsman.dns.journal import Journal
+from pointsman.dns.server import Desk
+from pointsman.dns.serving import Serving
+
+OBJECTS = (
+    service("web", "10.96.0.1"), endpoint_slice("web", endpoint("10.0.0.7")), service("db", "None"),
+    service("ext", external="web.shop.svc.cluster.local"),
+    pod("client", "10.0.0.99"),
+)  # fmt: skip
+
+
+@pytest.fixture
+async def serving(tmp_path):
+    path = tmp_path / "Corefile"
+    path.write_text(COREFILE)
+    made = Serving(Start((), str(path), everywhere=True), lambda level, text: None)
+    for news in Journal(pods=True).whole(snapshot_of(*OBJECTS), 1.0):
+        made.apply(news)
+    chain = made.site.everywhere("dns://:53")
+
+    hot = Hot(lambda records: None, 1 << 20, made.top)
+    made.desks.append(
+        (Listener(0, "udp", "127.0.0.1", 53, 53), Desk(chain, made.catalog, Books(made.tally, chain.label, "udp", "1"), hot, made.top))
+    )
+    return made
+
+
+CASES = [
+    ("web.shop.svc.cluster.local", "A", "service", "shop/web: cluster IP, ports http 80/TCP, 1 ready endpoint (10-0-0-7)"),
+    ("web.shop.svc.cluster.local", "A", "answer", "web.shop.svc.cluster.local. 5 A 10.96.0.1"),
+    ("web.shop.svc.cluster.local", "AAAA", "rcode", "NOERROR without an answer (NODATA): the name exists, but has no record of this type"),
+    ("db.shop.svc.cluster.local", "A", "service", "shop/db: headless without a ready endpoint, so the name does not exist"),
+    ("nosuch.shop.svc.cluster.local", "A", "service", "shop/nosuch does not exist"),
+    ("web.nosuch.svc.cluster.local", "A", "namespace", "nosuch does not exist"),
+    ("shop.svc.cluster.local", "A", "namespace", "shop"),
+    ("web.cluster.local", "A", "name", "no Service's and no Pod's: those end in NAMESPACE.svc or NAMESPACE.pod and the zone"),
+    ("ext.shop.svc.cluster.local", "A", "service", "shop/ext: an alias (ExternalName) of web.shop.svc.cluster.local"),
+    ("7.0.0.10.in-addr.arpa", "PTR", "service", "shop/web: cluster IP, ports http 80/TCP, 1 ready endpoint (10-0-0-7)"),
+    ("9.9.9.9.in-addr.arpa", "PTR", "service", "no Service has this address"),
+    ("9.9.in-addr.arpa", "PTR", "name", "not a whole address"),
+    ("example.com", "A", "rcode", "SERVFAIL: it could not be found out"),
+    ("a..b", "A", "error", "'a..b': a label must have 1 to 63 bytes, this one has 0"),
+    ("web", "NONSENSE", "error", "NONSENSE is no type of records: write A, AAAA, SRV, PTR, TXT or TYPE65"),
+]
+
+
+@pytest.mark.parametrize(("name", "qtype", "label", "text"), CASES)
+async def test_words(serving, name, qtype, label, text):
+    rows = await explain(serving, name, qtype, "10.0.0.99")
+    assert text in [row[1] for row in rows if row[0] == label]
+
+
+async def test_who_asks_is_named(serving):
+    rows = dict(await explain(serving, "web.shop.svc.cluster.local", "TYPE65", "10.0.0.99"))
+    assert rows["client"] == "Pod shop/client"
+    assert rows["plugin"] == "kubernetes"
+    assert rows["zone"] == "."
+    assert "client" not in dict(await explain(serving, "web.shop.svc.cluster.local", "A", ""))
+
+
+async def test_what_is_not_known_yet_is_said(serving):
+    serving.catalog.synced = False
+    assert "not known yet" in dict(await explain(serving, "x.shop.svc.cluster.local", "A", ""))["cluster"]
+    serving.desks.clear()
+    assert dict(await explain(serving, "x", "A", "")) == {"error": "the resolver does not answer yet"}
+    assert top(serving) == ()

@@ -1,0 +1,134 @@
+"""The process: what it says, when it answers, how it ends."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from fakes.dns_cluster import endpoint, endpoint_slice, outcome, service, snapshot_of
+from fakes.dns_process import COREFILE, Running
+from pointsman.dns.feed import Change, Done, Failed, Ready, Reload
+from pointsman.dns.journal import Journal, fact_of
+from pointsman.dns.resolver import main
+from pointsman.routing.snapshot import ServiceKey
+
+OBJECTS = (service("web", "10.96.0.1"), service("db", "None"), endpoint_slice("db", endpoint("10.0.0.1"), endpoint("10.0.0.2")))
+WEB = "web.shop.svc.cluster.local"
+LIST = list(Journal().whole(snapshot_of(*OBJECTS), 1_700_000_000.0))
+
+
+@pytest.fixture
+def running(tmp_path):
+    with Running(tmp_path) as process:
+        process.tell(*LIST)
+        assert process.hear() == Ready(synced=True)
+        yield process
+
+
+def test_it_answers_over_udp_and_tcp_until_sigterm(running):
+    assert outcome(running.ask(WEB)) == ["A 10.96.0.1"]
+    assert outcome(running.ask(WEB, tcp=True)) == ["A 10.96.0.1"]
+    assert outcome(running.ask("no.shop.svc.cluster.local")) == "NXDOMAIN"
+    running.process.send_signal(signal.SIGTERM)
+    assert running.ended()[0] == 0
+
+
+def test_a_change_is_in_force_when_it_is_done(running):
+    for _ in range(3):
+        assert outcome(running.ask("new.shop.svc.cluster.local")) == "NXDOMAIN"
+    fact = fact_of(snapshot_of(service("new", "10.96.0.9")), ServiceKey("shop", "new"))
+    running.tell(Change(services=(fact,), mark=1))
+    assert running.hear() == Done(1)
+    for _ in range(3):
+        assert outcome(running.ask("new.shop.svc.cluster.local")) == ["A 10.96.0.9"]
+    running.tell(Change(services_gone=(("shop", "new"),), mark=2))
+    assert running.hear() == Done(2)
+    assert outcome(running.ask("new.shop.svc.cluster.local")) == "NXDOMAIN"
+
+
+def test_a_repeated_list_makes_no_hole(running):
+    running.tell(*LIST[:-1])
+    assert outcome(running.ask(WEB)) == ["A 10.96.0.1"]
+    running.tell(LIST[-1], Change(mark=3))
+    assert running.hear() == Done(3)
+    assert outcome(running.ask(WEB)) == ["A 10.96.0.1"]
+
+
+def test_it_tells_its_counters_its_top_and_why(running):
+    for _ in range(5):
+        running.ask(WEB)
+    samples = {(sample.metric, sample.labels): sample.values[0] for sample in running.told("stats").samples}
+    assert samples["coredns_dns_requests_total", ("dns://:53", ".", "", "udp", "1", "A")] == 5
+    assert running.told("top").rows[0] == (f"{WEB}.", "5")
+    rows = dict(running.told("explain", WEB, "A").rows)
+    assert rows["service"].startswith("shop/web: cluster IP")
+    assert "this resolver does not know" in dict(running.told("nonsense").rows)["error"]
+
+
+def test_obs_50_a_new_corefile_is_taken_and_a_broken_one_is_not(running):
+    running.path.write_text(COREFILE.replace("pods insecure", "ttl 77"))
+    running.tell(Reload(), Change(mark=1))
+    assert running.hear() == Done(1)
+    assert running.ask(WEB).answer[0].ttl == 77
+    running.path.write_text(COREFILE.replace("pods", "nonsense"))
+    running.tell(Reload(), Change(mark=2))
+    assert running.hear() == Done(2)
+    assert running.ask(WEB).answer[0].ttl == 77
+    samples = {sample.metric: sample.values[0] for sample in running.told("stats").samples}
+    assert samples["coredns_reload_failed_total"] == 1
+
+
+def test_it_ends_when_the_agent_is_gone(running):
+    running.line.shutdown(2)
+    assert running.ended()[0] == 0
+
+
+def test_it_may_outlive_the_agent(tmp_path):
+    with Running(tmp_path, linger=600.0) as process:
+        process.tell(*LIST)
+        process.hear()
+        process.line.close()
+        assert outcome(process.ask(WEB)) == ["A 10.96.0.1"]
+        time.sleep(0.1)
+        assert outcome(process.ask(WEB)) == ["A 10.96.0.1"]
+        process.process.send_signal(signal.SIGTERM)
+        code, said = process.ended()
+        assert code == 0
+        assert "the agent is gone" in said
+
+
+def test_rec_111_it_does_not_wait_for_ever(tmp_path):
+    with Running(tmp_path, COREFILE.replace("startup_timeout 60s", "startup_timeout 100ms")) as process:
+        assert process.hear() == Ready(synced=False)
+        assert outcome(process.ask("no.shop.svc.cluster.local")) == "SERVFAIL"
+        process.tell(*LIST, Change(mark=1))
+        assert process.hear() == Done(1)
+        assert outcome(process.ask("no.shop.svc.cluster.local")) == "NXDOMAIN"
+        process.process.send_signal(signal.SIGTERM)
+        assert "starting server with unsynced Kubernetes API" in process.ended()[1]
+
+
+def test_a_corefile_that_cannot_be_used_is_told(tmp_path):
+    with Running(tmp_path, ". {\n    nonsense\n}\n") as process:
+        said = process.hear()
+        assert isinstance(said, Failed)
+        assert "Corefile:2" in said.text
+        assert process.ended()[0] == 1
+
+
+def test_without_a_cluster_nothing_is_waited_for(tmp_path):
+    with Running(tmp_path, ". {\n    whoami\n}\n") as process:
+        assert process.hear() == Ready(synced=False)
+
+
+def test_what_is_not_understood_is_passed_over(running):
+    running.line.sendall(b"\x00\x00\x00\x01\xc1")
+    assert outcome(running.ask(WEB)) == ["A 10.96.0.1"]
+
+
+def test_wrong_arguments_say_who_starts_this(capsys):
+    assert main([]) == main(["--feed", "x"]) == 2
+    assert "pointsman dns serve" in capsys.readouterr().err
+    ran = subprocess.run([sys.executable, "-P", "-m", "pointsman.dns.resolver"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2

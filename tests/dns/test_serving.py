@@ -1,0 +1,87 @@
+"""What answers in a process: catalog, Corefile, desks, reloads."""
+
+import socket
+
+import dns.message
+import pytest
+from fakes.dns_cluster import service, snapshot_of
+from fakes.dns_process import COREFILE
+from pointsman.dns.feed import Change, Listener, Start
+from pointsman.dns.journal import Journal
+from pointsman.dns.serving import Serving, UnusableError
+
+
+def silent(level, text):
+    """Say nothing."""
+
+
+def start_of(tmp_path, corefile=COREFILE, listeners=(), **options):
+    path = tmp_path / "Corefile"
+    path.write_text(corefile)
+    return Start(listeners, str(path), **{"everywhere": True, **options})
+
+
+@pytest.fixture
+def sock():
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind(("127.0.0.1", 0))
+    yield made
+    made.close()
+
+
+def listener(sock, key_port=53):
+    return Listener(sock.detach() if key_port < 0 else sock.dup().detach(), "udp", "127.0.0.1", sock.getsockname()[1], key_port)
+
+
+async def test_rec_111_the_patience_is_the_corefiles_and_needs_a_cluster(tmp_path):
+    assert Serving(start_of(tmp_path), silent).patience == 60.0
+    assert Serving(start_of(tmp_path, cluster=False), silent).patience == 0.0
+    assert Serving(start_of(tmp_path, ". {\n    whoami\n}\n"), silent).patience == 0.0
+
+
+async def test_all_findings_are_told_at_once(tmp_path):
+    with pytest.raises(UnusableError) as error:
+        Serving(start_of(tmp_path, ". {\n    one\n    two\n}\n"), silent)
+    assert str(error.value).count("Corefile:") == 2
+
+
+async def test_a_listener_without_a_block_is_told(tmp_path, sock):
+    serving = Serving(start_of(tmp_path, listeners=(listener(sock, 54),), everywhere=False), silent)
+    with pytest.raises(UnusableError, match="port 54"):
+        await serving.open()
+
+
+async def test_changes_withdraw_what_rests_on_them(tmp_path, sock):
+    serving = Serving(start_of(tmp_path, listeners=(listener(sock),)), silent)
+    for news in Journal().whole(snapshot_of(service("web", "10.96.0.1"), service("api", "10.96.0.2")), 1.0):
+        serving.apply(news)
+    await serving.open()
+    desk = serving.desks[0][1]
+    for name in ("web", "api") * 2:
+        message = dns.message.make_query(f"{name}.shop.svc.cluster.local", "A", id=1).to_wire()
+        assert desk.take(message, ("127.0.0.1", 1), ("127.0.0.1", 53), silent, udp=True)
+    assert len(desk.hot.entries) == 2
+    serving.apply(Change(services_gone=(("shop", "web"),)))
+    assert len(desk.hot.entries) == 1
+    serving.forget()
+    assert not desk.hot.entries
+    await serving.close()
+
+
+async def test_obs_50_the_same_content_is_not_loaded_again(tmp_path, sock):
+    start = start_of(tmp_path, listeners=(listener(sock),), everywhere=False)
+    serving = Serving(start, silent)
+    await serving.open()
+    assert serving.desks[0][1].denials is not None
+    assert not serving.reload()
+    (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods disabled"))
+    assert serving.reload()
+    assert not serving.reload()
+    (tmp_path / "Corefile").write_text(COREFILE.replace(":53", ":54"))
+    assert not serving.reload()
+    (tmp_path / "Corefile").unlink()
+    assert not serving.reload()
+    samples = {sample.metric: sample for sample in serving.samples()}
+    assert samples["coredns_reload_failed_total"].values == (1,)
+    assert samples["coredns_reload_version_info"].labels[0] == "sha512"
+    await serving.close()
