@@ -99,6 +99,9 @@ class Serving:
         if waiting:
             await asyncio.wait(waiting, timeout=patience)
         self.site.stop()
+        for server in self._servers:
+            if isinstance(server, UdpServer):
+                server.close()
 
     def apply(self, news: Change | Synced) -> None:
         """Take over what the agent says of the cluster."""

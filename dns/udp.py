@@ -46,6 +46,10 @@ class UdpServer:
         while self._take():
             pass
 
+    def close(self) -> None:
+        """Close the socket, when nobody waits for a reply any more."""
+        self._sock.close()
+
     def _readable(self) -> None:
         began = time.monotonic()
         for _ in range(BATCHES):
