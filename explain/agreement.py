@@ -56,8 +56,8 @@ def _refusals(outcome: Outcome, trace: Trace) -> Iterable[Mismatch]:
         seen[way.culprit] = None
         word = "dropped" if way.verdict is Verdict.DROP else "rejected"
         share = "" if way.probability > 1 - 1e-6 else f" on its way to {_text((way.address, way.port))}"
-        owner = "" if way.culprit is None or way.culprit.ours else ", which is not pointsman's"
-        by = f" by {way.culprit.where}{owner}: {way.culprit.text}" if way.culprit else ""
+        rule = way.culprit
+        by = "" if rule is None else f" by {rule.where}" if rule.ours else f" by {rule.where}, which is not pointsman's: {rule.text}"
         yield Mismatch(f"the packet is {word}{share}{by}", way.culprit)
 
 
@@ -73,13 +73,13 @@ def _passed(outcome: Outcome, trace: Trace) -> Iterable[Mismatch]:
 def _endpoints(outcome: Outcome, ways: list[Way], *, refused: bool, weighted: bool) -> Iterable[Mismatch]:
     wanted = {_socket(share.backend.address, share.backend.port): share for share in outcome.shares}
     found = _shares(ways)
-    for place in sorted(wanted.keys() - found.keys()):
-        if not refused:
-            yield Mismatch(f"the kernel lacks endpoint {_text(place)}", None)
     for place in sorted(found.keys() - wanted.keys()):
         way = next(way for way in ways if _socket(way.address, way.port) == place)
         shown = next((one for one in reversed(way.evidence) if _text(place) in one.text), None)
         yield Mismatch(f"the kernel sends to {_text(place)}, which is no endpoint for this connection", shown)
+    for place in sorted(wanted.keys() - found.keys()):
+        if not refused:
+            yield Mismatch(f"the kernel lacks endpoint {_text(place)}", None)
     if not weighted and not refused and wanted.keys() == found.keys():
         for place, share in wanted.items():
             if abs(found[place] - share.probability) > 1e-3:

@@ -111,7 +111,7 @@ def judge(
     if wrong:
         foreign = next((one for one in wrong if one.foreign), None)
         first = foreign or wrong[0]
-        cause = _cause(apart) if foreign is None else ""
+        cause = _cause(first.text, apart) if foreign is None else ""
         return Judgement(BROKEN, f"broken: {first.text}{cause}", tuple(one for one in because if one != first.text))
     if stopping:
         return Judgement(BROKEN, f"broken: {stopping[0].text}: {stopping[0].why}", (f"mend it: {stopping[0].fix}", *because))
@@ -129,9 +129,16 @@ def judge(
     return Judgement(REFUSED, f"does not connect, as specified: {word}, {outcome.reason}", tuple(because))
 
 
-def _cause(apart: tuple[Difference, ...]) -> str:
-    """Return why, where the desired state tells it: the first difference that names the cause."""
+def _cause(said: str, apart: tuple[Difference, ...]) -> str:
+    """Return why, where the desired state tells it: the first difference, or where the one is that says the same."""
+    same = next((one for one in apart if any(_is_socket(word) and word in said for word in one.text.replace(",", "").split())), None)
+    if same is not None:
+        return f" ({same.where})"
     return f", because {apart[0].text} ({apart[0].where})" if apart else ""
+
+
+def _is_socket(word: str) -> bool:
+    return (word[:1].isdigit() and ":" in word) or word.startswith("[")
 
 
 def _forwarded(outcome: Outcome) -> str:

@@ -7,7 +7,8 @@ A rule that may end a packet's way, but cannot be judged, leaves a doubt. Chains
 `passage` takes flights through the hooks in the kernel's order; the modes build their tracers from it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from re import compile as pattern
 from typing import Final
 
 from msgspec import Struct, structs
@@ -18,6 +19,7 @@ from pointsman.iptables.rule import Rule
 from pointsman.iptables.ruleset import Ruleset, SavedRule
 
 DEEPEST: Final = 16
+_ASKED: Final = pattern(r"(! )?--match-set (\S+) (\S+)")
 _NEXT: Final = frozenset({"", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "NOTRACK", "CONNMARK", "TCPMSS", "CHECKSUM", "AUDIT", "TOS", "DSCP"})
 _ENDS: Final = frozenset({"DROP", "REJECT", "TPROXY", "NFQUEUE", "QUEUE", "DNAT", "REDIRECT", "STEAL"})
 
@@ -168,9 +170,18 @@ class Walk:
         return structs.replace(self._met(flight, saved, said), destination=address, port=port, translated=True)
 
     def _met(self, flight: Flight, saved: SavedRule, does: str) -> Flight:
+        """Return a flight with a rule that took it as evidence, and before it the set elements by which the rule did."""
         ours = self._is_ours(saved.table, saved.chain, saved.text)
         evidence = Evidence(saved.where, saved.text, does, ours, saved.packets, saved.octets)
-        return structs.replace(flight, via=(*flight.via, evidence))
+        members = tuple(self._members(flight, saved, ours=ours))
+        return structs.replace(flight, via=(*flight.via, *members, evidence))
+
+    def _members(self, flight: Flight, saved: SavedRule, *, ours: bool) -> Iterator[Evidence]:
+        for negated, name, directions in _ASKED.findall(saved.text):
+            found = self.place.sets.get(name)
+            element = found.find(matching.words(found, directions, flight)) if found and not negated else None
+            if found and element:
+                yield Evidence(f"set {name}", f"{element} {found.elements[element]}".rstrip(), "is a member", ours)
 
 
 def _socket(text: str, port: int) -> tuple[str, int]:

@@ -97,6 +97,12 @@ class Agents:
             )
         await asyncio.gather(*map(self._ready, self.configs))
 
+    async def halt(self, node: str) -> None:
+        """End the agent of one node and leave what it programmed."""
+        process = self._processes.pop(node)
+        process.terminate()
+        await process.wait()
+
     async def stop(self) -> None:
         """End every agent, at first by asking."""
         for process in self._processes.values():

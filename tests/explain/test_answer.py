@@ -24,6 +24,9 @@ def test_a_mismatch_is_broken_and_names_the_cause():
     found = judge(OUTCOME, LOST, differences=[APART], failures=[Failure("agent", "wanted since 12 s, last error: no")])
     assert found.status == BROKEN
     assert found.sentence.endswith("because endpoint 10.0.0.1:8080 is missing (nat KUBE-SVC-A)")
+    lacks = Trace((Way(0.5, Verdict.FORWARD, "10.0.0.9", 8080, masquerade=True),))
+    other = Difference("shop/web:http tcp", "connections go to 10.0.0.9:8080, which is none of its endpoints here", "nat KUBE-SVC-A")
+    assert judge(OUTCOME, lacks, differences=[APART, other]).sentence.endswith("no endpoint for this connection (nat KUBE-SVC-A)")
     assert "agent: wanted since 12 s, last error: no" in found.because
 
 

@@ -35,6 +35,7 @@ def test_json_has_the_same_facts(monkeypatch, tmp_path):
         status, said = invoke("explain", "iptables", "nft", *question, "-o", "json")
         assert status == 0
         assert invoke("explain", "iptables", "nft", *question[:3], "web.shop:81")[0] == 1
+        assert invoke("explain", "iptables", "nft", "--to", "nobody:80")[0] == 2
     found = json.loads(said)
     assert (found["status"], found["outcome"]["verdict"]) == ("works", "forward")
     assert len(found["kernel"]["ways"]) == 3
