@@ -64,7 +64,20 @@ def remainder(
     for name in {key.name for key in found if isinstance(key, SetKey)}:
         there = seen.get(SetKey(name), ABSENT)
         found[SetKey(name)] = there if isinstance(there, str) else types[name]
+    if any(key.protocol is not None and AddressKey(key.address) not in seen for key in virtuals):
+        found |= _kube_proxys_proofs(seen, family)
     return found | dict[Key, Value](companion.retired(family, masquerade_bit).items()) if bound else found
+
+
+def _kube_proxys_proofs(seen: Seen, family: Family) -> dict[Key, Value]:
+    """Return kube-proxy's sets of frontends, whole: only they tell whose virtual servers are at addresses that the device lacks."""
+    types, forwarded = names.set_types(family), names.SETS[family].forwarded
+    return {
+        key: value
+        for key, value in seen.items()
+        if isinstance(key, SetKey) and not key.element and isinstance(value, str)
+        and (names.inherited_node_ports(key.name) if key.name not in types else key.name in forwarded and value != types[key.name])
+    }  # fmt: skip
 
 
 def _address(element: str) -> str:

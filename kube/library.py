@@ -191,5 +191,6 @@ def _packages(root: str) -> Iterator[None]:
         sys.modules["kubernetes.aio.client"].__dict__.update(Configuration=configuration.Configuration, ApiClient=object)
         yield
     finally:
-        for name in [name for name in sys.modules if name == ROOT or name.startswith(f"{ROOT}.")]:
-            del sys.modules[name]
+        for name in list(sys.modules):  # a copy at once: other threads import as well
+            if name == ROOT or name.startswith(f"{ROOT}."):
+                del sys.modules[name]

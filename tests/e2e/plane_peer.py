@@ -3,12 +3,15 @@
 import os
 import re
 import subprocess
+from pathlib import Path
 
 from plane import Process
 from plane_wait import until
 from pointsman.iptables.run import find_program
 
 TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
+MODPROBE = Path("/run/modprobe")
+"""Under User-Mode Linux (tools/uml) the one that finds that kernel's modules; without it kube-proxy does not clean up IPVS (IPVS-40)."""
 BY_CHANCE = re.compile(r" (hashsize|initval) \w+")
 HEALTH = "127.0.0.1:10299"
 SETTINGS = (
@@ -29,6 +32,8 @@ class KubeProxy:
             link = tools / name
             if not link.exists():
                 link.symlink_to(find_program(f"{plain}-{variant}" + (f"-{rest}" if rest else "")))
+        if MODPROBE.exists() and not (tools / "modprobe").exists():
+            (tools / "modprobe").symlink_to(MODPROBE)
         self.environment = {"PATH": f"{tools}:{os.environ['PATH']}:/usr/sbin:/sbin", "XTABLES_LOCKFILE": str(scratch / f"{node}.lock")}
         self.program = binaries / "kube-proxy"
         command = (self.program, f"--kubeconfig={plane.admin_kubeconfig()}", f"--hostname-override={node}", f"--proxy-mode={mode}",

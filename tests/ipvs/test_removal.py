@@ -11,7 +11,7 @@ from pointsman.ipvs.keys import AddressKey
 from pointsman.ipvs.objects import RealKey, VirtualKey
 from pointsman.ipvs.ownership import Ownership
 from pointsman.ipvs.removal import describe, reduction, remainder, removal
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
 
 V4 = Family.IPV4
 
@@ -74,3 +74,24 @@ def test_an_address_that_lingers_is_guarded_and_nothing_more():
     sets = {key for key in left if isinstance(key, SetKey)}
     assert sets == {SetKey("KUBE-IPVS-IPS"), SetKey("KUBE-IPVS-IPS", "10.96.0.58")}
     assert remainder(seen, [], [], V4, 14) == {}
+
+
+def test_what_proves_kube_proxys_node_ports_stays_as_long_as_they_do():
+    """Its sets of node ports are not ours; without them a process that starts in between would not know whose these virtual servers are."""
+    node_port = VirtualKey(V4, Protocol.TCP, "192.0.2.7", 30080)
+    at_the_device = VirtualKey(V4, Protocol.TCP, "10.96.0.1", 443)
+    proofs = {
+        SetKey("KUBE-NODE-PORT-TCP"): "bitmap:port range 0-65535",
+        SetKey("KUBE-CLUSTER-IP"): "hash:ip,port family inet maxelem 65536",
+    }
+    seen = {
+        **proofs,
+        SetKey("KUBE-LOAD-BALANCER-LOCAL"): "hash:ip,port family inet maxelem 65536",
+        SetKey("KUBE-IPVS-IPS"): "hash:ip family inet maxelem 65536",
+        AddressKey("10.96.0.1"): "",
+    }
+    assert remainder(seen, [node_port], [], V4, 14) == proofs
+    left = remainder(seen, [node_port, at_the_device], [], V4, 14)
+    assert proofs.items() <= left.items()
+    assert not proofs.keys() & remainder(seen, [at_the_device], [], V4, 14).keys()
+    assert remainder(left, [], [], V4, 14) == {}
