@@ -129,11 +129,22 @@ class Traffic:
 
     def reset(self):
         """End everything at once, as a program does that is killed."""
-        self.udp.socket.close()
+        if self.udp:
+            self.udp.socket.close()
         for stream in self.streams:
             stream._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             stream.close()
         self.streams.clear()
+
+
+@contextlib.asynccontextmanager
+async def traffic_of(made):
+    """Give traffic that is ended with the body, also by an error."""
+    traffic = Traffic(made)
+    try:
+        yield traffic
+    finally:
+        traffic.reset()
 
 
 def draining(made):
@@ -147,8 +158,7 @@ def chains(made):
 
 
 async def test_from_ipvs_to_iptables_nothing_fails_and_nothing_stays(tmp_path):
-    async with cluster(IPVS, tmp_path, ANYWHERE, LOCAL, STATSD) as made:
-        traffic = Traffic(made)
+    async with cluster(IPVS, tmp_path, ANYWHERE, LOCAL, STATSD) as made, traffic_of(made) as traffic:
         async with made.start():
             await traffic.establish(STREAMS)
         made.mode = LEGACY
@@ -184,8 +194,7 @@ async def test_from_ipvs_to_iptables_nothing_fails_and_nothing_stays(tmp_path):
 
 
 async def test_from_iptables_to_ipvs_nothing_fails_and_nothing_stays(tmp_path):
-    async with cluster(LEGACY, tmp_path, ANYWHERE, LOCAL, STATSD) as made:
-        traffic = Traffic(made)
+    async with cluster(LEGACY, tmp_path, ANYWHERE, LOCAL, STATSD) as made, traffic_of(made) as traffic:
         async with made.start():
             await traffic.establish(STREAMS)
         made.mode = IPVS
