@@ -125,7 +125,7 @@ FAULTS = (
         "the real server 10.244.2.11:8080 was deleted from IPVS",
         (f"ipvsadm -d -t {_WEB_IP}:80 -r 10.244.2.11:8080",),
         _WEB_FROM_TILL,
-        _same("endpoint 10.244.2.11:8080 is missing"),
+        _same("endpoint 10.244.2.11:8080 is missing") | {"explain": "the kernel lacks endpoint 10.244.2.11:8080"},
         ("ipvs",),
     ),
     Fault(

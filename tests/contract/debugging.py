@@ -46,8 +46,9 @@ def produce(name):
 
 
 def plain(said):
-    """Output without what depends on the place."""
-    return said.replace(str(manifests.SHOP), "examples/shop")
+    """Output without what depends on the place, or changes with every rule that is added somewhere."""
+    said = said.replace(str(manifests.SHOP), "examples/shop")
+    return re.sub(r"\b\d+ (?=rules \(|sets\b|objects of the kernel come|virtual servers,|go$)", "N ", said, flags=re.MULTILINE)
 
 
 def row(fault, mode):
