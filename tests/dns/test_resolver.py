@@ -1,10 +1,14 @@
 """The process: what it says, when it answers, how it ends."""
 
+import contextlib
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+import dns.message
 import pytest
 from fakes.dns_cluster import endpoint, endpoint_slice, outcome, service, snapshot_of
 from fakes.dns_process import COREFILE, Running
@@ -132,3 +136,20 @@ def test_wrong_arguments_say_who_starts_this(capsys):
     assert "pointsman dns serve" in capsys.readouterr().err
     ran = subprocess.run([sys.executable, "-P", "-m", "pointsman.dns.resolver"], capture_output=True, text=True, check=False)
     assert ran.returncode == 2
+
+
+def test_ten_thousand_connections_are_held_and_served(tmp_path):
+    """Each is idle but open; a query on the last and one over UDP are answered, and all can be closed at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    number = min(10_000, (65_536 if hard == resource.RLIM_INFINITY else hard) - 1_000)
+    patient = ". {\n    timeouts {\n        read 10m\n        idle 10m\n    }\n    whoami\n}\n"
+    with Running(tmp_path, patient) as process, contextlib.ExitStack() as stack:
+        process.hear()
+        held = [stack.enter_context(socket.create_connection(("127.0.0.1", process.port), timeout=60)) for _ in range(number)]
+        message = dns.message.make_query("example.com", "A", id=5).to_wire()
+        for client in (held[0], held[-1]):
+            client.sendall(len(message).to_bytes(2, "big") + message)
+            assert client.recv(65535)[2:4] == message[:2]
+        assert process.ask("example.com", "TXT")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
