@@ -27,11 +27,7 @@ class KubeProxy:
         """Install it, and wait until its Pods are ready and have written their rules: it calls itself healthy before that."""
         kubectl(self._cluster, "apply", "-f", "-", text=self._text)
         wait(lambda: sum(map(is_ready, self._pods())) == len(NODES))
-        wait(lambda: all(self._written(node, family) for node in NODES for family in ("iptables", "ip6tables")))
-
-    def _written(self, node, family):
-        """Return whether a family's first restore is done, which fills all chains at once."""
-        return any("-A KUBE-POSTROUTING" in on_node(self._cluster, node, f"{family}-{variant}-save") for variant in ("legacy", "nft"))
+        wait(lambda: all(self.rules(node, tool) for node in NODES for tool in ("iptables", "ip6tables")))
 
     def remove(self):
         """Delete it as docs/migrate.md says: its Pods go, its configuration and its rules stay."""
@@ -43,9 +39,13 @@ class KubeProxy:
         for node in NODES:
             on_node(self._cluster, node, self._cluster.binaries / "kube-proxy", "--cleanup", check=False)
 
-    def rules(self):
-        """Return the rules on the nodes that only kube-proxy writes: dispatch without buckets."""
-        saved = (on_node(self._cluster, node, f"iptables-{variant}-save") for node in NODES for variant in ("legacy", "nft"))
+    def anywhere(self):
+        """Return those rules on all nodes."""
+        return [line for node in NODES for tool in ("iptables", "ip6tables") for line in self.rules(node, tool)]
+
+    def rules(self, node, tool):
+        """Return the rules on a node that only kube-proxy writes: dispatch without buckets."""
+        saved = (on_node(self._cluster, node, f"{tool}-{variant}-save") for variant in ("legacy", "nft"))
         return [line for text in saved for line in text.splitlines() if DISPATCH.search(line)]
 
     def _pods(self):

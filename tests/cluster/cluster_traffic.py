@@ -111,7 +111,10 @@ def on_node(cluster, node, *command, check=True):
 
 
 def kernel_rules(cluster):
-    """Return every rule and set on every node: (node, tool) to sorted lines, without counters."""
+    """Return every rule and set on every node: (node, tool) to sorted lines, without counters.
+
+    KUBE-FIREWALL is left out: it is kubelet's as well, whoever comes first makes it, and nobody removes it (IPT-44).
+    """
     found = {}
     for node in NODES:
         for tool in ("iptables-legacy-save", "ip6tables-legacy-save", "iptables-nft-save", "ip6tables-nft-save"):
@@ -122,11 +125,11 @@ def kernel_rules(cluster):
 
 
 def rules(saved):
-    """Return the rules and chains of an iptables-save, sorted and with their tables, without counters and comments."""
+    """Return the rules and chains of an iptables-save, sorted and with their tables, without counters, comments and KUBE-FIREWALL."""
     table, found = "", []
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line
-        elif line and not line.startswith(("#", "COMMIT")):
+        elif line and not line.startswith(("#", "COMMIT")) and "KUBE-FIREWALL" not in line:
             found.append(f"{table} {line.partition(' [')[0] if line.startswith(':') else line}")
     return sorted(found)

@@ -13,6 +13,8 @@ from cluster_proxy import KubeProxy
 from cluster_told import LINES, told
 from cluster_traffic import kernel_rules, kubectl
 from cluster_wait import aside, wait
+from plane_wait import until
+from pointsman.proxy.demo.lab_probe import Ending
 from table_traffic import traffic
 
 pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.kernel, pytest.mark.asyncio(loop_scope="session")]
@@ -31,7 +33,18 @@ def of_others(shop):
     return [one for one in shop.targets() if one[2] not in {80, 30080}]
 
 
+async def settled(shop):
+    """Wait until everything is answered, so that what fails later fails by what is done then."""
+    for target in shop.targets():
+        await until(lambda target=target: answered(shop, *target))
+
+
+async def answered(shop, *target):
+    return (await shop.places.probe(*target)).ending is Ending.ANSWERED
+
+
 async def test_a_pod_that_is_deleted_fails_nobody(shop, cluster):
+    await settled(shop)
     before = shop.names("web")
     async with traffic(shop.places, of_web(shop), streams=0, flows=0, per_second=200) as flow:
         await aside(kubectl, cluster, "delete", "pod", "-n", "shop", min(before), "--wait=true")
@@ -40,6 +53,7 @@ async def test_a_pod_that_is_deleted_fails_nobody(shop, cluster):
 
 
 async def test_a_deployment_is_rolled_under_200_connections_per_second(shop, cluster):
+    await settled(shop)
     before = shop.names("web")
     async with (
         traffic(shop.places, of_others(shop), streams=STREAMS, per_second=20) as others,
@@ -54,6 +68,7 @@ async def test_a_deployment_is_rolled_under_200_connections_per_second(shop, clu
 
 
 async def test_the_agent_is_rolled_to_another_version_and_back(shop, cluster, version):
+    await settled(shop)
     for tag in (f"{version}-next", version):
         async with traffic(shop.places, shop.targets(), streams=STREAMS, per_second=100) as flow:
             began = time.monotonic()
@@ -69,6 +84,7 @@ async def test_kube_proxy_is_replaced_and_comes_back(opened, cluster, bare, arch
     shop, peer = opened, KubeProxy(cluster, archive)
     chart.remove(cluster)
     peer.install()
+    await settled(shop)
     theirs = kernel_rules(cluster)
     try:
         async with traffic(shop.places, shop.targets(), streams=STREAMS, per_second=100) as flow:
@@ -76,7 +92,7 @@ async def test_kube_proxy_is_replaced_and_comes_back(opened, cluster, bare, arch
             await aside(peer.remove)
             await aside(chart.install, cluster)
             await aside(wait, lambda: chart.all_ready(cluster))
-            await aside(wait, lambda: not peer.rules())
+            await aside(wait, lambda: not peer.anywhere())
             LINES.append(f"kube-proxy replaced on {len(NODES)} nodes in {time.monotonic() - began:.0f} s")
         told("taken over from kube-proxy", flow)
         async with traffic(shop.places, shop.targets(), streams=STREAMS, per_second=100) as flow:
