@@ -99,9 +99,9 @@ class ConntrackKernel:
         self._channel = channel
 
     @classmethod
-    async def open(cls) -> Self:
-        """Open it in the caller's network namespace. Raises KernelError."""
-        return cls(await Channel.open())
+    async def open(cls, *, light: bool = False) -> Self:
+        """Open it in the caller's network namespace; `light` as `Channel.open` has it. Raises KernelError."""
+        return cls(await Channel.open(light=light))
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ once and tried again. `conntrack.reconcile` has the rules; `notebook` keeps in a
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -228,7 +229,7 @@ class Flows:
     async def _opened(self) -> ConntrackKernel:
         async with self._opening:
             if self._kernel is None:
-                self._kernel = await ConntrackKernel.open()
+                self._kernel = await ConntrackKernel.open(light="pyroute2" not in sys.modules)
             return self._kernel
 
     def _tell(self, error: KernelError) -> None:
