@@ -65,3 +65,37 @@ from aiohttp import connector
 print(connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"], os.environ.get("SSL_CERT_FILE"), os.environ["SSL_CERT_DIR"])
 """
     assert run(code) == "0 None /elsewhere"
+
+
+def test_other_threads_may_import_meanwhile():
+    code = """
+import sys, threading, types
+from importlib.util import find_spec
+from pointsman.kube import library
+
+sys.setswitchinterval(1e-6)
+(root,) = find_spec("kubernetes").submodule_search_locations
+ended = threading.Event()
+
+def importing():
+    number = 0
+    while not ended.is_set():
+        number += 1
+        name = f"other{number % 50}"
+        sys.modules[name] = types.ModuleType(name)
+        sys.modules.pop(f"other{(number + 25) % 50}", None)
+
+others = [threading.Thread(target=importing) for _ in range(2)]
+for other in others:
+    other.start()
+try:
+    for _ in range(300):
+        with library._packages(root):
+            pass
+finally:
+    ended.set()
+    for other in others:
+        other.join()
+print("kubernetes" in sys.modules)
+"""
+    assert run(code) == "False"
