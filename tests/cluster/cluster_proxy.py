@@ -1,6 +1,5 @@
 """The peer in the cluster: a real kube-proxy as the DaemonSet that kubeadm installs."""
 
-import re
 from pathlib import Path
 
 from cluster_images import tag_of
@@ -10,7 +9,6 @@ from cluster_wait import wait
 from plane_programs import ADDRESS
 
 MANIFEST = Path(__file__).parent / "kube-proxy.yaml"
-DISPATCH = re.compile(r"^-A KUBE-SERVICES .* -j KUBE-SVC-")
 
 
 class KubeProxy:
@@ -44,9 +42,10 @@ class KubeProxy:
         return [line for node in NODES for tool in ("iptables", "ip6tables") for line in self.rules(node, tool)]
 
     def rules(self, node, tool):
-        """Return the rules on a node that only kube-proxy writes: dispatch without buckets."""
-        saved = (on_node(self._cluster, node, f"{tool}-{variant}-save") for variant in ("legacy", "nft"))
-        return [line for text in saved for line in text.splitlines() if DISPATCH.search(line)]
+        """Return a node's rules of KUBE-SERVICES where kube-proxy wrote them: pointsman's lead to its buckets."""
+        saved = (on_node(self._cluster, node, f"{tool}-{variant}-save", "-t", "nat") for variant in ("legacy", "nft"))
+        written = [[line for line in text.splitlines() if line.startswith("-A KUBE-SERVICES ")] for text in saved]
+        return [line for lines in written if not any(" -j KUBE-DST" in line for line in lines) for line in lines]
 
     def _pods(self):
         return pods(self._cluster, "kube-system", "kube-proxy", "k8s-app")

@@ -81,7 +81,7 @@ def test_dep_02_in_kube_proxys_own_daemonset_only_the_image_changes(cluster, bar
         patch = {"spec": {"template": {"spec": {"containers": [{"name": "kube-proxy", "command": command}]}}}}
         kubectl(cluster, "patch", "daemonset", "kube-proxy", "-n", chart.NAMESPACE, "--patch", json.dumps(patch))
         kubectl(cluster, "rollout", "status", "daemonset/kube-proxy", "-n", chart.NAMESPACE, f"--timeout={chart.LONG:.0f}s")
-        assert peer.rules() == []
+        assert peer.anywhere() == []
         for node in NODES:
             assert any("KUBE-DST" in on_node(cluster, node, f"iptables-{variant}-save") for variant in ("legacy", "nft"))
     finally:
