@@ -1,9 +1,9 @@
-"""`make bench-dns`: pointsman's resolver beside CoreDNS, one after the other in the same run, with the same API server and the same Corefile.
+"""`make bench-dns`: pointsman's resolver beside CoreDNS, in the same run, with the same API server and the same Corefile.
 
-    dns.py                 10,000 Services x 10 endpoints
-    dns.py --services N    another number
-    dns.py --seconds N     how long each load lasts (15)
-    dns.py --write         also puts the figures into docs/performance.md
+    coredns.py                 10,000 Services x 10 endpoints
+    coredns.py --services N    another number
+    coredns.py --seconds N     how long each load lasts (15)
+    coredns.py --write         also puts the figures into docs/performance.md
 
 Needs root, dnsperf (tools/setup), and what tools/e2e-build and tools/coredns-build build. Each resolver has core 0 for itself, dnsperf has
 core 1; on a machine that does other things the ratios are worth more than the figures, and queries per second of processor time most.
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "contract"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "e2e"))
 
-import dns_mix
+import coredns_mix
 import e2e_load
 import run as pages
 from plane import ControlPlane, Process
@@ -67,16 +67,16 @@ Figures = dict[str, float]
 
 def main() -> int:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(prog="bench/dns.py", description="Measure pointsman's resolver beside CoreDNS (root).")
+    parser = argparse.ArgumentParser(prog="bench/coredns.py", description="Measure pointsman's resolver beside CoreDNS (root).")
     parser.add_argument("--services", type=int, default=10_000)
     parser.add_argument("--seconds", type=int, default=15)
     parser.add_argument("--write", action="store_true", help="write the figures into docs/performance.md")
     asked = parser.parse_args()
     if os.geteuid() != 0:
-        print("bench/dns.py needs root: network namespaces are made", file=sys.stderr)
+        print("bench/coredns.py needs root: network namespaces are made", file=sys.stderr)
         return 1
     if shutil.which("dnsperf") is None:
-        print("bench/dns.py needs dnsperf: run tools/setup e2e, or apt-get install dnsperf", file=sys.stderr)
+        print("bench/coredns.py needs dnsperf: run tools/setup e2e, or apt-get install dnsperf", file=sys.stderr)
         return 1
     began, load = time.monotonic(), os.getloadavg()[0]
     binaries, coredns = (Path(subprocess.run([ROOT / f"tools/{tool}"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
@@ -87,34 +87,35 @@ def main() -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     took = f"{time.monotonic() - began:.0f} s; load average {load:.1f} before, {os.getloadavg()[0]:.1f} after"
-    said = "\n".join([f"`{' '.join(['bench/dns.py', *sys.argv[1:]])}` took {took}.\n\n{pages.machine()}\n", table_of(found, asked.services)])
+    said = "\n".join([f"`{' '.join(['bench/coredns.py', *sys.argv[1:]])}` took {took}.\n\n{pages.machine()}\n", table_of(found, asked.services)])
     print(said)
     if asked.write:
         pages.write(said, MARKS)
     return 0
 
 
-async def measured(asked: argparse.Namespace, binaries: Path, coredns: Path, folder: Path) -> dict[str, Figures]:
+async def measured(asked: argparse.Namespace, binaries: Path, peer: Path, folder: Path) -> dict[str, Figures]:
     """Measure both with one API server."""
     async with Laboratory(Topology(nodes=2, pods_per_node=4)) as lab, ControlPlane(lab, folder, binaries) as plane:
         node = lab.topology.node_names[0]
         pages.say(f"{asked.services:,} Services: filling the API server")
         await e2e_load.fill(plane, asked.services)
-        for number in range(dns_mix.HEADLESS):
+        for number in range(coredns_mix.HEADLESS):
             service, endpoints = e2e_load.objects(f"headless-{number}", e2e_load.others(asked.services + number))
             service["spec"] = {**service["spec"], "clusterIP": "None"}  # type: ignore[dict-item]
             await plane.api.create(service, endpoints)
         await plane.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata("ready")})
         for name, only in (("mix", False), ("external", True)):
-            dns_mix.write(folder / name, asked.services, only_external=only)
+            coredns_mix.write(folder / name, asked.services, only_external=only)
         corefile = folder / "Corefile"
         corefile.write_text(COREFILE.replace("KUBECONFIG", str(plane.admin_kubeconfig())))
         pin = ("taskset", "-c", "0")
         commands = {
-            PEER: (*pin, coredns, "-conf", corefile),
+            PEER: (*pin, peer, "-conf", corefile),
             OURS: (*pin, PROGRAM, "dns", "serve", "--corefile", corefile, "--listen", f"127.0.0.1:{PORT}"),
         }
-        source = Process(lab, node, folder / "upstream.log", (sys.executable, ROOT / "bench/dns_mix.py", "127.0.0.1", str(UPSTREAM)), {})
+        upstream = (sys.executable, ROOT / "bench/coredns_mix.py", "127.0.0.1", str(UPSTREAM))
+        source = Process(lab, node, folder / "upstream.log", upstream, {})
         await source.start()
         found: dict[str, Figures] = {}
         half = 0
@@ -156,7 +157,7 @@ class Bench:
         """Start it; return when it answered the last Service."""
         began = time.monotonic()
         await self._process.start()
-        name = f"service-{self._asked.services - 1}.{dns_mix.NAMESPACE}.svc.cluster.local"
+        name = f"service-{self._asked.services - 1}.{coredns_mix.NAMESPACE}.svc.cluster.local"
         question = self._folder / "ready"
         question.write_text(f"{name} A\n")
         while time.monotonic() - began < 120:
