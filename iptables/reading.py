@@ -4,6 +4,7 @@ Both variants hold at once if both have rules, so both are read; of ipsets, thos
 not there has nothing to say. `walk` goes through what is read here.
 """
 
+import asyncio
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -48,7 +49,7 @@ async def rules_of(family: Family, variant: Variant) -> Ruleset:
     tools = await find_tools(family, variant)
     if variant is Variant.NFT or legacy_tables(family):
         await lines([tools.save, "-c"], listing.extend)
-    return ruleset(listing, f"iptables {variant.value}")
+    return await asyncio.to_thread(ruleset, listing, f"iptables {variant.value}")
 
 
 async def _sets(names: Iterable[str]) -> dict[str, SavedSet]:

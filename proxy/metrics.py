@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from pointsman.conntrack.classify import FlowClass
+from pointsman.explain.tally import Name, Total
 from pointsman.iptables.counters import INVALID_DROPPED, LOOPBACK_ACCEPTED
 from pointsman.kube.objects import Kind
 from pointsman.proxy import gates, version
@@ -70,6 +71,7 @@ class Picture(Struct, frozen=True):
     tracked: tuple[int, int] = (0, 0)
     routing_census: Callable[[], Mapping[str, int]] = dict
     tracking: TrackingPicture = TrackingPicture()
+    traffic: Mapping[Name, Total] = {}
 
 
 class Recount:
@@ -136,9 +138,20 @@ def samples(picture: Picture) -> Iterator[tuple[str, Sample]]:
     yield from _about_the_input(picture)
     yield from _about_the_api(picture)
     yield from _about_flows(picture.tracking)
+    yield from _about_traffic(picture)
     for one in picture.families:
         yield from _about_runs(one)
         yield from _about_the_kernel(one)
+
+
+def _about_traffic(picture: Picture) -> Iterator[tuple[str, Sample]]:
+    for (namespace, service, port, protocol), total in picture.traffic.items():
+        name = (namespace, port, protocol, service)
+        yield "pointsman_service_connections_total", (name, total.connections)
+        if total.skew is not None:
+            yield "pointsman_service_skew", (name, total.skew)
+        yield "pointsman_service_bytes_total", (("in", *name), total.bytes_in)
+        yield "pointsman_service_bytes_total", (("out", *name), total.bytes_out)
 
 
 def _about_flows(tracking: TrackingPicture) -> Iterator[tuple[str, Sample]]:

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 FAMILY: Final = ("ip_family",)
+_SERVICE: Final = ("namespace", "port", "protocol", "service")
 _FLOWS: Final = ("class", "ip_family", "protocol")
 
 
@@ -134,6 +135,9 @@ OURS: Final = (
     _gauge("pointsman_conntrack_flows", "Flows of protocols that are looked at, as the last comparison found them", _FLOWS),
     _gauge("pointsman_conntrack_tombstones", "Frontends that are no more and whose flows are still looked for", FAMILY),
     _counter("pointsman_conntrack_counted_total", "What the kernel counted of connection tracking, over all CPUs", ("what",)),
+    _counter("pointsman_service_connections_total", "Connections per Service port, the busiest hundred by name", _SERVICE),
+    _counter("pointsman_service_bytes_total", "Bytes per Service port", ("direction", *_SERVICE), ("ipvs",)),
+    _gauge("pointsman_service_skew", "The busiest endpoint's share of a Service port's connections over the fair one", _SERVICE),
     _counter("pointsman_events_total", "Events told to the API server, by what became of them", ("outcome",)),
 )
 """Ours."""

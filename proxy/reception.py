@@ -40,8 +40,9 @@ async def answer(agent: Agent, programmed: Callable[[], Awaitable[None]], stop: 
         await asyncio.to_thread(import_module, name)
     from pointsman.proxy.metrics_server import MetricsServer  # noqa: PLC0415 - see above
     from pointsman.proxy.scrape import Scraper  # noqa: PLC0415 - see above
+    from pointsman.proxy.traffic_meter import of as traffic_of  # noqa: PLC0415 - see above
 
-    config, scraper = agent.parts.config, Scraper(agent)
+    config, scraper = agent.parts.config, Scraper(agent, traffic_of(agent))
     checks = agent.checks.server(config.healthz_bind_address)
     metrics = MetricsServer(config, scraper, agent.health).server()
     async with asyncio.TaskGroup() as group:

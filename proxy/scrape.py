@@ -11,9 +11,11 @@ from collections.abc import Mapping
 
 from pointsman.conntrack import sysctl
 from pointsman.dataplane.errors import KernelError
+from pointsman.explain.tally import Name, Total
 from pointsman.proxy.agent import Agent
 from pointsman.proxy.flow_meters import TrackingPicture
 from pointsman.proxy.metrics import Picture, Recount, family_picture, render, routing_census
+from pointsman.proxy.traffic_meter import TrafficMeter
 
 log = logging.getLogger(__name__)
 
@@ -24,8 +26,11 @@ COUNTERS_EVERY = 10.0
 class Scraper:
     """Answers scrapes of one agent."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent, traffic: TrafficMeter | None = None) -> None:
+        """Answer for an agent; `traffic` reads what passed per Service port, if that is wanted."""
         self._agent = agent
+        self._meter = traffic
+        self._traffic: Mapping[Name, Total] = {}
         self._recount = Recount()
         self._counted: Mapping[str, int] = {}
         self._tracking = TrackingPicture()
@@ -61,6 +66,7 @@ class Scraper:
             events=dict(agent.parts.announcer.recorder.counts),
             tracked=sysctl.usage(),
             tracking=self._tracking,
+            traffic=self._traffic,
             routing_census=self._recount.count(
                 "routing",
                 (routing.revision, id(routing.routes)) if routing else None,
@@ -74,6 +80,8 @@ class Scraper:
             if time.monotonic() - self._read_at < COUNTERS_EVERY:
                 return
             self._tracking = await self._agent.flows.picture()
+            if self._meter is not None:
+                self._traffic = await self._meter.totals(self._agent.routing)
             try:
                 self._counted = await self._agent.parts.engine.counted()
             except KernelError as error:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import structs
 from pointsman.conntrack.classify import FlowClass
+from pointsman.explain.tally import Total
 from pointsman.iptables.counters import INVALID_DROPPED, LOOPBACK_ACCEPTED
 from pointsman.kube.objects import EndpointPort, ServicePort
 from pointsman.proxy import metrics
@@ -67,6 +68,7 @@ def picture(**changes) -> Picture:
         events={"sent": 2},
         tracked=(7, 1000),
         tracking=tracking(),
+        traffic={("shop", "web", "http", "TCP"): Total(7, 8, 9, 1.5)},
         routing_census=lambda: routing_census(view.routing),
     )
     return structs.replace(made, **changes)
@@ -84,6 +86,13 @@ def parsed(made: Picture) -> dict[str, dict[tuple[tuple[str, str], ...], float]]
 def test_every_metric_that_is_listed_has_a_value_and_no_other() -> None:
     named = {name for name, _ in samples(picture())}
     assert named == {metric.name for metric in METRICS}
+
+
+def test_traffic_per_service_port() -> None:
+    found = parsed(picture())
+    web = (("namespace", "shop"), ("port", "http"), ("protocol", "TCP"), ("service", "web"))
+    assert found["pointsman_service_connections_total"][web] == 7
+    assert found["pointsman_service_skew"][web] == 1.5
 
 
 def test_met_13_of_the_reconciler_of_flows() -> None:

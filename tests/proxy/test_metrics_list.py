@@ -69,7 +69,7 @@ def test_names_follow_prometheus_conventions() -> None:
 def test_met_16_a_mode_offers_what_is_its_own() -> None:
     iptables, ipvs = ({metric.name for metric in offered(mode)} for mode in ("iptables", "ipvs"))
     assert iptables - ipvs >= {f"{S}iptables_total", f"{P}sync_partial_proxy_rules_duration_seconds"}
-    assert ipvs - iptables == {"pointsman_draining_endpoints", "pointsman_draining_connections"}
+    assert ipvs - iptables == {"pointsman_draining_endpoints", "pointsman_draining_connections", "pointsman_service_bytes_total"}
 
 
 def test_the_document_lists_just_these_with_type_labels_and_modes() -> None:
