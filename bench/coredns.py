@@ -79,15 +79,18 @@ def main() -> int:
         print("bench/coredns.py needs dnsperf: run tools/setup e2e, or apt-get install dnsperf", file=sys.stderr)
         return 1
     began, load = time.monotonic(), os.getloadavg()[0]
-    binaries, coredns = (Path(subprocess.run([ROOT / f"tools/{tool}"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
-                         for tool in ("e2e-build", "coredns-build"))  # fmt: skip
+    binaries, peer = (
+        Path(subprocess.run([ROOT / "tools" / tool], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
+        for tool in ("e2e-build", "coredns-build")
+    )
     folder = Path(tempfile.mkdtemp(prefix="pointsman-bench-"))
     try:
-        found = asyncio.run(measured(asked, binaries, coredns, folder))
+        found = asyncio.run(measured(asked, binaries, peer, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     took = f"{time.monotonic() - began:.0f} s; load average {load:.1f} before, {os.getloadavg()[0]:.1f} after"
-    said = "\n".join([f"`{' '.join(['bench/coredns.py', *sys.argv[1:]])}` took {took}.\n\n{pages.machine()}\n", table_of(found, asked.services)])
+    command = " ".join(["bench/coredns.py", *sys.argv[1:]])
+    said = "\n".join([f"`{command}` took {took}.\n\n{pages.machine()}\n", table_of(found, asked.services)])
     print(said)
     if asked.write:
         pages.write(said, MARKS)
