@@ -82,6 +82,13 @@ def usage() -> tuple[int, int]:
     return read_sysctl(COUNT) or 0, read_sysctl(MAX) or 0
 
 
+def drifted(limits: Limits) -> dict[str, tuple[int, int]]:
+    """Return the settings that are there and otherwise than wanted, by their path below /proc/sys: the value, and the wanted one."""
+    settings = wanted(limits, count_cpus())
+    found = ((path, read_sysctl(path), asked) for path, asked in settings.items())
+    return {path: (value, asked) for path, value, asked in found if value is not None and value != asked}
+
+
 def count_cpus(online: Path = ONLINE) -> int:
     """Return how many CPUs this host has online, whatever share of them this process may use (CT-20)."""
     try:

@@ -38,6 +38,7 @@ from pointsman.proxy.own_node import await_node
 from pointsman.proxy.requests import Requests
 from pointsman.proxy.source import Also, Opened, open_source
 from pointsman.proxy.succession import programmed, succeed
+from pointsman.proxy.tuning import hold
 from pointsman.routing.route import Family
 
 if TYPE_CHECKING:
@@ -188,6 +189,7 @@ def _tasks(agent: Agent, stop: Stop) -> Iterable[Coroutine[Any, Any, None]]:
         _slim_down(agent.parts.loops.values()),
         succeed(agent),
         agent.flows.run(),
+        hold(agent.parts.config),
         agent.parts.dns.run() if agent.parts.dns is not None else _without_dns(agent.parts.loops.values()),
     )
 

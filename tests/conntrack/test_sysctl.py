@@ -58,6 +58,14 @@ def test_ct_22_only_what_differs_is_written(host):
     assert sysctl.ensure(USUAL) == ((), ())
 
 
+def test_ct_22_what_others_change_later_is_seen(host):
+    sysctl.ensure(USUAL)
+    assert sysctl.drifted(USUAL) == {}
+    (host / "net/netfilter/nf_conntrack_tcp_timeout_established").write_text("432000\n")
+    (host / "net/netfilter/nf_conntrack_tcp_timeout_close_wait").unlink()
+    assert sysctl.drifted(USUAL) == {"net/netfilter/nf_conntrack_tcp_timeout_established": (432000, 86400)}
+
+
 def test_ct_21_a_hash_table_that_is_large_enough_stays(host):
     (host / "hashsize").write_text("65536\n")
     sysctl.ensure(USUAL)
