@@ -13,8 +13,8 @@ def test_nothing_counts_from_before_the_first_reading_and_totals_only_grow():
     tally = Tally()
     tally.read([row("shop/web:http", 500, skew=1.5)])
     assert tally.totals[WEB].connections == 0
-    for now, total in ((520, 20), (7, 27), (8, 28)):
-        tally.read([row("shop/web:http", now, bytes_in=now)])
+    for count, total in ((520, 20), (7, 27), (8, 28)):
+        tally.read([row("shop/web:http", count, bytes_in=count)])
         assert tally.totals[WEB].connections == total
 
 
