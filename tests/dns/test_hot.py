@@ -81,7 +81,7 @@ def test_a_life_ends_by_time():
 def test_cac_43_ttls_count_down():
     table = Table()
     key = table.store("a.example", reply(ttl=30, life=Life(until=100.0, counting=True, born=10.0)), now=10.0)
-    assert [table.get(key, now).answer[0].ttl for now in (10.0, 10.9, 11.0, 25.5, 39.9, 45.0)] == [30, 30, 29, 15, 1, 0]
+    assert [table.get(key, second).answer[0].ttl for second in (10.0, 10.9, 11.0, 25.5, 39.9, 45.0)] == [30, 30, 29, 15, 1, 0]
     assert table.get(key, 100.0) is None
 
 
@@ -123,7 +123,7 @@ def test_wir_52_aliases_stay_in_front_whatever_turns():
 def test_turning_and_counting_go_together():
     table = Table()
     key = table.store("a.example", reply(1, 2, rotate=True, life=Life(until=100.0, counting=True)))
-    seen = [(table.get(key, now).answer[0][0].address, table.get(key, now).answer[0].ttl) for now in (1.0, 1.1, 5.0)]
+    seen = [(table.get(key, second).answer[0][0].address, table.get(key, second).answer[0].ttl) for second in (1.0, 1.1, 5.0)]
     assert [ttl for _, ttl in seen] == [29, 29, 25]
     assert table.hot.entries[key].until == ALWAYS
 
