@@ -1,6 +1,6 @@
 """Noticing that somebody else changed our sets, in about a second (pain 42).
 
-The kernel tells nobody about sets. It says how many elements each has, in one answer; so that is asked twice a second, and a number that
+The kernel tells nobody about sets. It says how many elements each has, in one answer; so that is asked every second, and a number that
 is not what we last saw, or a set that is gone, is a foreign change. Whoever takes one element away and adds another escapes this; the
 periodic observation is for them. To tell the size of a large set the kernel walks through it, so the wait is never shorter than
 five hundred times the question.
@@ -20,7 +20,7 @@ from pointsman.iptables.writer import Commit
 from pointsman.netlink import codec, ipsets, nftables
 from pointsman.netlink.channel import Channel
 
-INTERVAL: Final = 0.5
+INTERVAL: Final = 1.0
 """Seconds between two looks."""
 SHARE: Final = 500
 """So many times longer than a look takes is the wait for the next one, at the least."""

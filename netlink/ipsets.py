@@ -4,7 +4,7 @@ The kernel tells nobody about changes of sets, and `ipset` takes milliseconds to
 every set of the network namespace its name and its number of elements, as one message each; a set that is listed in parts is told more
 than once, with the same number. Numbers in payloads are big-endian.
 
-`iptables.set_watch` asks twice a second. Source: include/uapi/linux/netfilter/ipset/ip_set.h.
+`iptables.set_watch` asks every second. Source: include/uapi/linux/netfilter/ipset/ip_set.h.
 """
 
 import struct
