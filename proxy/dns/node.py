@@ -125,7 +125,7 @@ class NodeDns:
             await self._known()
             await self._prepared()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.service.run())
+                group.create_task(self._serve())
                 group.create_task(questions.serve(questions.default_path(self._config.socket), self.service))
                 group.create_task(self._follow())
                 group.create_task(self._keep())
@@ -162,6 +162,7 @@ class NodeDns:
         assert self._host is not None
         while True:
             self.telling.applied(self._host.applied())
+            self._changed()
             await self._host.advanced()
 
     async def _keep(self) -> None:
@@ -198,11 +199,21 @@ class NodeDns:
         if routing is not None and (change := self._frontends.again(routing)) is not None:
             self._host.offer(change)
 
+    async def _serve(self) -> None:
+        """Serve, as soon as there is something to tell: until then an earlier resolver, or the cluster, has better answers.
+
+        Where there is no earlier one, and nothing comes, external names are answered all the same (REC-111).
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if self.service.succeeds else self.wanted.patience):
+                await self.telling.begun.wait()
+        await self.service.run()
+
     async def _known(self) -> None:
         """Wait a moment for the cluster's DNS address to be known, so that all sockets are opened, or taken over, at once."""
         with suppress(TimeoutError):
             async with asyncio.timeout(START):
-                await self.telling.told.wait()
+                await self.telling.seen.wait()
 
     def _wanted(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Return where to listen."""

@@ -83,6 +83,11 @@ class DnsService:
         return bool(self.supervisors) and all(each.serving for each in self.supervisors)
 
     @property
+    def succeeds(self) -> bool:
+        """Return whether a resolver of an earlier process still answers at our sockets."""
+        return self._taken is not None
+
+    @property
     def cluster(self) -> bool:
         """Return whether the Corefile has the cluster's names."""
         return any(True for _ in self.corefile.all(KubernetesOptions))

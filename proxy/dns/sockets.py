@@ -22,8 +22,8 @@ from pointsman.dns.feed import Listener
 
 EVERYWHERE: Final = ("::",)
 BACKLOG: Final = 512
-RECEIVE_BUFFER: Final = 8 << 20
-"""Bytes of queries that may wait, if the system allows it: some 20,000 queries, two seconds of a new resolver's start."""
+RECEIVE_BUFFER: Final = 32 << 20
+"""Bytes of queries that may wait, if the system allows it: some 30,000, more than come while a resolver starts on a busy machine."""
 
 _IP_FREEBIND, _IPV6_FREEBIND, _SO_RCVBUFFORCE = 15, 78, 33
 

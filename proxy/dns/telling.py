@@ -1,9 +1,10 @@
 """What the resolvers are told of the cluster, and when: every one its complete list first, then what changes.
 
 `Telling` follows the snapshots of the agent. A resolver that comes later (a restart, a reload, another worker) gets the list as it is then.
-Where rules are programmed beside it, a `Gate` holds back what is not in the kernel yet; `withdrawn` is waited for before rules go, so that
-no answer points to what is no longer there. Nothing is told before Services, EndpointSlices and Namespaces have been read completely: half
-a list would deny names that exist. Until then a state that an earlier process saved may stand in (`stale`, REC-112).
+Where rules are programmed beside it, a `Gate` holds back what is not in the kernel yet, and the very first list waits as a whole: to tell
+a part of it would deny names that exist. `withdrawn` is waited for before rules go, so that no answer points to what is no longer there.
+Nothing is told before Services, EndpointSlices and Namespaces have been read completely. Until then a state that an earlier process saved
+may stand in (`stale`, REC-112).
 
 Manifests without any Namespace are taken to have those that their objects name: there is nobody who could have deleted one.
 """
@@ -15,7 +16,7 @@ from typing import Final
 
 from msgspec import structs
 from pointsman.dns.feed import Change, Synced
-from pointsman.dns.journal import Journal
+from pointsman.dns.journal import Journal, Reduced
 from pointsman.kube.objects import Kind, Namespace, ObjectMeta
 from pointsman.proxy.dns.gate import Gate
 from pointsman.proxy.dns.process import Resolver
@@ -28,13 +29,18 @@ NEEDED: Final = frozenset({Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.NAMESPACE})
 
 
 class Telling:
-    """Tells resolvers of the cluster; `gated` where rules are programmed, `optional` are kinds that may never come."""
+    """Tells resolvers of the cluster; `gated` where rules are programmed.
+
+    `seen` is set when the cluster has been read once, `begun` when there is something to tell.
+    """
 
     def __init__(self, *, pods: bool = False, gated: bool = False, clock: Callable[[], float] = time.time) -> None:
         self.snapshot: Snapshot = EMPTY
-        self.stale = False
+        self._awaited: int | None = None
+        self._stand_in: Snapshot | None = None
         self.last_change = 0.0
-        self.told = asyncio.Event()
+        self.seen = asyncio.Event()
+        self.begun = asyncio.Event()
         self._gate = Gate() if gated else None
         self._pods = pods
         self._clock = clock
@@ -44,8 +50,13 @@ class Telling:
 
     @property
     def complete(self) -> bool:
-        """Return whether the cluster has been read completely, by this process."""
-        return not self.stale and self._complete(self.snapshot)
+        """Return whether the cluster has been read completely, by this process, and is told."""
+        return self._awaited is None and self._complete(self.snapshot)
+
+    @property
+    def stale(self) -> bool:
+        """Return whether a saved state stands in."""
+        return self._stand_in is not None
 
     @property
     def waiting(self) -> int:
@@ -55,7 +66,7 @@ class Telling:
     def attach(self, resolver: Resolver) -> None:
         """Tell a resolver from now on."""
         self._journals[resolver] = Journal(pods=self._pods)
-        if self._complete(self.snapshot):
+        if self.stale or self.complete:
             self._tell_all(resolver)
 
     def detach(self, resolver: Resolver) -> None:
@@ -65,32 +76,38 @@ class Telling:
 
     def assume(self, saved: Snapshot) -> None:
         """Tell a state that an earlier process saved, until the present one is known."""
-        self.stale = True
-        self._replace(saved)
+        self._stand_in = saved
+        self._tell_everybody()
 
     def advance(self, after: Snapshot, dirty: Dirty) -> None:
         """Take the next snapshot, and what differs from the last."""
         after = _inhabited(after)
         if not self._complete(after) or after is self.snapshot:
             return
-        if self.stale or not self._complete(self.snapshot):
-            self.stale = False
-            if self._gate is not None:
-                self._gate.advance(EMPTY, after, after.services.keys() | after.slices.keys())
-            self._replace(after)
-            return
         before, self.snapshot = self.snapshot, after
+        if not self._complete(before):
+            if self._gate is None:
+                self._begin()
+            else:
+                self._awaited = after.revision
+            self.seen.set()
+            return
         if before.namespaces.keys() != after.namespaces.keys():
             dirty = structs.replace(dirty, kinds=dirty.kinds | {Kind.NAMESPACE})
         if self._gate is not None:
             self._gate.advance(before, after, dirty.services)
-        self._step(dirty)
+        if self._awaited is None:
+            self._step(dirty)
 
     def applied(self, revision: int | None) -> None:
         """Take note of the revision that is in the kernel: what waited for it is told."""
         if self._gate is None or revision is None:
             return
-        if freed := self._gate.applied(revision):
+        freed = self._gate.applied(revision)
+        if self._awaited is not None:
+            if revision >= self._awaited:
+                self._begin()
+        elif freed:
             self._step(Dirty(services=freed))
 
     async def withdrawn(self) -> None:
@@ -100,14 +117,21 @@ class Telling:
     def _complete(self, snapshot: Snapshot) -> bool:
         return snapshot.synced >= NEEDED
 
-    def _replace(self, after: Snapshot) -> None:
-        self.snapshot = after
+    def _begin(self) -> None:
+        """Tell everybody the cluster as it is."""
+        self._awaited = self._stand_in = None
+        self._tell_everybody()
+
+    def _tell_everybody(self) -> None:
         self._noted()
+        self.seen.set()
+        self.begun.set()
         for resolver in self._journals:
             self._tell_all(resolver)
 
     def _tell_all(self, resolver: Resolver) -> None:
-        for each in self._journals[resolver].whole(self.snapshot, self._clock(), reduced=self._reduced()):
+        snapshot, reduced = (self._stand_in, {}) if self._stand_in is not None else (self.snapshot, self._reduced())
+        for each in self._journals[resolver].whole(snapshot, self._clock(), reduced=reduced):
             resolver.tell(Synced(stale=self.stale) if isinstance(each, Synced) else each)
 
     def _step(self, dirty: Dirty) -> None:
@@ -125,12 +149,11 @@ class Telling:
         self._marks[resolver] = self._mark
         return structs.replace(change, mark=self._mark)
 
-    def _reduced(self) -> dict:  # type: ignore[type-arg]
+    def _reduced(self) -> Reduced:
         return self._gate.reduced if self._gate is not None else {}
 
     def _noted(self) -> None:
         self.last_change = self._clock()
-        self.told.set()
 
 
 def _inhabited(snapshot: Snapshot) -> Snapshot:

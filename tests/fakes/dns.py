@@ -20,12 +20,18 @@ def query(name, qtype="A"):
     return message
 
 
+def roomy(sock):
+    """Let much wait in a socket's queue: a busy machine must not lose what the program under test has sent."""
+    sock.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)  # SO_RCVBUFFORCE
+
+
 class Everywhere:
     """A DNS server on one UDP socket that gives one address for each name; `asked` counts, `answering` may be set false."""
 
     def __init__(self, sock, address):
         self.sock, self.address, self.asked, self.answering = sock, address, 0, True
         sock.setblocking(False)
+        roomy(sock)
         asyncio.get_running_loop().add_reader(sock, self._take)
 
     def _take(self):

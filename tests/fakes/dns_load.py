@@ -1,11 +1,10 @@
 """A steady load of DNS queries from one socket, in a thread of its own: every answer is missed by number, however late it comes."""
 
-import socket
 import threading
 import time
 
 import dns.message
-from fakes.dns import query
+from fakes.dns import query, roomy
 
 PERIOD = 0.01
 
@@ -22,7 +21,7 @@ class Load:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        roomy(sock)
 
     def __enter__(self):
         self._thread.start()

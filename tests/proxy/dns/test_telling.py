@@ -56,7 +56,7 @@ def test_everything_is_told_once_then_only_what_changes():
     stepped(telling, snapshot, Batch((Remove(ObjectRef(Kind.SERVICE, "shop", "web")),)))
     assert listener.told[-1].services_gone == (("shop", "web"),)
     assert telling.last_change == 7.0
-    assert telling.told.is_set()
+    assert telling.begun.is_set()
 
 
 def test_who_comes_later_is_told_everything_and_who_has_left_nothing():
@@ -73,10 +73,14 @@ async def test_nld_40_beside_rules_a_name_waits_for_its_revision():
     telling, listener = Telling(gated=True), Listener()
     telling.attach(listener)
     snapshot = stepped(telling, EMPTY, lists(make.service("web")))
-    assert (listener.names(), telling.waiting) == ([], 1)
     telling.applied(None)
+    assert (listener.told, telling.complete) == ([], False)  # a part of the first list would deny names that exist
     telling.applied(snapshot.revision)
-    assert (listener.names(), telling.waiting) == (["web"], 0)
+    assert (listener.names(), telling.complete) == (["web"], True)
+    snapshot = stepped(telling, snapshot, Batch((Upsert(make.service("cart")),)))
+    assert (listener.names(), telling.waiting) == (["web"], 1)
+    telling.applied(snapshot.revision)
+    assert (listener.names(), telling.waiting) == (["web", "cart"], 0)
     snapshot = stepped(telling, snapshot, Batch((Remove(ObjectRef(Kind.SERVICE, "shop", "web")),)))
     assert listener.told[-1].services_gone == (("shop", "web"),)
     await telling.withdrawn()
@@ -90,9 +94,25 @@ def test_rec_112_a_saved_state_stands_in_until_the_first_list():
     telling.attach(listener)
     assert (listener.names(), listener.told[-1], telling.complete) == (["old"], Synced(stale=True), False)
     snapshot = stepped(telling, EMPTY, lists(make.service("new")))
+    assert telling.stale
+    later = Listener()
+    telling.attach(later)
+    assert later.names() == ["old"]
     telling.applied(snapshot.revision)
     assert listener.names() == ["old", "new"]
     assert telling.complete
+    assert not telling.stale
+
+
+def test_what_changes_while_the_first_list_waits_waits_for_its_own_revision():
+    telling, listener = Telling(gated=True), Listener()
+    telling.attach(listener)
+    first = stepped(telling, EMPTY, lists(make.service("web"), make.service("gone")))
+    second = stepped(telling, first, Batch((Upsert(make.service("cart")), Remove(ObjectRef(Kind.SERVICE, "shop", "gone")))))
+    telling.applied(first.revision)
+    assert listener.names() == ["web"]
+    telling.applied(second.revision)
+    assert listener.names() == ["web", "cart"]
 
 
 def test_rec_11_manifests_without_any_namespace_have_those_that_they_name():
