@@ -6,6 +6,7 @@ behind it, and what is missing if there is no answer. Rows are a label and a tex
 """
 
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from pointsman.dns.books import RCODES, TYPES
@@ -30,6 +31,16 @@ def top(serving: "Serving") -> tuple[Row, ...]:
     for _, desk in serving.desks:
         desk.settle()
     return tuple((text(name), str(times)) for name, times in serving.top.most())
+
+
+def storms(serving: "Serving") -> tuple[Row, ...]:
+    """Return who asks most for names that do not exist, by sample: Pod or address, and how often."""
+    found = []
+    for host, times in serving.storms.most():
+        address = str(ip_address(host))
+        pod = serving.catalog.pods.at(packed(address) or host)
+        found.append((f"Pod {pod.namespace}/{pod.name}" if pod else address, str(times)))
+    return tuple(found)
 
 
 async def explain(serving: "Serving", name: str, qtype: str, client: str) -> tuple[Row, ...]:

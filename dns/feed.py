@@ -36,7 +36,8 @@ class Start(Struct, frozen=True, tag="start"):
     says that facts will come. `local` are the addresses to name as name server (REC-94). `worker` numbers the workers from 0.
     `heartbeat` has the addresses to name while this process works, by the file of the list (`heartbeat`). `handover` is an inherited Unix
     socket at which a successor may ask for the sockets (`handover`), -1 if there is none; without an agent the resolver then serves on for
-    `linger` seconds, and ends at once if that is 0.
+    `linger` seconds, and ends at once if that is 0. `client_rate` is how many queries a second one client may ask at each socket, on
+    average (0: no limit); twice as many may come at once.
     """
 
     listeners: tuple[Listener, ...]
@@ -49,6 +50,7 @@ class Start(Struct, frozen=True, tag="start"):
     heartbeat: dict[str, tuple[str, ...]] = {}
     handover: int = -1
     linger: float = 0.0
+    client_rate: float = 0.0
 
 
 class Change(Struct, frozen=True, tag="change", omit_defaults=True):
@@ -81,7 +83,7 @@ class Reload(Struct, frozen=True, tag="reload"):
 
 
 class Ask(Struct, frozen=True, tag="ask"):
-    """A question of the agent: `stats`, `top`, or `explain` with a name, a type and the address of who would ask."""
+    """A question of the agent: `stats`, `top`, `storms`, or `explain` with a name, a type and the address of who would ask."""
 
     id: int
     what: str

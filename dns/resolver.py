@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 import uvloop
 from pointsman.dns.corefile.options import KubernetesOptions, ReloadOptions
-from pointsman.dns.explain import explain, top
+from pointsman.dns.explain import explain, storms, top
 from pointsman.dns.feed import (
     Answer,
     Ask,
@@ -173,6 +173,8 @@ class Process:
                 self.say(Answer(ask.id, samples=self._serving.samples()))
             case "top":
                 self.say(Answer(ask.id, rows=top(self._serving)))
+            case "storms":
+                self.say(Answer(ask.id, rows=storms(self._serving)))
             case "explain":
                 self.say(Answer(ask.id, rows=await explain(self._serving, ask.name, ask.qtype, ask.client)))
             case _:

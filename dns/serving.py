@@ -21,6 +21,7 @@ from pointsman.dns.corefile.load import Corefile
 from pointsman.dns.corefile.options import KubernetesOptions, TimeoutsOptions
 from pointsman.dns.feed import Change, Listener, Start, Synced
 from pointsman.dns.hot import Hot
+from pointsman.dns.limit import Limits
 from pointsman.dns.plugins.link import Surroundings, Tell
 from pointsman.dns.server import Desk
 from pointsman.dns.site import Site
@@ -49,6 +50,7 @@ class Serving:
         self.catalog = Catalog()
         self.tally = Tally()
         self.top = Top()
+        self.storms = Top(500)
         self.desks: list[tuple[Listener, Desk]] = []
         self._start = start
         self._servers: list[UdpServer | TcpServer] = []
@@ -80,11 +82,11 @@ class Serving:
             desk = Desk(chain, self.catalog, Books(self.tally, chain.label, listener.transport, family), hot, self.top)
             self.desks.append((listener, desk))
             if listener.transport == "udp":
-                server = UdpServer(sock, desk)
+                server = UdpServer(sock, desk, self._limits(), self.storms)
                 server.start()
                 self._servers.append(server)
             else:
-                tcp = TcpServer(sock, desk, self._tcp_patience())
+                tcp = TcpServer(sock, desk, self._tcp_patience(), self._limits())
                 await tcp.start()
                 self._servers.append(tcp)
 
@@ -165,6 +167,10 @@ class Serving:
         if self._start.everywhere:
             return site.everywhere(f"dns://:{listener.key_port or listener.port}")
         return site.chain(listener.address, listener.key_port)
+
+    def _limits(self) -> Limits | None:
+        rate = self._start.client_rate
+        return Limits(rate, 2 * rate, self.tally) if rate > 0 else None
 
     def _tcp_patience(self) -> Patience:
         """Return what the timeouts directive says, on the server's own defaults (WIR-45)."""

@@ -4,6 +4,9 @@ Per query that the table knows: cut its bytes out of the batch's memory, look th
 the denials, and then to the desk, which may answer later. Replies leave in as few calls as the order of the slots allows: one, if nobody
 has to wait.
 
+Who asks for names that do not exist is counted by the first query of each batch, which stands for the whole batch: rare clients are missed,
+storms are not.
+
 After a batch the socket is read again until it is empty or some batches are done: other work (TCP, upstreams, the feed) has its turn then.
 """
 
@@ -12,8 +15,10 @@ import socket
 import time
 from typing import Final
 
+from pointsman.dns.books import Top
 from pointsman.dns.limit import Limits
 from pointsman.dns.mmsg import ROOM, SLOTS, Datagrams
+from pointsman.dns.question import NXDOMAIN
 from pointsman.dns.server import Desk
 
 BATCHES: Final = 4
@@ -27,11 +32,12 @@ _SHAPE: Final = tuple((slot, slot * ROOM + 2, 16 * slot + 14, 2 * slot + 1) for 
 class UdpServer:
     """Answers on one UDP socket."""
 
-    def __init__(self, sock: socket.socket, desk: Desk, limits: Limits | None = None) -> None:
+    def __init__(self, sock: socket.socket, desk: Desk, limits: Limits | None = None, storms: Top | None = None) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._desk = desk
         self._limits = limits
+        self._storms = storms
         self._batch = Datagrams(sock)
         self._port = int(sock.getsockname()[1])
         self.lost = 0
@@ -87,6 +93,8 @@ class UdpServer:
             sizes[size] = length + 2
         if first < got:
             self.lost += batch.send(first, got)
+        if self._storms is not None and memory[2] & 0x80 and memory[3] & 15 == NXDOMAIN:
+            self._storms.count(batch.host(0), got)
         desk.hot.seconds += ((time.monotonic() - now) - desk.hot.seconds) * 0.01
         return got
 

@@ -4,7 +4,7 @@ import pytest
 from fakes.dns_cluster import endpoint, endpoint_slice, pod, service, snapshot_of
 from fakes.dns_process import COREFILE
 from pointsman.dns.books import Books
-from pointsman.dns.explain import explain, top
+from pointsman.dns.explain import explain, storms, top
 from pointsman.dns.feed import Listener, Start
 from pointsman.dns.hot import Hot
 from pointsman.dns.journal import Journal
@@ -65,6 +65,12 @@ async def test_who_asks_is_named(serving):
     assert rows["plugin"] == "kubernetes"
     assert rows["zone"] == "."
     assert "client" not in dict(await explain(serving, "web.shop.svc.cluster.local", "A", ""))
+
+
+async def test_storms_are_told_by_pod(serving):
+    for host in (b"\x0a\x00\x00\x63", b"\x0a\x00\x00\x63", b"\xc0\x00\x02\x01"):
+        serving.storms.count(host)
+    assert storms(serving) == (("Pod shop/client", "2"), ("192.0.2.1", "1"))
 
 
 async def test_what_is_not_known_yet_is_said(serving):

@@ -1,5 +1,6 @@
 """What answers in a process: catalog, Corefile, desks, reloads."""
 
+import asyncio
 import socket
 
 import dns.message
@@ -65,6 +66,18 @@ async def test_changes_withdraw_what_rests_on_them(tmp_path, sock):
     assert len(desk.hot.entries) == 1
     serving.forget()
     assert not desk.hot.entries
+    await serving.close()
+
+
+async def test_clients_may_be_limited(tmp_path, sock):
+    serving = Serving(start_of(tmp_path, listeners=(listener(sock),), client_rate=1.0), silent)
+    await serving.open()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        for _ in range(10):
+            client.sendto(dns.message.make_query("x.cluster.local", "A").to_wire(), sock.getsockname())
+    async with asyncio.timeout(60):
+        while serving.tally.cell("pointsman_dns_rate_limited_total")[0] < 7:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.01)
     await serving.close()
 
 

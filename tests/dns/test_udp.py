@@ -8,6 +8,7 @@ import dns.message
 import dns.rcode
 from fakes.dns_chain import desk_of
 from fakes.dns_cluster import service
+from pointsman.dns.books import Top
 from pointsman.dns.limit import Limits
 from pointsman.dns.mmsg import SLOTS
 from pointsman.dns.tally import Tally
@@ -113,6 +114,17 @@ async def test_a_client_over_its_limit_is_dropped():
             while tally.cell("pointsman_dns_rate_limited_total") != [15]:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.01)
         assert [int.from_bytes(reply[:2], "big") for reply in got] == [0, 1, 2, 3, 4]
+
+
+async def test_who_asks_for_what_is_not_there_is_counted():
+    async with Served(WEB) as served:
+        storms = Top()
+        served.server = UdpServer(served.sock, served.desk, storms=storms)
+        served.server.start()
+        for _ in range(5):
+            await served.ask(raw("no.shop.svc.cluster.local"))
+        await served.ask(raw("web.shop.svc.cluster.local"))
+        assert storms.most() == [(b"\x7f\x00\x00\x01", 5)]
 
 
 async def test_many_addresses_come_in_turn():
