@@ -27,6 +27,10 @@ Responder = Callable[[Query], Awaitable[Reply | None]]
 """Answers a query; None means that nothing is sent at all (acl drop). It takes the next responder when it is made, not per query."""
 
 
+Denied = Callable[[bytes, bytes, int], float]
+"""(name, zone, type) that was denied by the short cut; returns until when (monotonic) the same need not be told again."""
+
+
 class Plain(Struct, frozen=True):
     """A cluster zone whose unknown names the server may refuse by itself.
 
@@ -54,6 +58,11 @@ class Chain(Protocol):
     @property
     def plain(self) -> Sequence[Plain]:
         """Return the zones with the short cut; may be empty."""
+        ...
+
+    @property
+    def speculate(self) -> Denied | None:
+        """Return who is to hear of names that were denied by the short cut; None if nobody wants to."""
         ...
 
     def answer(self, query: Query) -> Coroutine[Any, Any, Reply | None]:

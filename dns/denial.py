@@ -16,14 +16,17 @@ from msgspec import Struct
 from pointsman.dns.apex import soa
 from pointsman.dns.books import Books, Flow
 from pointsman.dns.catalog import Catalog
-from pointsman.dns.contract import Plain
+from pointsman.dns.contract import Denied, Plain
+from pointsman.dns.encode import echoed
 from pointsman.dns.hot import FOREVER, Hit, Hot
 from pointsman.dns.resolve import PLUGIN
 
 _ONE_QUESTION: Final = b"\x00\x01\x00\x00\x00\x00\x00"
+_BARE: Final = 11
+"""The length of an OPT without options."""
 _OPT: Final = b"\x00\x00\x29"
-_FLAGS: Final = frozenset({b"\x00" * 6, b"\x00\x00\x80\x00\x00\x00"})
-"""OPT after its size: version 0, with or without DO, no options."""
+_FLAGS: Final = frozenset({b"\x00" * 4, b"\x00\x00\x80\x00"})
+"""OPT after its size: version 0, with or without DO."""
 _SVC: Final = b"\x03svc"
 _POD: Final = b"\x03pod"
 _SPECIAL: Final = frozenset({b"\x0bdns-version", b"\x02ns\x03dns"})
@@ -47,11 +50,14 @@ class Tallied(Struct):
 class Denials:
     """Denies names of the zones with the short cut."""
 
-    def __init__(self, zones: Sequence[Plain], catalog: Catalog, books: Books, hot: Hot) -> None:
+    def __init__(
+        self, zones: Sequence[Plain], catalog: Catalog, books: Books, hot: Hot, *, speculate: Denied | None = None
+    ) -> None:
         self._zones = tuple(sorted(zones, key=lambda plain: len(plain.zone), reverse=True))
         self._catalog = catalog
         self._books = books
         self._hot = hot
+        self._speculate = speculate
         self._tails: dict[tuple[bytes, int], bytes] = {}
         self._serial = -1
         self._kinds: dict[tuple[bytes, int, int], Tallied] = {}
@@ -63,9 +69,11 @@ class Denials:
         end = message.find(b"\x00", 10) + 1
         with_opt = message[9]
         rest = len(message) - end - 4
-        if not end or rest != 11 * with_opt or message[end + 2 : end + 4] != b"\x00\x01":
+        if not end or with_opt > 1 or message[end + 2 : end + 4] != b"\x00\x01":
             return None
-        if with_opt and (with_opt > 1 or message[end + 4 : end + 7] != _OPT or message[end + 9 :] not in _FLAGS):
+        if with_opt and (message[end + 4 : end + 7] != _OPT or message[end + 9 : end + 13] not in _FLAGS):
+            return None
+        if rest != (11 + int.from_bytes(message[end + 13 : end + 15], "big") if with_opt else 0):
             return None
         qtype = message[end] << 8 | message[end + 1]
         key = message[10:end].lower()
@@ -108,6 +116,9 @@ class Denials:
             self._serial = self._catalog.serial
         tail = self._tails.get((plain.zone, start)) or self._tail(plain, start)
         opt = message[end + 4 :] if with_opt else b""
+        if len(opt) > _BARE:
+            options = echoed(opt[_BARE:])
+            opt = opt[: _BARE - 2] + len(options).to_bytes(2, "big") + options
         if plain.limit and with_opt and int.from_bytes(opt[3:5], "big") > plain.limit:
             opt = opt[:3] + plain.limit.to_bytes(2, "big") + opt[5:]
         reply = b"".join((
@@ -118,10 +129,11 @@ class Denials:
         kind.times += 1
         kind.request += len(message) + 2
         kind.response += len(reply) + 2
+        key = message[10:end].lower()
+        until = FOREVER if self._speculate is None else self._speculate(key, plain.zone, qtype)
         if not self._hot.seen(message):
             return reply
-        key = message[10:end].lower()
-        self._hot.put(message, Hit(reply, len(reply) + 2, FOREVER, kind.flow, name=key, tags=_tags(key, len(plain.zone))))
+        self._hot.put(message, Hit(reply, len(reply) + 2, until, kind.flow, name=key, tags=_tags(key, len(plain.zone))))
         return reply
 
     def _kind(self, plain: Plain, qtype: int, do: int) -> Tallied:

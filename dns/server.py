@@ -38,7 +38,7 @@ class Desk:
 
     def __init__(self, chain: Chain, catalog: Catalog, books: Books, hot: Hot, top: Top) -> None:
         self.hot = hot
-        self.denials = Denials(chain.plain, catalog, books, hot)
+        self.denials = Denials(chain.plain, catalog, books, hot, speculate=chain.speculate)
         self.waiting: set[asyncio.Task[None]] = set()
         self._chain = chain
         self._catalog = catalog
@@ -49,7 +49,7 @@ class Desk:
         """Answer by another chain from now on: the Corefile has changed."""
         self.settle()
         self._chain = chain
-        self.denials = Denials(chain.plain, self._catalog, self._books, self.hot)
+        self.denials = Denials(chain.plain, self._catalog, self._books, self.hot, speculate=chain.speculate)
         self.hot.clear()
 
     def settle(self) -> None:

@@ -13,18 +13,21 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Struct
 from pointsman.dns import names
-from pointsman.dns.contract import Plain, Responder
+from pointsman.dns.contract import Denied, Plain, Responder
 from pointsman.dns.corefile import options
 from pointsman.dns.corefile.findings import Place
 from pointsman.dns.corefile.load import Corefile, ServerBlock
+from pointsman.dns.plugins.acl import Acl
 from pointsman.dns.plugins.cache import Cache
 from pointsman.dns.plugins.cluster import Cluster
 from pointsman.dns.plugins.forward import Forward
 from pointsman.dns.plugins.link import Plugin, Surroundings, Where, no_next, refused
 from pointsman.dns.plugins.loop import Loop
 from pointsman.dns.plugins.make import TOGETHER, make
+from pointsman.dns.plugins.reporting import Log
 from pointsman.dns.question import IN, REFUSED, Query
 from pointsman.dns.reply import Reply
+from pointsman.dns.speculation import Speculation
 
 DS = 43
 
@@ -90,11 +93,11 @@ class Site:
         ]
         bound = any(built.block.addresses for built in blocks)
         label = f"dns://{f'[{address}]' if ':' in address else address}:{port}" if bound else f"dns://:{port}"
-        return Chain(blocks, label, port) if blocks else None
+        return Chain(blocks, label, port, self._around) if blocks else None
 
     def everywhere(self, label: str) -> "Chain":
         """Return a chain of all blocks, whatever their ports and addresses: for a server that was told where to listen."""
-        return Chain(self.built, label, None)
+        return Chain(self.built, label, None, self._around)
 
     def start(self) -> None:
         """Begin the background work of plugins that are new; a loop is running."""
@@ -140,12 +143,18 @@ def _cache_of(former: Site | None, block: ServerBlock) -> Cache | None:
     return None
 
 
+def _worth(blocks: Sequence[Built]) -> bool:
+    """Return whether names that are resolved ahead are found again in a cache, and nobody is told of questions that no client asked."""
+    kinds = [{type(plugin) for _, plugin in built.plugins} for built in blocks]
+    return any({Cache, Forward} <= found for found in kinds) and not any(found & {Log, Acl} for found in kinds)
+
+
 class Chain:
     """What answers on one listener."""
 
-    def __init__(self, blocks: Sequence[Built], label: str, port: int | None) -> None:
+    def __init__(self, blocks: Sequence[Built], label: str, port: int | None, around: Surroundings) -> None:
         self.label = label
-        where = Where(label, self.answer)
+        where = Where(label, self._answer)
         self._responders: dict[bytes, tuple[str, Responder]] = {}
         self.plain: tuple[Plain, ...] = ()
         self._classes = False
@@ -159,8 +168,20 @@ class Chain:
                     self._responders.setdefault(names.wire(key.zone).lower(), (key.zone, respond))
         self.plain = tuple(plain for built in blocks for plain in self._shortcuts(built))
 
+        self._speculation = Speculation(self._answer, around) if around.speculate and self.plain and _worth(blocks) else None
+
+    @property
+    def speculate(self) -> Denied | None:
+        """Return who resolves ahead what a denied name of a search path means."""
+        return None if self._speculation is None else self._speculation.denied
+
     async def answer(self, query: Query) -> Reply | None:
         """Answer a query."""
+        if self._speculation is not None:
+            self._speculation.asked(query)
+        return await self._answer(query)
+
+    async def _answer(self, query: Query) -> Reply | None:
         if query.qclass != IN and not self._classes:
             return Reply(REFUSED, flags=0)
         found = self._block(query)

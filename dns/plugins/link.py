@@ -36,7 +36,7 @@ class Surroundings(Struct, frozen=True):
 
     `clock` is monotonic time in seconds. `local` are this server's addresses, for NS (REC-94); `own` are the addresses and ports that it
     listens on: they are never an upstream (LOP-03). `hostname` is told to clients that ask for it (nsid, chaos). `forget` empties the hot
-    table: something changed that no tag tells.
+    table: something changed that no tag tells. `speculate` lets the last step of search paths begin at the first (`speculation`).
     """
 
     tally: Tally
@@ -48,6 +48,7 @@ class Surroundings(Struct, frozen=True):
     own: frozenset[tuple[str, int]] = frozenset()
     hostname: str = ""
     version: str = ""
+    speculate: bool = True
     dice: random.Random = random.SystemRandom()
 
 

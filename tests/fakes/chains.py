@@ -134,6 +134,7 @@ class Upstream(asyncio.DatagramProtocol):
     async def __aexit__(self, *_):
         self.transport.close()
         self.server.close()
+        await asyncio.sleep(0)  # the loop closes the socket in its next round
 
     def datagram_received(self, data, addr):
         self.ports.add(addr[1])

@@ -19,6 +19,7 @@ class FakeChain:
     def __init__(self, catalog, *, plain=True, life=None):
         self._plugin = plugin(catalog)
         self.plain = self._plugin.plain(".") if plain else ()
+        self.speculate = None
         self.life = life
         self.asked = 0
         self.gate = None

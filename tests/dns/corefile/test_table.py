@@ -90,7 +90,8 @@ def test_cor_40_what_is_gone_has_a_hint():
 def test_cor_15_the_order_is_fixed_whatever_the_file_says():
     order = [
         "timeouts", "multisocket", "reload", "nsid", "bufsize", "bind", "debug", "trace", "ready", "health", "pprof", "prometheus",
-        "errors", "log", "local", "dns64", "any", "chaos", "loadbalance", "rewrite", "autopath", "acl", "cache", "header", "minimal", "template",
+        "errors", "log", "local", "dns64", "any", "chaos", "loadbalance", "rewrite", "autopath", "acl", "cache", "header", "minimal",
+        "template",
         "hosts", "kubernetes", "loop", "forward", "whoami",
     ]  # fmt: skip
     assert sorted(order, key=PLACE_IN_CHAIN.__getitem__) == order
