@@ -99,10 +99,11 @@ def judge(
     findings: Iterable[Finding] = (),
     flows: Iterable[FlowFacts] = (),
     elsewhere: str = "",
+    direct: bool = False,
 ) -> Judgement:
-    """Return the verdict; `elsewhere` says why another node decides, if one does."""
+    """Return the verdict; `elsewhere` says why another node decides, if one does; `direct`: a name led to endpoints themselves."""
     wrong = agreement.mismatches(outcome, trace, weighted=weighted)
-    apart, refused = tuple(differences), [f"{one.subject}: {one.text}" for one in failures]
+    apart, refused = tuple(differences), [one.text if one.subject == "agent" else f"{one.subject}: {one.text}" for one in failures]
     because = [one.text for one in wrong[1:]] + [f"{one.subject}: {one.text}" for one in apart] + refused
     doubts = agreement.doubts(trace)
     if elsewhere:
@@ -112,6 +113,7 @@ def judge(
         foreign = next((one for one in wrong if one.foreign), None)
         first = foreign or wrong[0]
         cause = _cause(first.text, apart) if foreign is None else ""
+        cause += f" ({refused[0]})" if refused and foreign is None else ""
         return Judgement(BROKEN, f"broken: {first.text}{cause}", tuple(one for one in because if one != first.text))
     if stopping:
         return Judgement(BROKEN, f"broken: {stopping[0].text}: {stopping[0].why}", (f"mend it: {stopping[0].fix}", *because))
@@ -123,6 +125,9 @@ def judge(
         return Judgement(BROKEN, f"broken: {sentence}", tuple(because))
     if outcome.verdict is Verdict.FORWARD:
         return Judgement(WORKS, f"works, {_forwarded(outcome)}", tuple(because))
+    if outcome.verdict is Verdict.UNTOUCHED and direct:
+        text = "works as far as this node goes: the name gives the endpoints themselves, and no rule here refuses the packet"
+        return Judgement(WORKS, text, tuple(because))
     if outcome.verdict is Verdict.UNTOUCHED:
         return Judgement(UNKNOWN, f"unknown: {outcome.reason}; Services have no part in it", tuple(because))
     word = "rejected" if outcome.verdict is Verdict.REJECT else "dropped"

@@ -60,7 +60,7 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
     findings = judged.packet_settings(settings(), asked.family)
     verdict = judge(
         outcome, trace, weighted=seen.mode == "ipvs", differences=apart, failures=failures, findings=findings, flows=flows,
-        elsewhere=_elsewhere(asked, seen),
+        elsewhere=_elsewhere(asked, seen), direct=asked.name is not None,
     )  # fmt: skip
     return Explanation(
         schema=SCHEMA,
@@ -113,7 +113,7 @@ async def understand(seen: Picture, source: str, target: str, protocol: Protocol
 
 def _named(seen: Picture) -> Iterable[Named]:
     for one in seen.services:
-        yield Named(one.namespace, one.name, one.kind, one.cluster_ips, one.external_name)
+        yield Named(one.namespace, one.name, one.kind, one.cluster_ips, one.external_name, one.endpoints)
 
 
 def _elsewhere(asked: Understood, seen: Picture) -> str:

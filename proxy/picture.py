@@ -15,20 +15,21 @@ from pointsman.proxy.report import SCHEMA, NoticeReport, View, status, version
 from pointsman.proxy.status import FamilyStatus
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, HealthCheck, Routing, ServiceRoute
-from pointsman.routing.snapshot import Snapshot
+from pointsman.routing.snapshot import ServiceKey, Snapshot
 
 PIECE = 50
 """Routes or Services per piece of the document."""
 
 
 class KnownService(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
-    """A Service as its object is, whether it is routed or not: enough to say what its name stands for."""
+    """A Service as its object is, routed or not: enough to say what its name stands for; `endpoints` are a headless one's ready ones."""
 
     namespace: str
     name: str
     kind: str = "ClusterIP"
     cluster_ips: tuple[str, ...] = ()
     external_name: str = ""
+    endpoints: tuple[str, ...] = ()
 
 
 class KnownPod(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
@@ -124,7 +125,15 @@ def _services(snapshot: Snapshot) -> Iterator[KnownService]:
     for key, one in snapshot.services.items():
         spec = one.spec
         addresses = tuple(spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ()))
-        yield KnownService(key.namespace, key.name, spec.type or "ClusterIP", addresses, spec.external_name or "")
+        ends = tuple(_ready(snapshot, key)) if addresses == ("None",) else ()
+        yield KnownService(key.namespace, key.name, spec.type or "ClusterIP", addresses, spec.external_name or "", ends)
+
+
+def _ready(snapshot: Snapshot, key: ServiceKey) -> Iterator[str]:
+    for one in snapshot.slices.get(key, {}).values():
+        for endpoint in one.endpoints or ():
+            if endpoint.conditions is None or endpoint.conditions.ready is not False:
+                yield from endpoint.addresses or ()
 
 
 def _pods(snapshot: Snapshot) -> Iterator[KnownPod]:

@@ -5,6 +5,7 @@ report of a defect needs, with secrets left out (`doctor_bundle`).
 """
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -36,10 +37,6 @@ Exit status:
   1  something is bad
   2  the command line is wrong
 """
-
-AGED = 600.0
-"""Seconds without any word from the API after which a question is in place; heartbeats come every few minutes at most."""
-
 
 class DoctorReport(Struct, frozen=True, rename="camel"):
     """The document."""
@@ -110,7 +107,10 @@ def _of_agent(known: Known) -> list[Finding]:
         if status.failing_keys or status.apply.last_error:
             text = f"{status.family}: {status.failing_keys} objects are refused by the kernel {status.apply.last_error}".rstrip()
             found.append(Finding(Level.BAD, "agent", text, "what is wanted is not programmed", "pointsman status"))
-        elif status.in_sync_since is not None:
+        if status.queued_at is not None:
+            age = (datetime.now(UTC) - status.queued_at).total_seconds()
+            found.append(Finding(Level.OK, "api", f"{status.family}: the last change came {age:.0f} s ago"))
+        if status.in_sync_since is not None:
             found.append(Finding(Level.OK, "agent", f"{status.family}: all is applied, as the agent holds it"))
     return found
 

@@ -23,11 +23,11 @@ def test_a_working_connection_says_how_many_endpoints_and_why_masqueraded():
 def test_a_mismatch_is_broken_and_names_the_cause():
     found = judge(OUTCOME, LOST, differences=[APART], failures=[Failure("agent", "wanted since 12 s, last error: no")])
     assert found.status == BROKEN
-    assert found.sentence.endswith("because endpoint 10.0.0.1:8080 is missing (nat KUBE-SVC-A)")
+    assert "because endpoint 10.0.0.1:8080 is missing (nat KUBE-SVC-A)" in found.sentence
     lacks = Trace((Way(0.5, Verdict.FORWARD, "10.0.0.9", 8080, masquerade=True),))
     other = Difference("shop/web:http tcp", "connections go to 10.0.0.9:8080, which is none of its endpoints here", "nat KUBE-SVC-A")
     assert judge(OUTCOME, lacks, differences=[APART, other]).sentence.endswith("no endpoint for this connection (nat KUBE-SVC-A)")
-    assert "agent: wanted since 12 s, last error: no" in found.because
+    assert found.sentence.endswith("(wanted since 12 s, last error: no)")
 
 
 def test_another_programs_object_comes_before_everything():
@@ -60,6 +60,7 @@ def test_a_refusal_that_is_meant_does_not_work_all_the_same():
     assert (found.status, found.sentence) == (REFUSED, "does not connect, as specified: rejected, SEM-01: no endpoint is ready")
     untouched = Outcome(Verdict.UNTOUCHED, "no Service has this address", SourcePlace.POD)
     assert judge(untouched, LOST).status == UNKNOWN
+    assert judge(untouched, LOST, direct=True).status == WORKS
 
 
 @pytest.mark.parametrize(("status", "number"), [(WORKS, 0), (BROKEN, 1), (REFUSED, 1), (UNKNOWN, 2)])

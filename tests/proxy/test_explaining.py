@@ -55,5 +55,6 @@ def test_an_explanation_from_beginning_to_end(monkeypatch, tmp_path):
         assert ask("pod/shop/till-0", "10.96.10.1:9999").status == "refused"
         assert ask("pod/shop/till-0", "statsd.monitoring:8125", Protocol.UDP).status == "works"
         assert ask("pod/shop/cart-1", "web.shop:80").verdict.startswith("unknown here: pod shop/cart-1 is on node n2")
+        assert ask("pod/shop/till-0", "database.shop:5432").verdict.startswith("works as far as this node goes: the name gives")
         excluded = ask("pod/shop/till-0", "recommendations.shop").route.excluded
         assert all(one.reason for one in excluded)
