@@ -12,6 +12,7 @@ SUBCOMMANDS: Mapping[str, tuple[str, str]] = {
     "serve": ("pointsman.proxy.cli.dns_serve", "Serve DNS as a Corefile says, without the rest of the agent."),
     "check": ("pointsman.proxy.cli.dns_check", "Say everything that is wrong with a Corefile, at once."),
     "query": ("pointsman.proxy.cli.dns_query", "Ask the running resolver for a name, and why it answers so."),
+    "top": ("pointsman.proxy.cli.dns_top", "Say which names are asked most, and who asks most for what is not there."),
 }
 
 EPILOG = """\b
