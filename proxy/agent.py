@@ -143,6 +143,7 @@ class Agent:
             problems=self.journal.problems,
             draining=self._draining(wall),
             config=self.parts.config,
+            offered=self._offered(),
         )
 
     def health(self) -> health.Health:
@@ -189,6 +190,12 @@ class Agent:
         found = [drained for one in self._drains() for drained in one.draining(wall)]
         self._departed.forget_others((one.real, one.real_port) for one in found)
         return tuple(structs.replace(one, pod=self._departed.pod((one.real, one.real_port))) for one in found)
+
+    def _offered(self) -> Routing | None:
+        """Return the routing as the modes see it, None if that is the agent's own."""
+        if self.parts.dns is None or self.routing is None:
+            return None
+        return self.parts.dns.offered(RoutingChange(self.routing, {})).routing
 
     def _bury(self) -> None:
         buried = self._departed.buried()

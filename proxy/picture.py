@@ -77,7 +77,8 @@ class Picture(Struct, frozen=True, rename="camel"):
 def picture(view: View) -> Picture:
     """Return the whole picture of a view."""
     whole = _frame(view)
-    routes = tuple(view.routing.routes.values()) if view.routing else ()
+    routing = view.offered or view.routing
+    routes = tuple(routing.routes.values()) if routing else ()
     known = {"services": tuple(_services(view.snapshot)), "pods": tuple(_pods(view.snapshot)), "routes": routes}
     return msgspec.structs.replace(whole, **known)
 
@@ -89,7 +90,8 @@ def document(view: View) -> Iterator[bytes]:
     end = b',"services":[],"pods":[],"routes":[]}'
     assert frame.endswith(end)
     yield frame[: -len(end)]
-    routes = view.routing.routes.values() if view.routing else ()
+    routing = view.offered or view.routing
+    routes = routing.routes.values() if routing else ()
     for name, values in (("services", _services(view.snapshot)), ("pods", _pods(view.snapshot)), ("routes", iter(routes))):
         yield f',"{name}":['.encode()
         separator = b""

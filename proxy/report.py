@@ -27,7 +27,10 @@ PIECE = 20
 
 
 class View(Struct, frozen=True):
-    """What the agent knows at one moment; `routing` is None until Services and EndpointSlices have been read (IN-07)."""
+    """What the agent knows at one moment; `routing` is None until Services and EndpointSlices have been read (IN-07).
+
+    `offered` is the routing as the mode sees it, where that is another one (None: it is the same).
+    """
 
     node: NodeFacts
     mode: str
@@ -39,6 +42,7 @@ class View(Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     draining: tuple[Drained, ...] = ()
     config: Config = Config()
+    offered: Routing | None = None
 
 
 class FrontendReport(Struct, frozen=True, gc=False):

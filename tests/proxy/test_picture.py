@@ -22,6 +22,13 @@ def test_no_piece_is_large():
     assert max(len(piece) for piece in document(large(500, 10))) < 500_000
 
 
+def test_what_a_mode_is_offered_otherwise_is_what_it_is_held_to():
+    view = small()
+    offered = msgspec.structs.replace(view.routing, routes={})
+    view = msgspec.structs.replace(view, offered=offered)
+    assert picture(view).routes == msgspec.json.decode(b"".join(document(view)), type=Picture).routes == ()
+
+
 def test_before_anything_is_read_there_is_a_picture_too():
     view = msgspec.structs.replace(small(), routing=None)
     assert msgspec.json.decode(b"".join(document(view)), type=Picture).routes == ()
