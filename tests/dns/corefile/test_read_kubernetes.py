@@ -10,11 +10,11 @@ def test_rec_12_to_22_all_options_are_read():
         KubernetesOptions, "kubernetes Cluster.Local 10.0.0.0/16 clusterset.local {", "ttl 60", "pods verified", "fallthrough in-addr.arpa",
         "endpoint_pod_names", "ignore empty_service", "labels app in (a, b),tier=x", "namespace_labels team!=y",
         "startup_timeout 10s", "zonal",
-        "multicluster clusterset.local", "kubeconfig /k/config ctx", "apiserver_qps 5", "}",
+        "kubeconfig /k/config ctx", "apiserver_qps 5", "}",
     )  # fmt: skip
     assert made.zones == ("cluster.local.", "0.10.in-addr.arpa.", "clusterset.local.")
     assert (made.ttl, made.pods, made.fallthrough) == (60, "verified", Fallthrough(("in-addr.arpa.",)))
-    assert (made.endpoint_pod_names, made.ignore_empty, made.zonal, made.multicluster) == (True, True, True, ("clusterset.local.",))
+    assert (made.endpoint_pod_names, made.ignore_empty, made.zonal) == (True, True, True)
     assert (made.labels, made.namespace_labels, made.startup_timeout) == ("app in (a, b),tier=x", "team!=y", 10.0)
     assert made.kubeconfig == ("/k/config", "ctx")
 
@@ -39,7 +39,7 @@ def test_rec_18_namespaces_and_noendpoints():
         ("transfer to *", "zone transfers are not served"),
         ("federation x", "unknown property"),
         ("labels a=b c=d", "is not a label selector"),
-        ("multicluster other.local", "is not a zone of this plugin"),
+        ("multicluster clusterset.local", "ServiceImports are not read"),
         ("bogus", "unknown property 'bogus'"),
         ("startup_timeout soon", "is not a duration"),
     ],
