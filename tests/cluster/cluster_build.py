@@ -28,11 +28,23 @@ def say(text):
 
 @contextlib.contextmanager
 def alone(cluster):
-    """Keep other commands about the same cluster waiting."""
+    """Keep other commands about the same cluster waiting. The lock goes with the cluster: whoever waited looks whether it still counts."""
     cluster.folder.parent.mkdir(parents=True, exist_ok=True)
-    with (cluster.folder.parent / f".{cluster.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    path = cluster.folder.parent / f".{cluster.name}.lock"
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                if not os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                    continue
+            except FileNotFoundError:
+                continue
+            try:
+                yield
+            finally:
+                if not cluster.folder.exists():
+                    path.unlink()
+            return
 
 
 def up(cluster, binaries):
