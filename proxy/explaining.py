@@ -31,6 +31,7 @@ from pointsman.routing.oracle import Oracle
 from pointsman.routing.packet import Outcome, Packet
 from pointsman.routing.route import Family, Frontend, FrontendKind, Protocol, Routing
 
+DNS_PORT = 53
 FLOWS = 20
 """So many flows of one pair are told."""
 
@@ -76,7 +77,7 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
         failures=failures,
         findings=tuple(one for one in findings if one.level is not Level.OK),
         flows=flows,
-        remarks=tuple(_remarks(asked, seen)),
+        remarks=tuple(remarks(asked, seen)),
         status=verdict.status,
         verdict=verdict.sentence,
         because=verdict.because,
@@ -125,11 +126,15 @@ def _elsewhere(asked: Understood, seen: Picture) -> str:
     return f"{asked.source.words} is on node {asked.source.node}, and its packets are decided there; ask the agent of that node"
 
 
-def _remarks(asked: Understood, seen: Picture) -> Iterable[str]:
+def remarks(asked: Understood, seen: Picture) -> Iterable[str]:
+    """Yield what else there is to know about a question."""
     if asked.name is not None and asked.name.remark:
         yield asked.name.remark
     if asked.source.here and asked.name is not None:
         yield "a program of the node itself resolves names by the node's own resolv.conf, which may not ask the cluster's DNS"
+    packet = asked.packet
+    if packet.port == DNS_PORT and packet.destination in seen.node.local_dns.get(asked.family, ()):
+        yield "this node's own resolver answers here while it is alive (`pointsman dns query`); told is the way that queries take when it is not"
     if seen.waiting_for:
         yield f"the agent waits for {', '.join(seen.waiting_for)}: nothing is programmed before"
 

@@ -3,9 +3,10 @@ import asyncio
 import pytest
 from fakes.planted import config, prepare, program
 from fakes.scratch import lock_file, namespace
+from msgspec import structs
 from pointsman.explain.question import QuestionError
 from pointsman.proxy.config import Config
-from pointsman.proxy.explaining import explain, understand
+from pointsman.proxy.explaining import explain, remarks, understand
 from pointsman.proxy.facts import Host
 from pointsman.proxy.known import from_snapshot, from_source
 from pointsman.routing.route import Family, Protocol
@@ -58,3 +59,9 @@ def test_an_explanation_from_beginning_to_end(monkeypatch, tmp_path):
         assert ask("pod/shop/till-0", "database.shop:5432").verdict.startswith("works as far as this node goes: the name gives")
         excluded = ask("pod/shop/till-0", "recommendations.shop").route.excluded
         assert all(one.reason for one in excluded)
+
+
+async def test_the_nodes_own_resolver_is_told_of():
+    seen = structs.replace(SEEN, node=structs.replace(SEEN.node, local_dns={Family.IPV4: ("10.96.0.10",)}))
+    asked = await understand(seen, "10.244.1.9", "10.96.0.10:53", Protocol.UDP, None)
+    assert any("own resolver answers here" in one for one in remarks(asked, seen))
