@@ -200,7 +200,9 @@ def _sweep(talk: Talk, sweep: Sweep, only: Filter) -> Swept:
         if error.errno not in INTERRUPTED:
             raise
         complete = False
-    return Swept(sweep.counts(), tuple(sweep.taken), sweep.unreadable, complete, sweep.more)
+    counts = sweep.counts()
+    sweep.release()
+    return Swept(counts, tuple(sweep.taken), sweep.unreadable, complete, sweep.more)
 
 
 def _flows(talk: Talk, family: Family | None, only: Filter, keep: Callable[[Flow], bool] | None) -> Iterable[Flow]:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pointsman.conntrack.classify import WRONG, FlowClass, Judgement
 from pointsman.conntrack.flow import PROTOCOLS, Flow
-from pointsman.conntrack.tombstones import Served, Tombstones
+from pointsman.conntrack.tombstones import Served, Tombstones, same_frontends
 from pointsman.routing.route import Family, Protocol, Routing, ServiceRoute
 
 PERIOD: Final = 60.0
@@ -77,8 +77,10 @@ def matters(before: ServiceRoute | None, after: ServiceRoute | None) -> bool:
         return after is not None and _watched(after)  # flows that came before it go nowhere
     if not _watched(before) and (after is None or not _watched(after)):
         return False
-    if after is None or before.frontends() != after.frontends() or before.reset_after != after.reset_after:
+    if after is None or before.reset_after != after.reset_after or not same_frontends(before, after):
         return True
+    if before.reachable == after.reachable and before.lingering == after.lingering:
+        return False
     return _ends(before) != _ends(after)
 
 

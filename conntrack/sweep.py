@@ -132,6 +132,12 @@ class Sweep:
             found[FlowClass.NOT_A_SERVICE, ""] += self._plain
         return found
 
+    def release(self) -> None:
+        """Forget where Services are, one by one: all at once would keep other threads waiting for tens of milliseconds."""
+        for places in self._places.vips.values():
+            while places:
+                places.popitem()
+
     def _rest(self, raw: bytes, offset: int) -> bool:
         """Take what is too short for the quick way: the end of the dump, and entries of a shape that is not known."""
         while offset < len(raw):

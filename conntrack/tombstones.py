@@ -91,14 +91,17 @@ class Tombstones:
 
     def follow(self, before: Mapping[RouteKey, ServiceRoute], changed: Mapping[RouteKey, ServiceRoute | None], now: float) -> None:
         """Take note of a change from these routes."""
+        moved = []
         for key, after in changed.items():
             former = before.get(key)
-            self._note_endpoints(former, after, now)
-            if key.port_name.protocol in REMEMBERED:
+            if _followed(former) or _followed(after):
+                self._note_endpoints(former, after, now)
+            if key.port_name.protocol in REMEMBERED and (former is None or after is None or not same_frontends(former, after)):
+                moved.append(after)
                 for one in _served(former) - _served(after):
                     self._bury(one, now)
-        for after in changed.values():  # afterwards, for a frontend may go from one Service to another
-            if after is not None and after.protocol in REMEMBERED:
+        for after in moved:  # afterwards, for a frontend may go from one Service to another
+            if after is not None:
                 for one in _served(after):
                     self._serve(one, str(after.port_name))
 
@@ -184,6 +187,22 @@ class Tombstones:
                 self._departed.pop((str(after.port_name), address, port), None)
         while len(self._departed) > ROOM:
             del self._departed[next(iter(self._departed))]
+
+
+def same_frontends(one: ServiceRoute, other: ServiceRoute) -> bool:
+    """Return whether two routes of a Service port have the same frontends."""
+    return (
+        one.cluster_ip == other.cluster_ip
+        and one.port == other.port
+        and one.node_port == other.node_port
+        and one.external_ips == other.external_ips
+        and one.load_balancer_ips == other.load_balancer_ips
+    )
+
+
+def _followed(route: ServiceRoute | None) -> bool:
+    """Return whether flows of a route may have to be deleted when an endpoint leaves."""
+    return route is not None and (route.protocol in REMEMBERED or route.reset_after is not None)
 
 
 def _served(route: ServiceRoute | None) -> set[Served]:

@@ -79,6 +79,15 @@ def test_ends_beyond_room_are_counted_all_the_same(monkeypatch):
     assert sweep.counts() == {(FlowClass.STALE_BACKEND, "shop/dns"): 40}
 
 
+def test_what_was_counted_stays_when_places_are_released():
+    sweep = Sweep(judge(*ROUTES), V4)
+    assert sweep.datagram(b"".join(dumped([flow()])) + DONE)
+    counts = sweep.counts()
+    sweep.release()
+    assert counts == {(FlowClass.OK, "shop/dns"): 1}
+    assert sweep.counts() == {}
+
+
 def test_an_error_of_the_kernel_is_told():
     with pytest.raises(OSError, match="dump of connection tracking") as caught:
         Sweep(judge(), V4).datagram(codec.encode(codec.ERROR, 0, 1, struct.pack("=i", -errno.EINTR)))
