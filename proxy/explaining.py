@@ -134,7 +134,8 @@ def remarks(asked: Understood, seen: Picture) -> Iterable[str]:
         yield "a program of the node itself resolves names by the node's own resolv.conf, which may not ask the cluster's DNS"
     packet = asked.packet
     if packet.port == DNS_PORT and packet.destination in seen.node.local_dns.get(asked.family, ()):
-        yield "this node's own resolver answers here while it is alive (`pointsman dns query`); told is the way that queries take when it is not"
+        alive = "this node's own resolver answers here while it is alive (`pointsman dns query`)"
+        yield f"{alive}; told is the way that queries take when it is not"
     if seen.waiting_for:
         yield f"the agent waits for {', '.join(seen.waiting_for)}: nothing is programmed before"
 

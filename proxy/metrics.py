@@ -162,9 +162,9 @@ def _about_flows(tracking: TrackingPicture) -> Iterator[tuple[str, Sample]]:
         yield "pointsman_conntrack_tombstones", (labels, meters.tombstones)
         for protocol in meters.seen:
             for kind in FlowClass:
-                labels = (kind.value, family.value, protocol.value)
-                yield "pointsman_conntrack_flows", (labels, meters.seen[protocol][kind])
-                yield "pointsman_conntrack_deleted_flows_total", (labels, meters.deleted[protocol, kind])
+                of_class = (kind.value, family.value, protocol.value)
+                yield "pointsman_conntrack_flows", (of_class, meters.seen[protocol][kind])
+                yield "pointsman_conntrack_deleted_flows_total", (of_class, meters.deleted[protocol, kind])
     yield from (("pointsman_conntrack_counted_total", ((what,), count)) for what, count in tracking.counted.items())
 
 

@@ -25,7 +25,6 @@ from pointsman.routing.build import build
 from pointsman.routing.route import Family, Notice, Routing
 from pointsman.routing.snapshot import Snapshot
 
-
 Read = Callable[[Config], tuple[Snapshot, Host]]
 """Returns what a configuration's folder says, and a host as it describes it."""
 

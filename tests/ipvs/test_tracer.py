@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.saved import rules_text, sets_text, wanted
 from pointsman.explain.agreement import doubts, mismatches
 from pointsman.iptables.ruleset import ruleset
 from pointsman.iptables.setlist import saved_sets
@@ -14,8 +15,6 @@ from pointsman.ipvs.keys import AddressKey
 from pointsman.ipvs.objects import Load, RealKey, Statistics, VirtualKey
 from pointsman.ipvs.tracer import IpvsTracer, ServerReading, is_ours
 from pointsman.routing.route import Family
-
-from fakes.saved import rules_text, sets_text, wanted
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 from table_cases import cases, routing_of
