@@ -48,14 +48,20 @@ class Services:
         raw = self.facts.get(key)
         return None if raw is None else _decode.decode(raw)
 
-    def swap(self, key: bytes, fact: ServiceFact | None) -> ServiceFact | None:
-        """Keep the new fact (None: forget it) and return the former."""
+    def swap(self, key: bytes, fact: ServiceFact | None) -> tuple[bool, ServiceFact | None]:
+        """Keep the new fact (None: forget it); return whether that changes anything, and the former.
+
+        A repeated list changes nothing, so nothing is taken apart for it.
+        """
         raw = self.facts.get(key)
-        if fact is None:
-            self.facts.pop(key, None)
+        new = None if fact is None else _encode(fact)
+        if raw == new:
+            return False, fact
+        if new is None:
+            del self.facts[key]
         else:
-            self.facts[key] = _encode(fact)
-        return None if raw is None else _decode.decode(raw)
+            self.facts[key] = new
+        return True, None if raw is None else _decode.decode(raw)
 
 
 class Addresses:
@@ -191,8 +197,8 @@ class Catalog:
 
     def _service(self, key: bytes, fact: ServiceFact | None, tags: set[Hashable]) -> None:
         self._see("services", key)
-        former = self.services.swap(key, fact)
-        if former == fact:
+        changed, former = self.services.swap(key, fact)
+        if not changed:
             return
         tags.add(key)
         tags |= _move(self.virtual, key, former.addresses if former else (), fact.addresses if fact else ())
@@ -202,7 +208,7 @@ class Catalog:
 
     def _import(self, key: bytes, fact: ServiceFact | None, tags: set[Hashable]) -> None:
         self._see("imports", key)
-        if self.imports.swap(key, fact) != fact:
+        if self.imports.swap(key, fact)[0]:
             tags.add(_IMPORT + key)
 
     def _names(self, change: Change, tags: set[Hashable]) -> None:
