@@ -119,6 +119,7 @@ class Upstream(asyncio.DatagramProtocol):
         self.say, self.asked, self.connections, self.ports = say, [], 0, set()
         self.transport = self.server = None
         self.close_after = None
+        self.open = {}
 
     async def __aenter__(self):
         loop = asyncio.get_running_loop()
@@ -134,7 +135,11 @@ class Upstream(asyncio.DatagramProtocol):
     async def __aexit__(self, *_):
         self.transport.close()
         self.server.close()
-        await asyncio.sleep(0)  # the loop closes the socket in its next round
+        for writer in self.open.values():
+            writer.transport.abort()
+        await asyncio.gather(*self.open, return_exceptions=True)
+        for _ in range(3):
+            await asyncio.sleep(0)  # the loop closes sockets in its next round
 
     def datagram_received(self, data, addr):
         self.ports.add(addr[1])
@@ -151,6 +156,7 @@ class Upstream(asyncio.DatagramProtocol):
 
     async def _stream(self, reader, writer):
         self.connections += 1
+        self.open[asyncio.current_task()] = writer
         served = 0
         try:
             while self.close_after is None or served < self.close_after:
