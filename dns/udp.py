@@ -22,6 +22,8 @@ from pointsman.dns.question import NXDOMAIN
 from pointsman.dns.server import Desk
 
 BATCHES: Final = 4
+LAST: Final = 1.0
+"""Seconds for the last queries of a socket."""
 SLICE: Final = 0.002
 """Seconds after which everything else has its turn, however many queries wait."""
 
@@ -47,9 +49,10 @@ class UdpServer:
         asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
 
     def stop(self) -> None:
-        """Read no more, after everything that waits in the socket has been taken."""
+        """Read no more, after what waits in the socket has been taken; if it never ends, the rest is for who reads the socket next."""
         asyncio.get_running_loop().remove_reader(self._sock.fileno())
-        while self._take():
+        deadline = time.monotonic() + LAST
+        while self._take() and time.monotonic() < deadline:
             pass
 
     def close(self) -> None:
