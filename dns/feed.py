@@ -38,6 +38,8 @@ class Start(Struct, frozen=True, tag="start"):
     socket at which a successor may ask for the sockets (`handover`), -1 if there is none; without an agent the resolver then serves on for
     `linger` seconds, and ends at once if that is 0. `client_rate` is how many queries a second one client may ask at each socket, on
     average (0: no limit); twice as many may come at once.
+
+    `search_ahead` lets the last step of a search path begin at the first (`speculation`).
     """
 
     listeners: tuple[Listener, ...]
@@ -51,6 +53,7 @@ class Start(Struct, frozen=True, tag="start"):
     handover: int = -1
     linger: float = 0.0
     client_rate: float = 0.0
+    search_ahead: bool = True
 
 
 class Change(Struct, frozen=True, tag="change", omit_defaults=True):

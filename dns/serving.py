@@ -59,6 +59,7 @@ class Serving:
         self.around = Surroundings(
             tally=self.tally, catalog=self.catalog, clock=time.monotonic, tell=tell, forget=self.forget, local=start.local,
             own=frozenset((each.address, each.port) for each in start.listeners), hostname=start.node or socket.gethostname(),
+            speculate=start.search_ahead,
         )  # fmt: skip
         self.site = Site(self.corefile, self.around)
 

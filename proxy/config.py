@@ -105,6 +105,7 @@ class Config(Struct, frozen=True, kw_only=True):
     dns_take_vip: bool = True
     dns_service: str = defaults.SERVICE
     dns_workers: int = 1
+    dns_search_ahead: bool = True
     dns_state: str = ""
 
     @property

@@ -185,6 +185,10 @@ AGENT_FLAGS = (
     Flag("dns-service", "dns_service", word, "NAMESPACE/NAME", "The Service whose cluster IPs are the cluster's DNS addresses."),
     Flag("dns-workers", "dns_workers", integer, "NUMBER", "Processes that answer; one is enough for 100,000 queries per second."),
     Flag(
+        "dns-search-ahead", "dns_search_ahead", boolean, "BOOL",
+        "Resolve example.com ahead when its first step on the search path is denied; no reply is changed.", switch=True,
+    ),
+    Flag(
         "dns-state", "dns_state", word, "FILE",
         "Where the last known names are kept for a restart while the API server is away. Default: beside --socket.",
     ),

@@ -203,6 +203,7 @@ POINTSMAN = Schema(
         Setting("dns.takeVip", "dns_take_vip", BOOLEAN),
         Setting("dns.service", "dns_service", TEXT),
         Setting("dns.workers", "dns_workers", INTEGER),
+        Setting("dns.searchAhead", "dns_search_ahead", BOOLEAN),
         Setting("dns.state", "dns_state", TEXT),
     ),
     unused={},

@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How DNS is run: the Corefile; one place for all server blocks (`listen`), else where those without bind listen (`addresses`).
 
     `heartbeat` says into which lists of the kernel belong which addresses (`dns.heartbeat`), `patient` not to give up at the first failure.
+    With `search_ahead` the last step of a search path begins at the first (`dns.speculation`).
     """
 
     corefile: str
@@ -58,6 +59,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     linger: float = 0.0
     inherit: bool = False
     patient: bool = False
+    search_ahead: bool = True
     heartbeat: Callable[[Sequence[str]], dict[str, tuple[str, ...]]] = lambda _: {}
 
 
@@ -201,6 +203,7 @@ class DnsService:
             heartbeat=self.settings.heartbeat(self._alive()),
             handover=self._giving[worker].fileno() if worker in self._giving else -1,
             linger=self.settings.linger,
+            search_ahead=self.settings.search_ahead,
         )
 
     def _answers(self, resolver: Resolver) -> None:  # noqa: ARG002 - every one counts alike
