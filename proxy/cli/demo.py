@@ -85,7 +85,7 @@ def _run(mode: str, variant: str, output: str, leave: stay.Stay | None) -> int:
 
     def finish(report: session.Report) -> int:
         if as_json:
-            sys.stdout.buffer.write(show.document(mode, variant, report.findings, report.removed, names) + b"\n")
+            sys.stdout.buffer.write(show.document(mode, variant, report.findings, report.removed, names, looked=report.lookups) + b"\n")
             sys.stdout.buffer.flush()
         screen.say(verdict(report, mode, variant))
         return 0 if report.passed else 1

@@ -32,9 +32,11 @@ class AgentError(Exception):
     """An agent did not start, or did not get ready; the text holds the end of its log."""
 
 
-def settings(folder: Path, manifests: Path, node: str, mode: str, variant: str) -> Config:
-    """Return an agent's configuration; its files are in `folder`."""
+def settings(folder: Path, manifests: Path, node: str, mode: str, variant: str, *, corefile: str = "") -> Config:
+    """Return an agent's configuration; its files are in `folder`. With a Corefile it answers DNS."""
     return Config(
+        dns=bool(corefile),
+        dns_corefile=corefile,
         mode=mode,
         iptables_variant=variant,
         manifests=str(manifests),
@@ -58,6 +60,7 @@ def arguments(config: Config) -> list[str]:
         f"--socket={config.socket}",
         f"--oom-score-adj={config.oom_score_adj}",
         f"--conntrack-max-per-core={config.conntrack_max_per_core}",
+        *(("--dns", f"--corefile={config.dns_corefile}") if config.dns else ()),
     ]
 
 

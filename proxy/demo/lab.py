@@ -13,10 +13,10 @@ the way out, also after an error or an interrupt; `leftovers` then says what cou
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from pointsman.proxy.demo.lab_namespace import LabError, Namespaces
 from pointsman.proxy.demo.lab_probe import Ending, Result, Station
@@ -25,6 +25,7 @@ from pointsman.proxy.demo.lab_stream import Stream
 from pointsman.proxy.demo.lab_topology import UNDERLAY, Place, PlaceKind, Topology
 from pointsman.routing.route import Family, Protocol
 
+T = TypeVar("T")
 POD_PORT = 8080
 """The port on which every pod answers, over each protocol, from the start."""
 _SERIAL = count(1)
@@ -101,6 +102,10 @@ class Laboratory:
     def sysctl(self, place: str, settings: Mapping[str, str]) -> None:
         """Write sysctls (`net/ipv4/ip_forward`) of a place."""
         self._namespaces.sysctl(place, settings)
+
+    def inside(self, place: str, work: Callable[[], T]) -> T:
+        """Return what `work` returns, run at a place; it must be quick."""
+        return self._namespaces.inside(place, work)
 
     def socket(self, place: str, family: Family, kind: int) -> socket.socket:
         """Return a non-blocking socket (SOCK_STREAM or SOCK_DGRAM) that lives at a place; the caller closes it."""

@@ -1,8 +1,8 @@
 """One demonstration from beginning to end: build, route, ask, compare, remove an endpoint, take everything down again.
 
 The parts are elsewhere: `lab` is the cluster, `agents` the daemons, `scene` the questions, `trial` the traffic, `judgement` the comparison,
-`removal` the change, `show` the output. Everything made here is bound to a context that removes it, so an error, Ctrl-C and SIGTERM leave
-nothing behind.
+`removal` the change, `lookups` the names, `show` the output. Everything made here is bound to a context that removes it, so an error,
+Ctrl-C and SIGTERM leave nothing behind.
 """
 
 import asyncio
@@ -16,10 +16,11 @@ from time import monotonic
 
 from msgspec import Struct
 from pointsman.proxy.config import Config
-from pointsman.proxy.demo import agents, manifests, removal, scene, trial
+from pointsman.proxy.demo import agents, lookups, manifests, removal, scene, trial
 from pointsman.proxy.demo.agents import Agents
 from pointsman.proxy.demo.judgement import Finding
 from pointsman.proxy.demo.lab import Laboratory
+from pointsman.proxy.demo.lookups import Lookups
 from pointsman.proxy.demo.removal import Removal
 from pointsman.proxy.demo.scene import TOPOLOGY, Case
 from pointsman.proxy.demo.show import Screen
@@ -31,16 +32,22 @@ from pointsman.routing.snapshot import Snapshot
 
 
 class Report(Struct, frozen=True):
-    """Everything that was found; `removed` is None if the shop has no Service by which a removal can be measured."""
+    """Everything that was found; `removed` is None if the shop has no Service by which a removal can be measured.
+
+    `lookups` is None where no names were looked up.
+    """
 
     findings: tuple[Finding, ...]
     removed: Removal | None
     seconds: float
+    lookups: Lookups | None = None
 
     @property
     def passed(self) -> bool:
         """Return whether everything was as the oracle says."""
-        return not any(one.differences for one in self.findings) and (self.removed is None or self.removed.passed)
+        return not any(one.differences for one in self.findings) and (self.removed is None or self.removed.passed) and (
+            self.lookups is None or self.lookups.passed
+        )
 
 
 class Stage(Struct, frozen=True):
@@ -53,11 +60,16 @@ class Stage(Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def stage(snapshot: Snapshot, mode: str, variant: str, say: Callable[[str], None]) -> AsyncIterator[Stage]:
-    """Build the cluster and start an agent on each node. Raises LabError, AgentError, ManifestError."""
+async def stage(snapshot: Snapshot, mode: str, variant: str, say: Callable[[str], None], *, dns: bool = False) -> AsyncIterator[Stage]:
+    """Build the cluster and start an agent on each node, with DNS on the first if asked for. Raises LabError, AgentError, ManifestError."""
     with tempfile.TemporaryDirectory(prefix="pointsman-demo-") as place:
         folder = manifests.copy(manifests.SHOP, Path(place))
-        configs = {node: agents.settings(Path(place), folder, node, mode, variant) for node in TOPOLOGY.node_names}
+        corefile = Path(place) / "Corefile"
+        corefile.write_text(lookups.COREFILE)
+        serving = {scene.HOME: str(corefile)} if dns else {}
+        configs = {
+            node: agents.settings(Path(place), folder, node, mode, variant, corefile=serving.get(node, "")) for node in TOPOLOGY.node_names
+        }
         began = monotonic()
         lab = Laboratory(TOPOLOGY, serve=False)
         try:
@@ -74,6 +86,8 @@ async def stage(snapshot: Snapshot, mode: str, variant: str, say: Callable[[str]
                     yield Stage(lab, running, folder, {node: _oracle(snapshot, config) for node, config in configs.items()})
                 finally:
                     await running.stop()
+                    for node in serving:
+                        lookups.end(lab, node)
         finally:
             for left in lab.leftovers:
                 say(f"left behind: {left}")
@@ -88,7 +102,7 @@ async def perform(
     assert task is not None
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     began = monotonic()
-    async with stage(snapshot, mode, variant, screen.say) as stood:
+    async with stage(snapshot, mode, variant, screen.say, dns=True) as stood:
         cases = scene.cases(snapshot, build(snapshot, _facts(stood.agents.configs[scene.HOME], snapshot)))
         report = await _ask(stood, cases, screen, began, table=table)
         if keep is not None:
@@ -124,7 +138,10 @@ async def _ask(stood: Stage, cases: tuple[Case, ...], screen: Screen, began: flo
     removed = await removal.measure(stood.lab, stood.folder, questions, screen.say) if questions else None
     if removed is not None:
         screen.removal(removed)
-    return Report(tuple(findings), removed, monotonic() - began)
+    looked = await lookups.measure(stood.lab, scene.HOME, f"{scene.HOME}p1") if stood.agents.configs[scene.HOME].dns else None
+    if looked is not None:
+        screen.lookups(looked)
+    return Report(tuple(findings), removed, monotonic() - began, looked)
 
 
 def _oracle(snapshot: Snapshot, config: Config) -> Oracle:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from pointsman.proxy.demo.judgement import Finding, Met
 from pointsman.proxy.demo.lab_probe import Ending
+from pointsman.proxy.demo.lookups import Lookups
 from pointsman.proxy.demo.removal import Removal
 from pointsman.proxy.demo.scene import Case
 from pointsman.routing.packet import Outcome, Verdict
@@ -70,6 +71,13 @@ class Screen:
         kept = f"{measured.streams} established connections, {measured.streams_to_pod} of them to {measured.pod}"
         self.say(f"  {kept}: {measured.exchanges} exchanges went through, {measured.broken} connections broke")
 
+    def lookups(self, looked: Lookups) -> None:
+        """Show what a pod finds by name, and what a restart of the resolver costs."""
+        for name, addresses in looked.found.items():
+            step = f"query {looked.steps.get(name, 0)} of its search path"
+            self.say(f"  a pod of shop looks up {name}: {', '.join(addresses) or 'nothing'} ({step})")
+        self.say(f"  {looked.asked} queries while the resolver was followed by the next one: {looked.lost} lost")
+
     def _table(self) -> Table:
         table = Table(*_HEADINGS, box=None, pad_edge=False, header_style="bold", show_edge=False)
         former = ""
@@ -124,7 +132,10 @@ def expectation(outcome: Outcome) -> str:
     return f"{backends if len(outcome.shares) > 1 else ''}{source} ({numbers})"
 
 
-def document(mode: str, variant: str, findings: Sequence[Finding], measured: Removal | None, names: Mapping[str, str]) -> bytes:
+def document(
+    mode: str, variant: str, findings: Sequence[Finding], measured: Removal | None, names: Mapping[str, str],
+    *, looked: Lookups | None = None,
+) -> bytes:
     """Return everything as JSON."""
     rows = [
         {
@@ -149,8 +160,8 @@ def document(mode: str, variant: str, findings: Sequence[Finding], measured: Rem
         }
         for one in findings
     ]
-    passed = not any(one.differences for one in findings) and (measured is None or measured.passed)
-    whole = {"mode": mode, "variant": variant, "passed": passed, "cases": rows, "removal": measured}
+    passed = not any(one.differences for one in findings) and all(one is None or one.passed for one in (measured, looked))
+    whole = {"mode": mode, "variant": variant, "passed": passed, "cases": rows, "removal": measured, "lookups": looked}
     return msgspec.json.format(msgspec.json.encode(whole), indent=2)
 
 
