@@ -9,12 +9,16 @@ it belongs to may not be there yet.
 """
 
 import asyncio
+import errno
 import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 log = logging.getLogger(__name__)
+
+ABSENT: Final = os.strerror(errno.ENOENT)
+"""Why a list cannot be written whose rules are not there yet."""
 
 PERIOD: Final = 0.25
 """Seconds between two signs; a quarter of the time for which one is good."""
@@ -47,9 +51,10 @@ class Heartbeat:
 
     def _name(self, path: str, addresses: Iterable[str], sign: str) -> None:
         error = write(path, addresses, sign)
-        if error and path not in self._told:
-            self._told.add(path)
-            log.debug("queries are not led here yet", extra={"list": path, "error": error})
+        if error and error not in self._told:
+            self._told.add(error)
+            level = logging.DEBUG if error == ABSENT else logging.WARNING
+            log.log(level, "queries are not led here, but to the cluster's DNS: %s cannot be written: %s", path, error)
 
 
 def write(path: str, addresses: Iterable[str], sign: str) -> str:

@@ -116,4 +116,5 @@ def verdict(report: session.Report, mode: str, variant: str) -> str:
     if report.passed:
         return f"PASSED: all as expected; {text}"
     broken = "" if report.removed is None or report.removed.passed else "; the removal of an endpoint was not clean"
+    broken += "" if report.lookups is None or report.lookups.passed else "; names were not found, or queries for them were lost"
     return f"FAILED: {wrong} questions differ from what was expected{broken}; {text}"
