@@ -19,7 +19,7 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo demo-ipvs demo-cluster cluster test test-ipvs e2e develop image check bench bench-e2e bench-dns clean
+.PHONY: help demo demo-ipvs demo-cluster cluster test test-ipvs e2e develop image check bench bench-conntrack bench-e2e bench-dns clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
@@ -100,6 +100,11 @@ bench-e2e: ## beside a real kube-proxy and API server, 1,000 and 5,000 Services 
 	tools/setup e2e
 	tools/e2e-build >/dev/null
 	python bench/e2e.py $(A)
+
+bench-conntrack: ## judge a million tracked connections, and let them follow 1,000 changed endpoints (root; a minute)
+	$(call need_root,bench-conntrack)
+	tools/setup kernel
+	python bench/conntrack.py $(A)
 
 bench-dns: ## the resolver beside CoreDNS, 10,000 Services, each on one core; A='--services 1000', A=--write (root; ten minutes)
 	$(call need_root,bench-dns)
