@@ -42,8 +42,12 @@ class KubeProxy:
         return [line for node in NODES for tool in ("iptables", "ip6tables") for line in self.rules(node, tool)]
 
     def rules(self, node, tool):
-        """Return a node's rules of KUBE-SERVICES where kube-proxy wrote them: pointsman's lead to its buckets."""
-        saved = (on_node(self._cluster, node, f"{tool}-{variant}-save", "-t", "nat") for variant in ("legacy", "nft"))
+        """Return a node's rules of KUBE-SERVICES where kube-proxy wrote them: pointsman's lead to its buckets.
+
+        All tables are read, because asking for one by name makes it.
+        """
+        texts = (on_node(self._cluster, node, f"{tool}-{variant}-save") for variant in ("legacy", "nft"))
+        saved = (text.partition("*nat\n")[2].partition("COMMIT")[0] for text in texts)
         written = [[line for line in text.splitlines() if line.startswith("-A KUBE-SERVICES ")] for text in saved]
         return [line for lines in written if not any(" -j KUBE-DST" in line for line in lines) for line in lines]
 

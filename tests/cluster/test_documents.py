@@ -20,11 +20,6 @@ pytestmark = [pytest.mark.e2e, pytest.mark.cluster, pytest.mark.kernel]
 SECONDS = 600.0
 
 
-def but_kubelets(state):
-    """Return rules without KUBE-FIREWALL, which is kubelet's as well: it is made sure of, and stays (IPT-44)."""
-    return {place: [line for line in lines if "KUBE-FIREWALL" not in line] for place, lines in state.items()}
-
-
 @pytest.fixture
 def desk(tmp_path, cluster):
     """A folder like a checkout, with the values of a person who has this cluster; give a function that runs a document's commands there."""
@@ -52,7 +47,7 @@ def test_installing_and_taking_off_leave_no_rule(desk, cluster, bare):
     desk("docs/install.md")
     assert not chart.installed(cluster)
     wait(lambda: not pods(cluster, chart.NAMESPACE, chart.RELEASE, chart.LABEL))
-    assert but_kubelets(kernel_rules(cluster)) == but_kubelets(bare)
+    assert kernel_rules(cluster) == bare
 
 
 def test_from_kube_proxy_and_back(desk, cluster, bare, archive):
@@ -64,11 +59,11 @@ def test_from_kube_proxy_and_back(desk, cluster, bare, archive):
         before = kernel_rules(cluster)
         desk("docs/migrate.md")
         assert not chart.installed(cluster)
-        assert but_kubelets(kernel_rules(cluster)) == but_kubelets(before)
+        assert kernel_rules(cluster) == before
     finally:
         peer.remove()
         peer.clean()
-    assert but_kubelets(kernel_rules(cluster)) == but_kubelets(bare)
+    assert kernel_rules(cluster) == bare
 
 
 def test_dep_02_in_kube_proxys_own_daemonset_only_the_image_changes(cluster, bare, archive):
@@ -89,4 +84,4 @@ def test_dep_02_in_kube_proxys_own_daemonset_only_the_image_changes(cluster, bar
         for node in NODES:
             on_node(cluster, node, Path(sys.executable).parent / "pointsman", "cleanup", check=False)
         peer.clean()
-    assert but_kubelets(kernel_rules(cluster)) == but_kubelets(bare)
+    assert kernel_rules(cluster) == bare
