@@ -54,7 +54,7 @@ class Acl(Quiet):
             if not zones:
                 return await following(query)
             action = _decide(query, [rule for _, rules in zones for rule in rules])
-            self._around.tally.cell(f"coredns_acl_{COUNTED[action]}_requests_total", where.server, names.text(zones[0][0][0]), "")[0] += 1
+            self._count(action, where.server, names.text(zones[0][0][0]))
             if action == "allow":
                 reply = await following(query)
                 return reply and reply.but(life=None)
@@ -65,6 +65,10 @@ class Acl(Quiet):
             return Reply(NOERROR, flags=0, plugin="acl", options=_extended(query, FILTERED))
 
         return respond
+
+    def _count(self, action: str, server: str, zone: str) -> None:
+        labels = (server, "") if action == "allow" else (server, zone, "")
+        self._around.tally.cell(f"coredns_acl_{COUNTED[action]}_requests_total", *labels)[0] += 1
 
     def plain(self, plain: Plain) -> Plain | None:
         """Return the short cut if no rule is about these names."""

@@ -81,7 +81,8 @@ class Template(Quiet):
                 text = filled(record.parts, query, zone, found)
                 sections[record.section].append(parsed(text, query))
             except TemplateError as error:
-                self._count("coredns_template_rr_failures_total", where, zone, query)
+                source = "".join(part if isinstance(part, str) else "{{}}" for part in record.parts)
+                self._count("coredns_template_rr_failures_total", where, zone, query, record.section, source)
                 return Reply(SERVFAIL, flags=0, plugin=NAME, error=str(error))
         return Reply(
             rcode=self._options.rcode,
@@ -100,8 +101,8 @@ class Template(Quiet):
         content = code.to_bytes(2, "big") + text.encode()
         return EXTENDED_ERROR.to_bytes(2, "big") + len(content).to_bytes(2, "big") + content
 
-    def _count(self, metric: str, where: Where, zone: str, query: Query) -> None:
-        labels = (where.server, zone, "", CLASS_NAMES.get(query.qclass, str(query.qclass)), type_name(query.qtype))
+    def _count(self, metric: str, where: Where, zone: str, query: Query, *more: str) -> None:
+        labels = (where.server, zone, "", CLASS_NAMES.get(query.qclass, str(query.qclass)), type_name(query.qtype), *more)
         self._around.tally.cell(metric, *labels)[0] += 1
 
 

@@ -61,6 +61,8 @@ METRICS: Final[Mapping[str, Metric]] = {
     "coredns_reload_failed_total": Metric("counter", "Corefiles that could not be taken over"),
     "coredns_reload_version_info": Metric("gauge", "Fingerprint of the Corefile in force", ("hash", "value")),
     "coredns_autopath_success_total": Metric("counter", "Search paths walked for the client", ("server",)),
+    "coredns_dns64_requests_translated_total": Metric("counter", "Requests answered by dns64 with addresses made of IPv4", ("server",)),
+    "coredns_local_localhost_requests_total": Metric("counter", "Requests for localhost under a domain"),
     "coredns_acl_blocked_requests_total": Metric("counter", "Requests refused by acl", _WHERE),
     "coredns_acl_filtered_requests_total": Metric("counter", "Requests answered with nothing by acl", _WHERE),
     "coredns_acl_allowed_requests_total": Metric("counter", "Requests let pass by acl", ("server", "view")),
@@ -87,6 +89,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "pointsman_dns_hot_entries": Metric("gauge", "Entries of the compiled table", ("kind",)),
     "pointsman_dns_limited_total": Metric("counter", "Queries dropped by the limit per client"),
     "pointsman_dns_search_walks_total": Metric("counter", "Steps of search paths, by what became of them", ("result",)),
+    "pointsman_dns_forward_loop": Metric("gauge", "Whether an upstream leads back here and is left out", ("zone", "to")),
 }
 """Everything that may be told, and in which order."""
 

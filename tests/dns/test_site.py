@@ -10,6 +10,7 @@ from pointsman.dns.names import wire
 from pointsman.dns.plugins.cache import Cache
 from pointsman.dns.plugins.forward import Forward
 from pointsman.dns.site import Site, alike, grouped
+from pointsman.proxy.dns.text import METRICS
 
 ZONES = """
 . {
@@ -181,3 +182,43 @@ async def test_fwd_40_a_storm_of_one_name_is_one_question():
         assert len(server.asked) == 1
         assert all(reply.answer for reply in replies)
         site.stop()
+
+
+async def test_obs_10_to_22_every_number_has_the_labels_that_its_text_names():
+    """What plugins count is known to the list of metrics, with as many label values as names."""
+    text = """.:53 {
+        cache {
+            prefetch 1
+        }
+        hosts /nothing
+        acl a.example {
+            allow type A
+            block
+        }
+        acl b.example {
+            filter
+        }
+        acl c.example {
+            drop
+        }
+        template IN A d.example {
+            answer "nonsense"
+        }
+        dns64 {
+            allow_ipv4
+        }
+        local
+        loop
+        autopath /nothing
+        forward . 192.0.2.1 {
+            max_concurrent 1
+        }
+    }"""
+    surroundings = around()
+    chain = Site(corefile(text), surroundings).chain("", 53)
+    for name, qtype in (("a.example", A), ("a.example", 16), ("b.example", A), ("c.example", A), ("d.example", A), ("localhost.x", A)):
+        await chain.answer(query(name, qtype))
+    samples = list(surroundings.tally.dump())
+    assert len(samples) > 15
+    assert {one.metric for one in samples} <= set(METRICS)
+    assert [(one.metric, one.labels) for one in samples if len(one.labels) != len(METRICS[one.metric].labels)] == []
