@@ -2,8 +2,8 @@
 
 The kernel tells nobody about sets. It says how many elements each has, in one answer; so that is asked every second, and a number that
 is not what we last saw, or a set that is gone, is a foreign change. Whoever takes one element away and adds another escapes this; the
-periodic observation is for them. To tell the size of a large set the kernel walks through it, so the wait is never shorter than
-five hundred times the question.
+periodic observation is for them. To tell the size of a large set the kernel walks through it, so the wait is five hundred times the
+question, if that is longer, but at most five seconds.
 
 Our own writes are told apart as in `watch`: compared before a turn, taken anew after it, and nothing is looked at during one. Where sets
 cannot be asked for (no such kernel module), there are none to be changed.
@@ -20,20 +20,21 @@ from pointsman.iptables.writer import Commit
 from pointsman.netlink import codec, ipsets, nftables
 from pointsman.netlink.channel import Channel
 
-INTERVAL: Final = 1.0
-"""Seconds between two looks."""
 SHARE: Final = 500
-"""So many times longer than a look takes is the wait for the next one, at the least."""
+"""So many times longer than a look takes is the wait for the next one."""
+SHORTEST: Final = 1.0
+LONGEST: Final = 5.0
+"""Bounds of that wait, in seconds."""
 _NAMED: Final = 3
 
 
 class SetWatch:
     """Watches the sets for which `ours` is true, by name; also a `writer.Bystander`. `report` takes what is found."""
 
-    def __init__(self, ours: Callable[[str], bool], report: Callable[[ForeignChange], None], *, interval_seconds: float = INTERVAL) -> None:
+    def __init__(self, ours: Callable[[str], bool], report: Callable[[ForeignChange], None], *, shortest_seconds: float = SHORTEST) -> None:
         self._ours = ours
         self._report = report
-        self._interval = interval_seconds
+        self._shortest = shortest_seconds
         self._channel = Channel(nftables.PROTOCOL)
         self._asking = asyncio.Lock()
         self._seen: Mapping[str, int] | None = None
@@ -60,14 +61,14 @@ class SetWatch:
     async def follow(self) -> Never:
         """Look again and again; ends only by cancellation."""
         await self.start()
-        pause = self._interval
+        pause = self._shortest
         while True:
             await asyncio.sleep(pause)
             async with self._asking:
                 began = time.monotonic()
                 if not self._writing:
                     await self._compare()
-                pause = max(self._interval, SHARE * (time.monotonic() - began))
+                pause = min(max(self._shortest, SHARE * (time.monotonic() - began)), LONGEST)
 
     def close(self) -> None:
         """Close the socket."""
