@@ -9,6 +9,8 @@ from cluster_place import PLANE, ClusterError
 from plane_programs import ADDRESS, PORT, apiserver, certified, controllers, etcd, kubeconfig
 
 HERE = Path(__file__).parent
+PATIENT = "--node-monitor-grace-period=10m"
+"""A busy machine's kubelets report late; their Pods do not count as lost by that."""
 INSIDE = f"https://{ADDRESS}:{PORT}"
 
 
@@ -24,7 +26,7 @@ def specification(cluster, authority):
         "etcd": etcd(folder, binaries),
         "kube-apiserver": (*apiserver(folder, binaries, authority, authorization="Node,RBAC"), "--allow-privileged=true",
                            "--kubelet-preferred-address-types=InternalIP"),
-        "kube-controller-manager": controllers(folder, binaries, authority, inside, ("*",)),
+        "kube-controller-manager": (*controllers(folder, binaries, authority, inside, ("*",)), PATIENT),
         "kube-scheduler": (binaries / "kube-scheduler", f"--kubeconfig={inside}", "--leader-elect=false", "--bind-address=127.0.0.1"),
         "door": (sys.executable, HERE / "cluster_door.py", ADDRESS, PORT),
     }
