@@ -10,8 +10,8 @@ from plane_wait import until
 from pointsman.iptables.run import find_program
 
 TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
-MODPROBE = Path("/run/modprobe")
-"""Under User-Mode Linux (tools/uml) the one that finds that kernel's modules; without it kube-proxy does not clean up IPVS (IPVS-40)."""
+MODULES = Path("/run/modules")
+"""Where the modules are under User-Mode Linux (tools/uml); kube-proxy does not clean up IPVS if it cannot load it (IPVS-40)."""
 BY_CHANCE = re.compile(r" (hashsize|initval) \w+")
 HEALTH = "127.0.0.1:10299"
 SETTINGS = (
@@ -32,8 +32,9 @@ class KubeProxy:
             link = tools / name
             if not link.exists():
                 link.symlink_to(find_program(f"{plain}-{variant}" + (f"-{rest}" if rest else "")))
-        if MODPROBE.exists() and not (tools / "modprobe").exists():
-            (tools / "modprobe").symlink_to(MODPROBE)
+        if MODULES.exists():
+            (tools / "modprobe").write_text(f'#!/bin/sh\nexec {find_program("modprobe")} -d {MODULES} "$@"\n')
+            (tools / "modprobe").chmod(0o755)
         self.environment = {"PATH": f"{tools}:{os.environ['PATH']}:/usr/sbin:/sbin", "XTABLES_LOCKFILE": str(scratch / f"{node}.lock")}
         self.program = binaries / "kube-proxy"
         command = (self.program, f"--kubeconfig={plane.admin_kubeconfig()}", f"--hostname-override={node}", f"--proxy-mode={mode}",
