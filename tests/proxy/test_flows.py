@@ -6,11 +6,12 @@ from collections import Counter
 
 import pytest
 from fakes.flows import NODE, SCTP, TCP, UDP, V4, V6, backend, flow, route, routing
+from fakes.scratch import namespace
 from msgspec.structs import replace
 from pointsman.conntrack import reconcile
 from pointsman.conntrack.classify import FlowClass
 from pointsman.conntrack.flow import NUMBERS
-from pointsman.conntrack.kernel import CpuCounters, Swept
+from pointsman.conntrack.kernel import ConntrackKernel, CpuCounters, Swept
 from pointsman.conntrack.tombstones import Entry, Notebook
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.proxy import flows as module
@@ -287,3 +288,53 @@ async def test_the_picture_has_everything_that_metrics_tell(bench):
         assert found.counted["drop"] == 5
         assert found.families[V4].deleted.total() == 1
         assert found.families[V4] is not one.flows.meters[V4]
+
+
+@pytest.mark.kernel
+async def test_a_hundred_changed_endpoints_in_a_real_table_and_every_deletion_named(tmp_path):
+    """20,000 entries; what must go is computed from the addresses alone, and nothing else goes (pain 9)."""
+
+    def made(number, left=0):
+        ends = tuple(backend(f"10.2.{number}.{one}") for one in range(1, 6) if one != left)
+        return route(f"s{number}", cluster_ip=f"10.96.{number}.1", ends=ends, node_port=0, external_ips=())
+
+    services = [made(number) for number in range(200)]
+
+    def entry(number):
+        service, end = number % 200, number // 200 % 5 + 1
+        return flow(f"10.96.{service}.1:53", f"10.2.{service}.{end}:53", f"10.5.{number >> 8}.{number & 255}:7", timeout=3000)
+
+    table = [entry(number) for number in range(20_000)]
+    direct = [flow(f"10.2.{number}.1:53", f"10.2.{number}.1:53", f"10.6.0.{number}:9", timeout=3000) for number in range(200)]
+    with namespace():
+        kernel = await ConntrackKernel.open()
+    async with kernel:
+        assert await kernel.create([*table, *direct]) == {}
+        one = Bench(FakeKernel(), tmp_path)
+        one.flows._kernel = Kept(kernel)
+        one.loop.gate.set()
+        task = asyncio.create_task(one.flows.run())
+        try:
+            one.offer(*services)
+            await one.until(lambda: one.flows.meters[V4].looks.total == 1)
+            assert len(await kernel.flows()) == 20_200
+            one.offer(*(made(number, 1 if number < 100 else 0) for number in range(200)))
+            await one.until(lambda: one.flows.meters[V4].looks.total == 2)
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+        left = {found.client for found in await kernel.flows()}
+    gone = {found.client for found in table if int(found.reply.source.split(".")[2]) < 100 and found.reply.source.endswith(".1")}
+    assert len(gone) == 2000
+    assert left == {found.client for found in (*table, *direct)} - gone
+    assert one.flows.meters[V4].deleted == {(UDP, FlowClass.STALE_BACKEND): 2000}
+
+
+class Kept:
+    """A kernel that stays open when its user is done."""
+
+    def __init__(self, kernel):
+        self.sweep, self.delete, self.counters = kernel.sweep, kernel.delete, kernel.counters
+
+    async def close(self):
+        pass

@@ -525,3 +525,23 @@ def test_every_route_is_found_among_many():
         outcome = oracle.trace(Packet(POD[V4], route.cluster_ip, Protocol.TCP, 80, "pod2"))
         assert outcome.port_name == route.port_name
     assert len({RouteKey(V4, route.port_name) for route in routes}) == 1000
+
+
+@pytest.mark.parametrize("family", Family)
+def test_the_frontend_at_an_address_is_the_one_that_packets_meet(family):
+    route = a_route(family)
+    oracle = an_oracle(route)
+    for address, port, kind in (
+        (CLUSTER_IP[family], 80, FrontendKind.CLUSTER_IP),
+        (EXTERNAL[family], 80, FrontendKind.EXTERNAL_IP),
+        (BALANCER[family], 80, FrontendKind.LOAD_BALANCER_IP),
+        (NODE[family], NODE_PORT, FrontendKind.NODE_PORT),
+    ):
+        frontend, met = oracle.frontend_at(address, Protocol.TCP, port)
+        assert (frontend.kind, met) == (kind, route)
+    for address, port, protocol in (
+        (CLUSTER_IP[family], 81, Protocol.TCP),
+        (CLUSTER_IP[family], 80, Protocol.UDP),
+        (CLIENT[family], NODE_PORT, Protocol.TCP),
+    ):
+        assert oracle.frontend_at(address, protocol, port) is None

@@ -75,3 +75,12 @@ def test_trap_02_drop_or_reject_depends_on_the_whole_cluster(any_endpoint, missi
 
 def test_a_notice_reads_as_one_line():
     assert str(Notice("Service shop/web", "spec.externalIPs[0]", "is none")) == "Service shop/web: spec.externalIPs[0]: is none"
+
+
+def test_ct_02_a_connection_may_go_on_to_whom_is_reached_and_to_who_lingers():
+    one, two = Backend("10.1.0.1", 80, local=False, hairpin=False), Backend("10.1.0.2", 80, local=False, hairpin=False)
+    route = ServiceRoute(ServicePortName("shop", "web", "", Protocol.TCP), Family.IPV4, "10.96.0.1", 80, reachable=(one,), lingering=(two,))
+    assert route.holds("10.1.0.1", 80)
+    assert route.holds("10.1.0.2", 80)
+    assert not route.holds("10.1.0.2", 81)
+    assert not route.holds("10.1.0.3", 80)

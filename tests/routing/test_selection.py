@@ -168,3 +168,22 @@ def test_what_always_holds(endpoints, uses):
     for backends in (chosen.cluster, chosen.local, chosen.reachable):
         assert list(backends) == sorted(backends, key=str)  # IN-40
         assert len(set(backends)) == len(backends)
+
+
+@pytest.mark.parametrize("uses", [BOTH, CLUSTER_ONLY, LOCAL_ONLY])
+@given(st.data())
+def test_ct_02_who_serves_and_is_not_reached_lingers(uses, data):
+    flags = data.draw(st.lists(st.tuples(*[st.booleans()] * 4), max_size=6))
+    endpoints = [
+        make(number, local=local, ready=ready, serving=serving, terminating=terminating)
+        for number, (local, ready, serving, terminating) in enumerate(flags, 1)
+    ]
+    chosen = select(endpoints, node="n1", zone="a", **uses)
+    reached = set(numbers(chosen.reachable))
+    serving = {number for number, (_, _, serves, _) in enumerate(flags, 1) if serves}
+    assert set(numbers(chosen.lingering)) == serving - reached
+
+
+def test_sel_14_terminating_endpoints_linger_beside_ready_ones():
+    chosen = select([make(1), leaving(2), leaving(3, serving=False)], node="n1", zone="a", **CLUSTER_ONLY)
+    assert (numbers(chosen.cluster), numbers(chosen.lingering)) == ([1], [2])
