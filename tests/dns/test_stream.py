@@ -1,10 +1,15 @@
 """Questions over TCP: pipelines, connections that end, and pools (FWD-16, FWD-17, FWD-38, FWD-39)."""
 
 import asyncio
+import ssl
+import subprocess
 
 import dns.message
 import pytest
 from fakes.chains import Clock, Upstream, address
+from fakes.corefiles import NOWHERE
+from pointsman.dns.corefile.options import ForwardOptions
+from pointsman.dns.plugins.forward import context
 from pointsman.dns.stream import PIPELINE, ConnectionEndedError, Limits, Pool
 
 
@@ -100,3 +105,42 @@ async def test_time_runs_out():
         with pytest.raises(TimeoutError, match="i/o timeout"):
             await mine.ask(question(1), 0.05, 60)
         mine.close()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for dns.example and its key, made by openssl; it is its own authority."""
+    place = tmp_path_factory.mktemp("tls")
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=dns.example"]
+    more = ["-addext", "subjectAltName=DNS:dns.example", "-keyout", place / "key", "-out", place / "cert"]
+    subprocess.run(["openssl", *made, *more], check=True, capture_output=True)
+    return place
+
+
+async def over_tls(certificate, name):
+    """Ask an upstream over TLS that calls itself dns.example, expecting another name or that one."""
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(certificate / "cert", certificate / "key")
+    options = ForwardOptions(place=NOWHERE, zone=".", upstreams=(), tls=(str(certificate / "cert"),))
+    upstream = Upstream(address())
+    server = await asyncio.start_server(upstream._stream, "127.0.0.1", 0, ssl=theirs)
+    mine = Pool("127.0.0.1", server.sockets[0].getsockname()[1], limits=Limits(), clock=Clock(), tls=context(options), name=name)
+    try:
+        return [await mine.ask(question(ident), 60, 60) for ident in (1, 2)]
+    finally:
+        server.close()
+        for transport in (*(one._transport for one in mine._open), *(writer.transport for writer in upstream.open.values())):
+            transport.abort()
+        await asyncio.gather(*upstream.open, return_exceptions=True)
+        for _ in range(20):
+            await asyncio.sleep(0.01)  # both ends are in this loop: some rounds end both
+
+
+async def test_fwd_21_over_tls_the_name_is_checked_and_the_connection_kept(certificate):
+    (_, first), (_, second) = await over_tls(certificate, "dns.example")
+    assert (first, second) == (False, True)
+
+
+async def test_fwd_21_another_name_is_not_believed(certificate):
+    with pytest.raises(ssl.SSLCertVerificationError, match="not valid for"):
+        await over_tls(certificate, "other.example")
