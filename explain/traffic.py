@@ -27,6 +27,7 @@ class Row(Struct, frozen=True, rename="camel"):
     skew: float | None = None
 
 
+NODE_PORT = "any address of this node"
 _NUMBERS = ("connections", "packets_in", "bytes_in", "packets_out", "bytes_out")
 
 
@@ -40,7 +41,8 @@ def rows(passed: Iterable[Passed], routing: Routing) -> tuple[Row, ...]:
         wanted.setdefault(key, set()).update((one.address, one.port) for one in route.reachable)
     sums: dict[tuple[str, str], dict[tuple[str, int], Row]] = {}
     for one in passed:
-        service = one.subject or names.get((one.protocol, one.address, one.port), "")
+        at = (one.protocol, one.address, one.port)
+        service = one.subject or names.get(at) or names.get((one.protocol, NODE_PORT, one.port), "")
         if service:
             place = (one.endpoint, one.endpoint_port)
             ends = sums.setdefault((service, one.protocol), {})
@@ -62,8 +64,8 @@ def _names(routing: Routing) -> Mapping[tuple[str, str, int], str]:
     found: dict[tuple[str, str, int], str] = {}
     for route in routing.routes.values():
         for frontend in route.frontends():
-            if frontend.kind is not FrontendKind.NODE_PORT:
-                found[frontend.protocol.value, frontend.address, frontend.port] = str(route.port_name)
+            address = NODE_PORT if frontend.kind is FrontendKind.NODE_PORT else frontend.address
+            found[frontend.protocol.value, address, frontend.port] = str(route.port_name)
     return found
 
 

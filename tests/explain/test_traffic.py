@@ -1,8 +1,11 @@
 from pointsman.dataplane.traffic import Passed
 from pointsman.explain.traffic import rates, rows
-from proxy.views import small
+from pointsman.kube.objects import ObjectMeta, Service, ServicePort, ServiceSpec
+from pointsman.routing.build import build
+from proxy.views import NODE, small, snapshot
 
 ROUTING = small().routing
+SPEC = ServiceSpec(type="NodePort", cluster_ip="10.96.0.10", ports=(ServicePort(80, "http", None, 30080),))
 
 
 def test_counters_are_added_up_by_service_port_and_endpoint_with_skew():
@@ -28,3 +31,9 @@ def test_rates_are_per_second_and_a_counter_that_began_anew_counts_from_zero():
 
 def test_nothing_passed_has_no_skew():
     assert rows([Passed("TCP", "", 0, "10.244.1.1", 8080, 0, subject="shop/web:http")], ROUTING)[0].skew is None
+
+
+def test_a_node_port_is_the_service_ports_at_whatever_address():
+    routing = build(snapshot([Service(ObjectMeta("web", "shop"), SPEC)], []), NODE)
+    [head, _] = rows([Passed("TCP", "192.168.50.1", 30080, "10.244.1.1", 8080, 4)], routing)
+    assert (head.service, head.connections) == ("shop/web:http", 4)
