@@ -104,6 +104,16 @@ class Node:
                 return
         raise AssertionError(f"{got!r} instead of {wanted!r}:\n{self.log.read_text()[-4000:]}")
 
+    async def says(self, command, *, at_least):
+        """Wait until a shell command on the node prints a number that is large enough."""
+        count = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while (count := int(self.run("sh", "-c", f"{command} || true") or 0)) < at_least:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.2)
+                return
+        raise AssertionError(f"{command}: {count} instead of {at_least}:\n{self.log.read_text()[-4000:]}")
+
     async def grown(self, load, more=2000):
         """Wait until so many more queries were answered."""
         wanted = len(load.waits) + more
