@@ -174,10 +174,15 @@ class _Grouping:
 
     def blocks(self) -> Iterator[Block]:
         """Yield the server blocks."""
+        first = True
         while self._at < len(self._tokens):
             keys, braces = self._keys()
             directives = tuple(self._directives(keys, braces))
+            if keys and not braces and not first:
+                text = f"the server block {keys[0].text} needs braces: only a file of one block may leave them out"
+                self._findings.error(keys[0].place, text)
             if keys:
+                first = False
                 yield Block(keys, directives)
 
     def _peek(self) -> Token | None:

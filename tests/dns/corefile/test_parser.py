@@ -92,6 +92,7 @@ def test_cor_05_snippets_that_double_end():
         ("(x) {\n log\n", 1, "never closed"),
         ("(x) {\n log\n}\n(x) {\n}\n. {\n}\n", 4, "redeclaration"),
         ("{\n whoami\n}\n", 1, "needs a key"),
+        ("a {\n whoami\n}\nb\nwhoami\n", 4, "only a file of one block"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text, line, part):
