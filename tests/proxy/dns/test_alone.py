@@ -7,6 +7,7 @@ import socket
 
 import pytest
 from fakes import dns as fake
+from fakes.apiserver import FakeApi, FakeClient
 from pointsman.proxy.dns import alone
 from pointsman.proxy.dns.service import DnsError
 from pointsman.proxy.dns.sockets import Place
@@ -42,3 +43,37 @@ async def test_names_of_manifests_are_served_as_they_change(tmp_path):
 async def test_a_corefile_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(DnsError, match="Corefile"):
         await alone.serve(alone.Options(corefile=str(tmp_path / "Corefile")))
+
+
+async def test_names_of_the_api_are_served_and_headless_ones_read(tmp_path, monkeypatch):
+    """REC-07: what routing leaves out is asked for here."""
+    (tmp_path / "Corefile").write_text(".:53 {\n  kubernetes cluster.local\n}\n")
+    api = FakeApi()
+    api.put("Namespace", "default")
+    api.put("Service", "db", spec={"clusterIP": "None", "ports": [{"port": 5432}]})
+    labels = {"kubernetes.io/service-name": "db", "service.kubernetes.io/headless": ""}
+    api.put("EndpointSlice", "db-1", labels=labels, addressType="IPv4", endpoints=[{"addresses": ["10.244.1.9"]}], ports=[{"port": 5432}])
+    asked = []
+
+    class Client(FakeClient):
+        async def close(self):
+            asked.append("closed")
+
+    async def connect(kubeconfig, master):
+        asked.append((kubeconfig, master))
+        return Client(api)
+
+    monkeypatch.setattr(alone, "connect", connect)
+    place = Place("127.0.0.1", fake.free_port(), 0)
+    options = alone.Options(corefile=str(tmp_path / "Corefile"), master="10.0.0.1:6443", listen=place)
+    serving = asyncio.create_task(alone.serve(options))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        async with asyncio.timeout(PATIENCE):
+            name = "db.default.svc.cluster.local"
+            while fake.values(await fake.ask(client, (place.address, place.port), name, seconds=0.5)) != ["10.244.1.9"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE):
+        assert await serving == 0
+    assert asked == [("", "10.0.0.1:6443"), "closed"]
