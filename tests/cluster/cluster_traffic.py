@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -12,6 +13,8 @@ from cluster_place import NODES
 from pointsman.proxy.demo.lab_namespace import Namespaces
 from pointsman.proxy.demo.lab_probe import Station
 from pointsman.proxy.demo.lab_stream import Stream
+
+OF_TABLE = re.compile(r":\S+ (ACCEPT|DROP) ")
 
 
 class Adopted(Namespaces):
@@ -124,12 +127,24 @@ def kernel_rules(cluster):
     return found
 
 
+def difference(now, before):
+    """Return what two states of the nodes' kernels differ in: where, whether it is more or less, and the line."""
+    found = []
+    for where, lines in now.items():
+        found += [(where, "more", line) for line in lines if line not in before[where]]
+        found += [(where, "less", line) for line in before[where] if line not in lines]
+    return found
+
+
 def rules(saved):
-    """Return the rules and chains of an iptables-save, sorted and with their tables, without counters, comments and KUBE-FIREWALL."""
+    """Return the rules and chains of an iptables-save, sorted and with their tables, without counters, comments and KUBE-FIREWALL.
+
+    A table's own chains do not count: whoever looks at a table may bring it into being.
+    """
     table, found = "", []
     for line in saved.splitlines():
         if line.startswith("*"):
             table = line
-        elif line and not line.startswith(("#", "COMMIT")) and "KUBE-FIREWALL" not in line:
+        elif line and not line.startswith(("#", "COMMIT")) and "KUBE-FIREWALL" not in line and not OF_TABLE.match(line):
             found.append(f"{table} {line.partition(' [')[0] if line.startswith(':') else line}")
     return sorted(found)
