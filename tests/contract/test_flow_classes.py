@@ -11,11 +11,11 @@ import pytest
 from pointsman.routing.route import Family, Protocol
 from table_agent import write
 from table_cases import sources
-from table_cluster import WORLD, cluster
+from table_cluster import WORLD
 from table_modes import MODES
 from table_services import POD_PORT, Port, draining, manifests, ready
 from table_worlds import TOPOLOGY
-from test_flows import QUEUE, STATSD, entries, until
+from test_flows import QUEUE, STATSD, entries, patient, until
 from test_pains import Sender
 
 V4 = Family.IPV4
@@ -74,7 +74,7 @@ class Clients:
 async def test_every_class_is_made_by_packets_and_explained(mode, tmp_path):
     """Pains 1, 2, 7 and 15 as an operator sees them; `recycled`, which needs a witness, has its own test."""
     pod = {name: TOPOLOGY.places[name].addresses[V4] for name in ("n1p1", "n1p2", "n1p3")}
-    async with cluster(mode, tmp_path, STATSD, QUEUE, GONE) as made:
+    async with patient(mode, tmp_path, STATSD, QUEUE, GONE) as made:
         with contextlib.ExitStack() as stack:
             clients = Clients(made, stack)
             translate(made, ELSEWHERE, 99, pod["n1p2"])
@@ -136,7 +136,7 @@ async def test_pain_83_a_recycled_address_gets_nothing_of_its_former_owner(mode,
                     end["targetRef"] = {"kind": "Pod", "name": "tenant-b", "namespace": "table"}
         return found
 
-    async with cluster(mode, tmp_path, owner) as made, made.start() as running:
+    async with patient(mode, tmp_path, owner) as made, made.start() as running:
         with contextlib.ExitStack() as stack:
             one = Clients(made, stack).add("client", owner.cluster_ip(V4), 8125)
             assert await one.ask() == "n1p3"

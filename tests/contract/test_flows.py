@@ -37,6 +37,14 @@ FOREIGN = (  # made by nobody here: to an unknown address, and to a port that is
 )
 
 
+@contextlib.asynccontextmanager
+async def patient(mode, scratch, *configurations):
+    """Build a cluster whose first node forgets no UDP flow by itself, however slow the machine is."""
+    async with cluster(mode, scratch, *configurations) as made:
+        made.lab.sysctl("n1", {f"net/netfilter/nf_conntrack_udp_timeout{which}": "3000" for which in ("", "_stream")})
+        yield made
+
+
 @contextlib.contextmanager
 def clients(made, family, configuration, source="pod"):
     """Give one client per frontend of a Service, each with a socket that it keeps."""
@@ -79,7 +87,7 @@ def plant(made, text):
 @in_each_mode
 async def test_a_udp_client_follows_its_service_through_every_frontend(mode, tmp_path):
     """Pains 1, 2, 3, 6 and 7: another endpoint, one that terminates, none, one again, and the end of the Service."""
-    async with cluster(mode, tmp_path, STATSD, QUEUE) as made, made.start():
+    async with patient(mode, tmp_path, STATSD, QUEUE) as made, made.start():
         port, vip = QUEUE.node_port(QUEUE.ports[0]), QUEUE.cluster_ip(V4)
         for text in FOREIGN:
             plant(made, text.format(port=port, vip=vip))
@@ -131,7 +139,7 @@ async def test_a_restart_does_not_forget_and_deletes_only_what_is_wrong(mode, tm
     """Pains 5, 7 and 8: while no agent runs, one Service goes, another changes its endpoint, a third stays as it is."""
     kept = replace(STATSD, name="kept", number=203)
     external = f"-p udp --orig-dst {STATSD.external_ip(V4)}"
-    async with cluster(mode, tmp_path, STATSD, QUEUE, kept) as made:
+    async with patient(mode, tmp_path, STATSD, QUEUE, kept) as made:
         with contextlib.ExitStack() as stack:
             mine = stack.enter_context(clients(made, V4, STATSD))
             moved = stack.enter_context(clients(made, V4, QUEUE, "outside"))
@@ -175,7 +183,7 @@ async def test_pain_85_established_connections_are_kept_unless_the_service_says_
         web, other = replace(WEB, ends=ends or ready("n1p1")), replace(cut, ends=ends or ready("n2p1"))
         write(made.folder, [*manifests([web], TOPOLOGY), *annotated(other, on_endpoint_removal="reset-after=1s")])
 
-    async with cluster(mode, tmp_path, WEB) as made:
+    async with patient(mode, tmp_path, WEB) as made:
         write_all(())
         async with made.start() as running:
             keeps = await made.lab.stream("n1p4", WEB.cluster_ip(V4), 80)
@@ -200,7 +208,7 @@ async def test_pain_85_established_connections_are_kept_unless_the_service_says_
 @in_each_mode
 async def test_pain_6_thirteen_hours_of_a_busy_sender_and_no_endpoint(mode, tmp_path):
     """Thousands of datagrams keep every entry alive; once the endpoints are gone, none of them reaches the pod that was one."""
-    async with cluster(mode, tmp_path, STATSD) as made, made.start():
+    async with patient(mode, tmp_path, STATSD) as made, made.start():
         with contextlib.ExitStack() as stack:
             mine = stack.enter_context(clients(made, V4, STATSD))
             await told(made, mine, "n1p1")
