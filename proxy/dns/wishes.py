@@ -56,10 +56,6 @@ def wishes(corefile: Corefile) -> Wishes:
                 where = f"{other.place.file}:{other.place.line}: kubernetes"
                 text = f"{name} differs from that of the block at line {first.place.line}"
                 raise WishError(f"{where}: {text}; one process reads one selection: write the same into both, or run two")
-    for each in found:
-        if each.multicluster:
-            where = f"{each.place.file}:{each.place.line}: kubernetes: multicluster"
-            raise WishError(f"{where}: this version reads no ServiceImports from the API, so it could only deny those names; take it out")
     if first.tls:
         text = f"{first.place.file}:{first.place.line}: kubernetes: tls is supported by CoreDNS, not by this resolver: write a kubeconfig"
         raise WishError(text)

@@ -37,11 +37,6 @@ def test_blocks_that_select_differently_are_refused_with_their_place(wanted):
         wanted("labels a=b", "labels a=c")
 
 
-def test_ext_01_names_that_could_only_be_denied_are_refused(wanted):
-    with pytest.raises(WishError, match=r"multicluster: this version reads no ServiceImports"):
-        wanted("multicluster zone0.test")
-
-
 def test_pods_are_read_where_answers_need_them(wanted):
     assert wanted("pods verified").all_pods
     assert not wanted("pods insecure").all_pods
