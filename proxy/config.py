@@ -106,6 +106,7 @@ class Config(Struct, frozen=True, kw_only=True):
     dns_service: str = defaults.SERVICE
     dns_workers: int = 1
     dns_search_ahead: bool = True
+    dns_client_rate: int = 0
     dns_state: str = ""
 
     @property

@@ -186,6 +186,8 @@ def _dns(config: Config) -> Iterator[ConfigProblem]:
         yield ConfigProblem("dns_service", f"{config.dns_service!r} is no Service; write NAMESPACE/NAME, such as kube-system/kube-dns")
     if not 1 <= config.dns_workers <= 64:
         yield ConfigProblem("dns_workers", f"{config.dns_workers} is outside 1 to 64")
+    if config.dns_client_rate < 0:
+        yield ConfigProblem("dns_client_rate", f"{config.dns_client_rate} is below 0; 0 means no limit")
     if not re.fullmatch(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*\.?", config.dns_domain):
         yield ConfigProblem("dns_domain", f"{config.dns_domain!r} is no domain, such as cluster.local")
 

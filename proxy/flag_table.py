@@ -189,6 +189,10 @@ AGENT_FLAGS = (
         "Resolve example.com ahead when its first step on the search path is denied; no reply is changed.", switch=True,
     ),
     Flag(
+        "dns-client-rate", "dns_client_rate", integer, "NUMBER",
+        "Queries per second that one client may ask at each address; more are dropped and counted. 0: no limit.",
+    ),
+    Flag(
         "dns-state", "dns_state", word, "FILE",
         "Where the last known names are kept for a restart while the API server is away. Default: beside --socket.",
     ),

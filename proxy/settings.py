@@ -204,6 +204,7 @@ POINTSMAN = Schema(
         Setting("dns.service", "dns_service", TEXT),
         Setting("dns.workers", "dns_workers", INTEGER),
         Setting("dns.searchAhead", "dns_search_ahead", BOOLEAN),
+        Setting("dns.clientRate", "dns_client_rate", INTEGER),
         Setting("dns.state", "dns_state", TEXT),
     ),
     unused={},

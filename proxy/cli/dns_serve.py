@@ -49,6 +49,10 @@ def _place(_ctx: click.Context, _param: click.Parameter, text: str) -> object:
     help="Serve everything at this place, whatever ports and addresses the Corefile names.",
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that answer; one per core at most.")
+@click.option(
+    "--client-rate", default=0, metavar="NUMBER", type=click.IntRange(0),
+    help="Queries per second that one client may ask; more are dropped and counted. Default: no limit.",
+)
 @click.option("--hostname-override", "node", default="", metavar="NODE", help="Name of this node. Default: the host's name.")
 @click.option("--socket", "path", default="", metavar="PATH", help="Unix socket for `pointsman dns query --socket PATH`. Default: none.")
 @click.option("-v", "verbosity", default=0, metavar="LEVEL", help="How much is logged: 0 events, 4 each step, 8 libraries too.")
@@ -56,8 +60,8 @@ def _place(_ctx: click.Context, _param: click.Parameter, text: str) -> object:
     "--logging-format", default=Config().logging_format, show_default=True, type=click.Choice(["text", "json"]), help="Form of log lines.",
 )
 def command(  # noqa: PLR0917 - click's options
-    corefile: str, manifests: str, kubeconfig: str, master: str, listen: object, workers: int, node: str, path: str, verbosity: int,
-    logging_format: str,
+    corefile: str, manifests: str, kubeconfig: str, master: str, listen: object, workers: int, client_rate: int, node: str, path: str,
+    verbosity: int, logging_format: str,
 ) -> int:
     """Serve DNS as a Corefile says, without the rest of the agent."""
     if manifests and not Path(manifests).is_dir():
@@ -80,7 +84,7 @@ def command(  # noqa: PLR0917 - click's options
     assert listen is None or isinstance(listen, Place)
     options = alone.Options(
         corefile=corefile, manifests=manifests, kubeconfig=kubeconfig, master=master, listen=listen, workers=workers, node=node,
-        socket=path,
+        socket=path, client_rate=client_rate,
     )  # fmt: skip
     try:
         return uvloop.run(alone.serve(options))

@@ -38,6 +38,7 @@ class Options(Struct, frozen=True, kw_only=True):
     master: str = ""
     listen: Place | None = None
     workers: int = 1
+    client_rate: int = 0
     node: str = ""
     socket: str = ""
 
@@ -55,6 +56,7 @@ async def serve(options: Options) -> int:
     telling = Telling(pods=wanted.all_pods or wanted.own_pods)
     settings = Settings(
         corefile=options.corefile, listen=options.listen, workers=options.workers, node=options.node or socket.gethostname(),
+        client_rate=options.client_rate,
     )  # fmt: skip
     service = DnsService(settings, telling)
     await service.prepare()

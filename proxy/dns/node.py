@@ -79,7 +79,7 @@ class NodeDns:
         self._frontends = Frontends(config.dns_service, by_family(config.dns_addresses), withholds=config.mode == "ipvs")
         settings = Settings(
             corefile=corefile_of(config), addresses=self.addresses, workers=config.dns_workers, node=node,
-            search_ahead=config.dns_search_ahead,
+            search_ahead=config.dns_search_ahead, client_rate=config.dns_client_rate,
             linger=0.0 if os.getpid() == 1 else LINGER, inherit=True, patient=True, heartbeat=surroundings.lists,
         )  # fmt: skip
         self.service = DnsService(settings, self.telling, self._changed)

@@ -48,7 +48,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """How DNS is run: the Corefile; one place for all server blocks (`listen`), else where those without bind listen (`addresses`).
 
     `heartbeat` says into which lists of the kernel belong which addresses (`dns.heartbeat`), `patient` not to give up at the first failure.
-    With `search_ahead` the last step of a search path begins at the first (`dns.speculation`).
+    One client may ask `client_rate` queries per second (0: no limit). With `search_ahead` the last step of a search path begins at the
+    first (`dns.speculation`).
     """
 
     corefile: str
@@ -60,6 +61,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     inherit: bool = False
     patient: bool = False
     search_ahead: bool = True
+    client_rate: int = 0
     heartbeat: Callable[[Sequence[str]], dict[str, tuple[str, ...]]] = lambda _: {}
 
 
@@ -204,6 +206,7 @@ class DnsService:
             handover=self._giving[worker].fileno() if worker in self._giving else -1,
             linger=self.settings.linger,
             search_ahead=self.settings.search_ahead,
+            client_rate=float(self.settings.client_rate),
         )
 
     def _answers(self, resolver: Resolver) -> None:  # noqa: ARG002 - every one counts alike
