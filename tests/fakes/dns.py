@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import os
 import socket
 from contextlib import suppress
 
@@ -115,11 +116,15 @@ def write(folder, name, *objects):
     beside.rename(path)
 
 
+_ports = itertools.count(os.getpid() * 17)
+
+
 def free_port():
-    """Return a port of loopback that is free for UDP and TCP at this moment."""
+    """Return a port of loopback that is free for UDP and TCP, below those that the kernel gives to whoever asks for any."""
     while True:
+        port = 20000 + next(_ports) % 10000
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two:
-            one.bind(("127.0.0.1", 0))
             with suppress(OSError):
-                two.bind(one.getsockname())
-                return one.getsockname()[1]
+                one.bind(("127.0.0.1", port))
+                two.bind(("127.0.0.1", port))
+                return port
