@@ -71,6 +71,7 @@ class _Pasting:
         self._environment = environment
         self._findings = findings
         self._snippets: dict[str, tuple[Token, ...]] = {}
+        self._active: list[str] = []
         self._pasted = 0
         self._opened = 0
 
@@ -118,10 +119,15 @@ class _Pasting:
             wrong(args[1].place, "Import takes only one argument (glob pattern or file): write one import per line")
         elif depth >= DEPTH:
             wrong(token.place, f"imports inside imports are deeper than {DEPTH}: {args[0].text} leads to itself")
+        elif args[0].text in self._active:
+            wrong(token.place, f"the snippet {args[0].text} imports itself, directly or through others: take this import out")
         elif args[0].text in self._snippets:
             self._pasted += 1
             if self._pasted <= SNIPPETS:
-                return self.paste(_at_line_start(self._snippets[args[0].text]), depth + 1)
+                self._active.append(args[0].text)
+                made = self.paste(_at_line_start(self._snippets[args[0].text]), depth + 1)
+                self._active.pop()
+                return made
             if self._pasted == SNIPPETS + 1:
                 wrong(token.place, f"more than {SNIPPETS} snippet imports: the snippets import one another over and over")
         else:

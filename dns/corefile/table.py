@@ -7,6 +7,7 @@ changes answers is ever ignored.
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 
 from pointsman.dns.corefile import read_answers, read_server
 from pointsman.dns.corefile.read_cache import read_cache
@@ -107,6 +108,7 @@ HINTS: Mapping[str, str] = {
 """Directives that are gone or misplaced (COR-40)."""
 
 
+@lru_cache(maxsize=256)
 def refusal(name: str) -> str:
     """Return why a directive is refused."""
     if name in REFUSED:

@@ -66,6 +66,8 @@ def test_cor_05_a_missing_file_is_an_error_and_an_empty_pattern_a_warning():
 
 def test_cor_05_imports_that_lead_to_themselves_end():
     _, wrong = blocks("(a) {\n import a\n}\n. {\n import a\n}")
+    assert wrong == [(2, "the snippet a imports itself, directly or through others: take this import out")]
+    _, wrong = blocks(". {\n import f\n}", {"f": "import f\n"})
     assert any(f"deeper than {DEPTH}" in text for _, text in wrong)
 
 
