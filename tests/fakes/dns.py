@@ -123,8 +123,8 @@ def free_port():
     """Return a port of loopback that is free for UDP and TCP, below those that the kernel gives to whoever asks for any."""
     while True:
         port = 20000 + next(_ports) % 10000
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two:
-            with suppress(OSError):
-                one.bind(("127.0.0.1", port))
-                two.bind(("127.0.0.1", port))
-                return port
+        kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+        with socket.socket(socket.AF_INET, kinds[0]) as one, socket.socket(socket.AF_INET, kinds[1]) as two, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            two.bind(("127.0.0.1", port))
+            return port
