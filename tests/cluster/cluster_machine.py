@@ -108,15 +108,19 @@ def say(text):
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
-def record(path, pid):
-    """Write down which process it is: its id, and when it began, for ids are given again."""
-    began = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+def record(path, pid, processes):
+    """Write down which process it is: its id, and when it began, for ids are given again.
+
+    `processes` is the folder /proc as it was: the machine has the same mounts as we by now, and puts its own there.
+    """
+    with open(f"{pid}/stat", opener=lambda name, flags: os.open(name, flags, dir_fd=processes)) as text:
+        began = text.read().rpartition(")")[2].split()[19]
     draft = Path(f"{path}.draft")
     draft.write_text(json.dumps({"pid": pid, "began": began}))
     draft.rename(path)
 
 
-def become_init(specification):
+def become_init(specification, ready):
     os.setsid()
     with Path(specification["log"]).open("ab") as log, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -130,6 +134,8 @@ def become_init(specification):
     if specification.get("own"):
         prepare(specification["own"], specification["bound"])
         mount("none", "/", flags=RECURSIVE | SHARED)
+    os.write(ready, b"1")
+    os.close(ready)
     Init(specification["programs"]).run()
 
 
@@ -141,15 +147,21 @@ def main(path):
     with Path(specification["network"]).open() as network:
         check(libc.setns(network.fileno(), NEW_NETWORK), f"enter {specification['network']}")
     check(libc.unshare(NEW_SPACES), "make namespaces")
+    processes, (heard, ready) = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY), os.pipe()
     child = os.fork()
     if child:
-        record(specification["record"], child)
+        os.close(ready)
+        record(specification["record"], child, processes)
+        if not os.read(heard, 1):
+            sys.exit(f"it cannot be prepared:\n{Path(specification['log']).read_text()}")
         return
+    os.close(heard)
+    os.close(processes)
     if listener is not None:
         if listener.fileno() != LISTENER:
             os.dup2(listener.fileno(), LISTENER)
         specification["programs"] = [one | {"listens": one["name"] == "door"} for one in specification["programs"]]
-    become_init(specification)
+    become_init(specification, ready)
 
 
 if __name__ == "__main__":

@@ -29,8 +29,7 @@ class Adopted(Namespaces):
         for descriptor in self._descriptors.values():
             os.close(descriptor)
         self._descriptors.clear()
-        self._thread.shutdown()
-        os.close(self._home)
+        self.remove()  # what is not known any more is left alone; sockets that wait for use are closed
 
 
 class Places:
