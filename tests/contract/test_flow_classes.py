@@ -73,6 +73,7 @@ class Clients:
 @in_each_mode
 async def test_every_class_is_made_by_packets_and_explained(mode, tmp_path):
     """Pains 1, 2, 7 and 15 as an operator sees them; `recycled`, which needs a witness, has its own test."""
+    clashing = mode.name != "ipvs"  # IPVS chooses no other port: the second way of such a client is lost there (pain 15)
     pod = {name: TOPOLOGY.places[name].addresses[V4] for name in ("n1p1", "n1p2", "n1p3")}
     async with patient(mode, tmp_path, STATSD, QUEUE, GONE) as made:
         with contextlib.ExitStack() as stack:
@@ -86,8 +87,9 @@ async def test_every_class_is_made_by_packets_and_explained(mode, tmp_path):
                 assert await clients.add("foreign", ELSEWHERE, 99).ask() == "n1p2"
                 both = clients.add("both", pod["n1p1"], POD_PORT)
                 assert await both.ask() == "n1p1"
-                both.socket.connect((STATSD.cluster_ip(V4), 8125))
-                await both.ask()
+                if clashing:
+                    both.socket.connect((STATSD.cluster_ip(V4), 8125))
+                    await both.ask()
             assert (await early_entry(made)) is not None
             made.write(STATSD, replace(QUEUE, ends=ready("n2p3")), LATER)
             found = classes(made, clients.ports)
@@ -98,7 +100,7 @@ async def test_every_class_is_made_by_packets_and_explained(mode, tmp_path):
                 "gone": ("stale-frontend", "table/gone"),
                 "moved": ("stale-backend", "table/queue"),
                 "foreign": ("foreign", ""),
-                "both": ("clash" if mode.name != "ipvs" else "ok", "table/statsd"),
+                **({"both": ("clash", "table/statsd")} if clashing else {}),
             }
             reasons = {name: reason for (name, _), (_, _, reason) in found.items()}
             assert "not translated: it was made while there were no endpoints or no rules" in reasons["early"]

@@ -89,6 +89,7 @@ async def test_a_udp_client_follows_its_service_through_every_frontend(mode, tmp
     """Pains 1, 2, 3, 6 and 7: another endpoint, one that terminates, none, one again, and the end of the Service."""
     async with patient(mode, tmp_path, STATSD, QUEUE) as made, made.start():
         port, vip = QUEUE.node_port(QUEUE.ports[0]), QUEUE.cluster_ip(V4)
+        drained = "n1p3" if mode.name == "ipvs" else "n2p1"  # who serves on keeps its flows, but IPVS ends UDP at once (IPVS-30)
         for text in FOREIGN:
             plant(made, text.format(port=port, vip=vip))
         with contextlib.ExitStack() as stack:
@@ -100,7 +101,7 @@ async def test_a_udp_client_follows_its_service_through_every_frontend(mode, tmp
                 await told(made, mine[family], "n1p1")
             for ends, wanted in (
                 (ready("n2p1"), "n2p1"),
-                ((*draining("n2p1"), *ready("n1p3")), "n2p1"),  # who serves on keeps its flows
+                ((*draining("n2p1"), *ready("n1p3")), drained),
                 (ready("n1p3"), "n1p3"),
                 (unready("n1p3"), "refused"),
                 (ready("n1p1"), "n1p1"),
