@@ -32,7 +32,7 @@ from pointsman.dns.udp import UdpServer
 log = logging.getLogger(__name__)
 
 HOT_ROOM: Final = 12 * 1024 * 1024
-"""Bytes that all hot tables of the process may use."""
+"""Bytes that all hot tables of the process may use; an eighth of it is for TCP."""
 LEAST_ROOM: Final = 1024 * 1024
 RELOAD_FAILED: Final = "coredns_reload_failed_total"
 RELOAD_VERSION: Final = "coredns_reload_version_info"
@@ -72,8 +72,10 @@ class Serving:
     async def open(self) -> None:
         """Begin to answer on all sockets."""
         self.site.start()
-        room = max(LEAST_ROOM, HOT_ROOM // max(1, len(self._start.listeners)))
+        kinds = [each.transport for each in self._start.listeners]
         for listener in self._start.listeners:
+            share = HOT_ROOM // 8 if listener.transport == "tcp" else HOT_ROOM - HOT_ROOM // 8
+            room = max(LEAST_ROOM, share // kinds.count(listener.transport))
             chain = self._chain(self.site, listener)
             if chain is None:
                 raise UnusableError(f"no server block of {self._start.corefile} answers on {listener.address} port {listener.key_port}")
