@@ -146,6 +146,10 @@ async def test_pain_83_a_recycled_address_gets_nothing_of_its_former_owner(mode,
             write(made.folder, given_away())
             await running.in_sync(at_least=before + 1)
             await until(lambda: one.ask(1.0), "n2p1", running.log.read_text())
-        text = running.log.read_text()
-        assert "recycled" in text
-        assert "pod table/tenant-b" in text
+
+        async def named():
+            text = running.log.read_text()
+            return "recycled=1" in text and "pod table/tenant-b" in text
+
+        if mode.name != "ipvs":  # IPVS ends the flow of UDP itself, and may be quicker
+            await until(named, True, running.log.read_text())
