@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.saved import rules_text, sets_text, wanted
 from pointsman.explain.agreement import doubts, mismatches
 from pointsman.iptables.compile import IptablesCompiler
 from pointsman.iptables.ruleset import ruleset
@@ -11,8 +12,6 @@ from pointsman.iptables.setlist import saved_sets
 from pointsman.iptables.tracer import IptablesTracer, is_ours
 from pointsman.routing.packet import Verdict
 from pointsman.routing.route import Family
-
-from fakes.saved import rules_text, sets_text, wanted
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 from table_cases import cases, routing_of

@@ -7,7 +7,6 @@ import pytest
 
 PROGRAM = """
 import sys
-from contextlib import suppress
 from {module} import {name}
 from pointsman.netlink.loading import ALONE
 
