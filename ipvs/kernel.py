@@ -67,6 +67,7 @@ class IpvsKernel:
         self._prepared = False
         self._owned: dict[Key, None] = {}
         self._total = 0
+        self._without_arp: frozenset[str] | None = None
 
     async def preflight(self) -> tuple[KernelError, ...]:
         """Return everything that keeps this mode from working here."""
@@ -153,7 +154,7 @@ class IpvsKernel:
         """Set what must hold before the first packet is served."""
         if self._prepared:
             return
-        written = sysctl.ensure(arp=self.settings.strict_arp)
+        written = self._ensure_settings()
         if written:
             log.info("set kernel settings", extra=_told(written))
         if self.settings.timeouts != Timeouts():
@@ -162,6 +163,20 @@ class IpvsKernel:
             except KernelError as error:
                 log.warning("IPVS timeouts stay as they are", extra={"error": str(error)})
         self._prepared = True
+
+    def _ensure_settings(self) -> dict[str, int]:
+        """Make the settings hold, and tell of interfaces that this process may not set; return what was written. Raises KernelError."""
+        written = sysctl.ensure(arp=False)
+        if not self.settings.strict_arp or self.family is not Family.IPV4:
+            return written
+        by_interface, without = sysctl.ensure_arp()
+        if came := without - (self._without_arp or frozenset()):
+            remedy = "set arp_ignore=1 and arp_announce=2 on those that face a network, or let `pointsman run --init-only` run again"
+            level = logging.WARNING if self._without_arp is None else logging.DEBUG  # pods' interfaces come all the time
+            told = {"interfaces": ", ".join(sorted(came)), "remedy": remedy}
+            log.log(level, "strict ARP cannot be set on interfaces that came after the privileged start", extra=told)
+            self._without_arp = without
+        return written | by_interface
 
     async def watch(self) -> AsyncIterator[ForeignChange]:
         """Yield foreign changes to what may be ours; raise KernelError where they cannot be followed any more."""
@@ -228,7 +243,7 @@ class IpvsKernel:
         if not self._prepared:
             return ""
         try:
-            written = sysctl.ensure(arp=self.settings.strict_arp)
+            written = self._ensure_settings()
         except KernelError as error:
             if str(error) != told:
                 log.warning("a kernel setting that was changed stays so", extra={"error": str(error)})

@@ -1,6 +1,7 @@
 """Observe, apply and clean up the ipvs mode in a real kernel."""
 
 import asyncio
+import logging
 
 import pytest
 from fakes import routes as make
@@ -17,6 +18,8 @@ from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.kernel import IpvsKernel, Settings
 from pointsman.ipvs.keys import AddressKey
 from pointsman.ipvs.objects import RealKey, Timeouts, VirtualKey
+from pointsman.proxy.config import Config
+from pointsman.proxy.modes import MODES
 from pointsman.routing.route import Family, Protocol
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
@@ -185,6 +188,28 @@ async def test_a_setting_that_cannot_be_put_right_is_told_once_and_hides_nothing
     assert [record.message for record in caplog.records] == ["a kernel setting that was changed stays so"]
     shell("ipvsadm -C")
     assert "vanished" in await kernel._look()
+
+
+async def test_pain_28_an_interface_that_came_after_the_privileged_start_stops_nothing(kernel, monkeypatch, tmp_path, caplog):
+    """PROC-05: settings are made by a run with all rights, then an interface comes, then an agent starts that may write no setting."""
+    caplog.set_level(logging.DEBUG)
+    MODES["ipvs"].privileged(Config(mode="ipvs", ipvs_strict_arp=True))
+    shell("ip link add late0 type dummy")
+    (tmp_path / "proc").mkdir()
+    shell(f"mount -t proc -o ro proc {tmp_path}/proc")
+    bound = IpvsKernel(kernel.family, Variant.LEGACY, Writer(), Settings(strict_arp=True))
+    try:
+        monkeypatch.setattr("pointsman.iptables.sysctl.ROOT", tmp_path / "proc/sys")
+        wanted = shop(kernel.family)
+        await bring(bound, wanted)
+        shell("ip link add late1 type dummy")
+        assert [bound._keep_settings(""), bound._keep_settings("")] == ["", ""]
+        told = [(one.levelname, vars(one)["interfaces"]) for one in caplog.records if "strict ARP" in one.message]
+        assert told == ([("WARNING", "late0"), ("DEBUG", "late1")] if kernel.family is Family.IPV4 else [])
+        assert await bound.observe() == wanted
+    finally:
+        await bound.close()
+        shell(f"umount {tmp_path}/proc")
 
 
 async def test_preflight_finds_nothing_wrong_and_writes_nothing(kernel):

@@ -29,7 +29,7 @@ def tree(root, files):
 
 
 def test_pain_28_strict_arp_is_set_per_interface(tmp_path):
-    tree(tmp_path, {f"net/ipv4/conf/{name}/arp_ignore": 0 for name in ("all", "default", "lo", "eth0", "pod1")})
+    tree(tmp_path, {f"net/ipv4/conf/{name}/arp_ignore": 0 for name in ("all", "default", "lo", "eth0", "kube-ipvs0", "pod1")})
     assert dict(sysctl.strict_arp(tmp_path)) == {
         "net/ipv4/conf/eth0/arp_ignore": 1, "net/ipv4/conf/eth0/arp_announce": 2,
         "net/ipv4/conf/pod1/arp_ignore": 1, "net/ipv4/conf/pod1/arp_announce": 2,
@@ -57,3 +57,18 @@ def test_an_interface_that_goes_meanwhile_is_no_error(tmp_path, monkeypatch):
     gone = {"net/ipv4/conf/pod1/arp_ignore": 1, "net/ipv4/conf/eth0/arp_ignore": 1}
     monkeypatch.setattr(sysctl, "strict_arp", gone.items)
     assert sysctl.ensure(arp=True) == {"net/ipv4/conf/eth0/arp_ignore": 1}
+
+
+def test_pain_28_an_interface_that_may_not_be_set_is_named_and_hinders_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("pointsman.iptables.sysctl.ROOT", tmp_path)
+    monkeypatch.setattr(sysctl, "wanted", lambda _: {})
+    names = ("eth0", "eth1", "pod1")
+    tree(tmp_path, {f"net/ipv4/conf/{name}/{kind}": 0 for name in names for kind in ("arp_ignore", "arp_announce")})
+    refused = tmp_path / "net/ipv4/conf/eth1/arp_ignore"
+    refused.unlink()
+    refused.mkdir()  # which root cannot write either
+    settings = {f"net/ipv4/conf/{name}/arp_ignore": 1 for name in names}
+    monkeypatch.setattr(sysctl, "strict_arp", settings.items)
+    assert sysctl.ensure_arp() == ({"net/ipv4/conf/eth0/arp_ignore": 1, "net/ipv4/conf/pod1/arp_ignore": 1}, {"eth1"})
+    with pytest.raises(KernelError, match=r"net\.ipv4\.conf\.eth1\.arp_ignore"):
+        sysctl.ensure(arp=True)
