@@ -59,7 +59,8 @@ class Start(Struct, frozen=True, tag="start"):
 class Change(Struct, frozen=True, tag="change", omit_defaults=True):
     """What is new, by kind, and what is gone, by name; `serial` is the SOA's (0: as before). `begin` opens a complete list.
 
-    A `mark` other than 0 asks for `Done` once no answer says anymore what is gone.
+    A `mark` other than 0 asks for `Done` once no answer says anymore what is gone. `triggered` are the moments (seconds since the epoch) at
+    which the cluster decided on changes of endpoints that are in it; how long they took is counted when it is in force (OBS-17).
     """
 
     services: tuple[ServiceFact, ...] = ()
@@ -73,6 +74,7 @@ class Change(Struct, frozen=True, tag="change", omit_defaults=True):
     serial: int = 0
     begin: bool = False
     mark: int = 0
+    triggered: tuple[float, ...] = ()
 
 
 class Synced(Struct, frozen=True, tag="synced"):

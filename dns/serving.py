@@ -37,6 +37,9 @@ LEAST_ROOM: Final = 1024 * 1024
 RELOAD_FAILED: Final = "coredns_reload_failed_total"
 RELOAD_VERSION: Final = "coredns_reload_version_info"
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+PROGRAMMING: Final = "coredns_kubernetes_dns_programming_duration_seconds"
+PROGRAMMING_BOUNDS: Final = tuple(0.001 * 2**step for step in range(20))
+"""Seconds; CoreDNS's buckets (OBS-17)."""
 
 
 class UnusableError(Exception):
@@ -113,6 +116,10 @@ class Serving:
         tags = self.catalog.apply(news) if isinstance(news, Change) else self.catalog.finish(news)
         if tags:
             self.withdraw(tags)
+        if isinstance(news, Change) and news.triggered and self._start.worker == 0:  # all workers are told: one counts
+            now, histogram = time.time(), self.tally.histogram(PROGRAMMING, PROGRAMMING_BOUNDS, "headless_with_selector")
+            for moment in news.triggered:
+                histogram.observe(max(0.0, now - moment))
 
     def withdraw(self, tags: Iterable[Hashable]) -> None:
         """Forget the answers that rest on these."""

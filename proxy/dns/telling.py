@@ -20,6 +20,7 @@ from pointsman.dns.journal import Journal, Reduced
 from pointsman.kube.objects import Kind, Namespace, ObjectMeta
 from pointsman.proxy.dns.gate import Gate
 from pointsman.proxy.dns.process import Resolver
+from pointsman.proxy.dns.triggers import Triggers
 from pointsman.routing.snapshot import EMPTY, Dirty, Snapshot
 
 WITHDRAWAL: Final = 1.0
@@ -42,11 +43,11 @@ class Telling:
         self.seen = asyncio.Event()
         self.begun = asyncio.Event()
         self._gate = Gate() if gated else None
+        self._triggers = Triggers(clock())
         self._pods = pods
         self._clock = clock
         self._journals: dict[Resolver, Journal] = {}
         self._marks: dict[Resolver, int] = {}
-        self._mark = 0
 
     @property
     def complete(self) -> bool:
@@ -94,6 +95,7 @@ class Telling:
             return
         if before.namespaces.keys() != after.namespaces.keys():
             dirty = structs.replace(dirty, kinds=dirty.kinds | {Kind.NAMESPACE})
+        self._triggers.note(before, after, dirty.services)
         if self._gate is not None:
             self._gate.advance(before, after, dirty.services)
         if self._awaited is None:
@@ -120,6 +122,7 @@ class Telling:
     def _begin(self) -> None:
         """Tell everybody the cluster as it is."""
         self._awaited = self._stand_in = None
+        self._triggers.clear()
         self._tell_everybody()
 
     def _tell_everybody(self) -> None:
@@ -135,19 +138,20 @@ class Telling:
             resolver.tell(Synced(stale=self.stale) if isinstance(each, Synced) else each)
 
     def _step(self, dirty: Dirty) -> None:
+        reduced = self._reduced()
+        triggered = self._triggers.take(dirty.services - reduced.keys())
         for resolver, journal in self._journals.items():
-            change = journal.step(self.snapshot, dirty, self._clock(), reduced=self._reduced())
+            change = journal.step(self.snapshot, dirty, self._clock(), reduced=reduced)
             if change is not None:
-                resolver.tell(self._marked(resolver, change))
+                resolver.tell(self._marked(resolver, structs.replace(change, triggered=triggered) if triggered else change))
         self._noted()
 
     def _marked(self, resolver: Resolver, change: Change) -> Change:
         """Return a change with a mark, if rules may have to wait for it."""
         if self._gate is None:
             return change
-        self._mark += 1
-        self._marks[resolver] = self._mark
-        return structs.replace(change, mark=self._mark)
+        mark = self._marks[resolver] = self._marks.get(resolver, 0) + 1
+        return structs.replace(change, mark=mark)
 
     def _reduced(self) -> Reduced:
         return self._gate.reduced if self._gate is not None else {}

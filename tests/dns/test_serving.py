@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import dns.message
 import pytest
@@ -9,7 +10,7 @@ from fakes.dns_cluster import service, snapshot_of
 from fakes.dns_process import COREFILE
 from pointsman.dns.feed import Change, Listener, Start
 from pointsman.dns.journal import Journal
-from pointsman.dns.serving import Serving, UnusableError
+from pointsman.dns.serving import PROGRAMMING, Serving, UnusableError
 
 
 def silent(level, text):
@@ -98,3 +99,18 @@ async def test_obs_50_the_same_content_is_not_loaded_again(tmp_path, sock):
     assert samples["coredns_reload_failed_total"].values == (1,)
     assert samples["coredns_reload_version_info"].labels[0] == "sha512"
     await serving.close()
+
+
+@pytest.mark.parametrize(("worker", "counted"), [(0, 2), (1, 0)])
+async def test_obs_17_how_long_a_change_took_is_counted_when_it_is_in_force_by_one_worker(tmp_path, worker, counted):
+    serving = Serving(start_of(tmp_path, worker=worker), silent)
+    now = time.time()
+    serving.apply(Change(triggered=(now - 3.0, now + 3600.0)))  # the latter by a clock that is ahead
+    found = [one for one in serving.samples() if one.metric == PROGRAMMING]
+    assert sum(sum(one.values[:-1]) for one in found) == counted
+    for one in found:
+        assert one.labels == ("headless_with_selector",)
+        assert one.bounds[:2] == (0.001, 0.002)
+        assert len(one.bounds) == 20
+        assert one.values[0] == 1
+        assert one.values[-1] >= 3.0

@@ -1,9 +1,10 @@
 """What resolvers are told, and when: a complete list first, differences then, nothing of half a list."""
 
 from fakes import objects as make
+from msgspec import structs
 from pointsman.dns.feed import Change, Synced
 from pointsman.kube.events import Batch, Remove, Replace, Upsert
-from pointsman.kube.objects import Kind, Namespace, ObjectMeta, ObjectRef
+from pointsman.kube.objects import Annotations, Kind, Namespace, ObjectMeta, ObjectRef
 from pointsman.proxy.dns.telling import Telling
 from pointsman.routing.snapshot import EMPTY, advance
 
@@ -122,3 +123,19 @@ def test_rec_11_manifests_without_any_namespace_have_those_that_they_name():
     assert listener.told[0].namespaces == ("shop",)
     stepped(telling, snapshot, Batch((Upsert(make.service("web", namespace="bank")),)))
     assert listener.told[-1].namespaces == ("bank",)
+
+
+async def test_obs_17_the_moment_of_a_change_goes_with_it_when_it_is_told():
+    telling, listener = Telling(gated=True, clock=lambda: 7.0), Listener()
+    telling.attach(listener)
+    first = stepped(telling, EMPTY, lists(make.service("db", clusterIP="None")))
+    telling.applied(first.revision)
+    value = make.endpoint_slice(make.endpoint("10.0.0.1"), owner="db")
+    value = structs.replace(value, metadata=structs.replace(value.metadata, annotations=Annotations("1970-01-01T00:00:09Z")))
+    second = stepped(telling, first, Batch((Upsert(value),)))
+    assert not any(one.triggered for one in listener.told if isinstance(one, Change))
+    telling.applied(second.revision)
+    assert listener.told[-1].triggered == (9.0,)
+    third = stepped(telling, second, Batch((Upsert(make.service("web")),)))
+    telling.applied(third.revision)
+    assert listener.told[-1].triggered == ()
