@@ -13,6 +13,8 @@ from pointsman.explain.findings import Finding, Level
 from pointsman.routing.route import Family
 
 FORWARD = {Family.IPV4: "net.ipv4.ip_forward", Family.IPV6: "net.ipv6.conf.all.forwarding"}
+LOCAL_PORTS = "net.ipv4.ip_local_port_range"
+RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports"
 FULL = 0.8
 """Share of the table of connections from which it counts as nearly full (pain 13)."""
 
@@ -49,6 +51,7 @@ class Machine(Struct, frozen=True):
     preflight: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
     clock_synchronised: bool | None = None
+    node_ports: tuple[int, ...] = ()
 
     def number(self, name: str) -> int | None:
         """Return a setting as a number, None if the kernel does not have it."""
@@ -63,7 +66,9 @@ def packet_settings(machine: Machine, family: Family) -> tuple[Finding, ...]:
 
 def findings(machine: Machine) -> tuple[Finding, ...]:
     """Return every finding about a machine, the worst first."""
-    rules = (_preflight, _all_forwarding, _paths, _bridges, _reuse, _loopback, _fill, _foreign, _variants, _mtu, _clock, _names)
+    rules = (
+        _preflight, _all_forwarding, _paths, _bridges, _reuse, _loopback, _ports, _fill, _foreign, _variants, _mtu, _clock, _names,
+    )  # fmt: skip
     found = [finding for rule in rules for finding in rule(machine)]
     order = {level: place for place, level in enumerate(Level)}
     return tuple(sorted(found, key=lambda one: order[one.level]))
@@ -124,6 +129,47 @@ def _loopback(machine: Machine) -> Iterator[Finding]:
         why = "node ports do not answer on 127.0.0.1 (all other addresses are not concerned)"
         text = "net.ipv4.conf.all.route_localnet is 0"
         yield Finding(Level.OK, "route_localnet", text, why)
+
+
+def _ports(machine: Machine) -> Iterator[Finding]:
+    """Yield whether programs of this node may be given ports that are node ports (pain 14)."""
+    given = sorted(_numbers((machine.settings.get(LOCAL_PORTS) or "").replace("\t", "-").replace(" ", "-")))
+    if not given or not machine.node_ports:
+        return
+    kept = _numbers(machine.settings.get(RESERVED_PORTS) or "")
+    shared = [port for port in sorted(set(machine.node_ports)) if given[0] <= port <= given[-1] and port not in kept]
+    if not shared:
+        yield Finding(Level.OK, "node ports", f"no node port is given to programs of this node as a port of their own ({LOCAL_PORTS})")
+        return
+    more = f" and {len(shared) - 5} more" if len(shared) > 5 else ""
+    text = f"{LOCAL_PORTS} is {given[0]}-{given[-1]}, and {', '.join(map(str, shared[:5]))}{more} in it are node ports"
+    why = (
+        "an answer that comes to such a port counts as a new connection to the node port, and the program waits in vain"
+        if machine.mode == "ipvs" else "a program that listens at a port that it was given is not reached: the Service gets its packets"
+    )  # fmt: skip
+    yield Finding(Level.WARN, "node ports", text, why, f"sysctl -w {RESERVED_PORTS}={_with(kept, shared)}")
+
+
+def _numbers(text: str) -> frozenset[int]:
+    """Return the ports of a list like `80,30000-32767`."""
+    found: set[int] = set()
+    for part in text.split(","):
+        if ends := match(r"\s*(\d+)\s*(?:-\s*(\d+))?\s*$", part):
+            found.update(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
+    return frozenset(found)
+
+
+def _with(kept: frozenset[int], shared: list[int]) -> str:
+    """Return what to reserve: what is reserved, with the usual range of node ports if all are in it, else with these."""
+    usual = range(30000, 32768)
+    ports = sorted({*kept, *(usual if all(port in usual for port in shared) else shared)})
+    parts: list[list[int]] = []
+    for port in ports:
+        if parts and parts[-1][1] == port - 1:
+            parts[-1][1] = port
+        else:
+            parts.append([port, port])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
 def _fill(machine: Machine) -> Iterator[Finding]:

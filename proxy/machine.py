@@ -14,7 +14,7 @@ from pathlib import Path
 from msgspec import structs
 from pointsman.conntrack.kernel import ConntrackKernel, summed
 from pointsman.dataplane.errors import KernelError
-from pointsman.explain.machine import FORWARD, ForeignTable, Machine
+from pointsman.explain.machine import FORWARD, LOCAL_PORTS, RESERVED_PORTS, ForeignTable, Machine
 from pointsman.iptables.reading import rules_of
 from pointsman.iptables.ruleset import Ruleset
 from pointsman.iptables.run import find_program, output_of
@@ -29,6 +29,7 @@ PROC = Path("/proc")
 _SETTINGS = (
     *FORWARD.values(), "net.ipv4.conf.all.route_localnet", "net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables",
     "net.ipv4.vs.conn_reuse_mode", "net.ipv4.vs.conntrack", "net.netfilter.nf_conntrack_tcp_be_liberal",
+    LOCAL_PORTS, RESERVED_PORTS,
 )  # fmt: skip
 _KNOWN = ("kube-proxy", "firewalld")
 _OWNERS = {

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from msgspec import Struct
+from msgspec import Struct, structs
 from pointsman.explain.findings import Finding, Level
 from pointsman.explain.machine import findings
 from pointsman.proxy.cli import wanted
@@ -18,6 +18,7 @@ from pointsman.proxy.config import Config
 from pointsman.proxy.flags import FlagCommand, load
 from pointsman.proxy.known import Known
 from pointsman.proxy.report import SCHEMA
+from pointsman.routing.route import FrontendKind
 
 EPILOG = f"""\b
 Examples:
@@ -77,7 +78,8 @@ async def examine(config: Config, known: Known | None, absent: str = "") -> tupl
     """Look at everything; `absent` says why nothing is known of what is wanted."""
     from pointsman.proxy.machine import machine  # noqa: PLC0415 - loads the modes, which --help need not wait for
 
-    found = list(findings(await machine(config)))
+    seen = structs.replace(await machine(config), node_ports=_node_ports(known) if known else ())
+    found = list(findings(seen))
     differences = await compare(known) if known is not None else None
     if known is None:
         fix = "systemctl status kubelet; kubectl -n kube-system get pods -o wide"
@@ -90,6 +92,12 @@ async def examine(config: Config, known: Known | None, absent: str = "") -> tupl
     found.sort(key=lambda one: order[one.level])
     node = known.picture.node.name if known else config.hostname_override
     return DoctorReport(SCHEMA, node, config.mode, tuple(found)), differences
+
+
+def _node_ports(known: Known) -> tuple[int, ...]:
+    """Return the node ports of all Services."""
+    frontends = (one for route in known.picture.routes for one in route.frontends())
+    return tuple(sorted({one.port for one in frontends if one.kind is FrontendKind.NODE_PORT}))
 
 
 def _of_agent(known: Known) -> list[Finding]:

@@ -1,6 +1,6 @@
 import pytest
 from pointsman.explain.findings import Level
-from pointsman.explain.machine import ForeignTable, Machine, findings, packet_settings
+from pointsman.explain.machine import LOCAL_PORTS, RESERVED_PORTS, ForeignTable, Machine, findings, packet_settings
 from pointsman.routing.route import Family
 
 
@@ -53,3 +53,27 @@ def test_only_settings_that_stop_packets_matter_to_one_packet():
     machine = Machine(settings={"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "1", "net.ipv4.conf.all.rp_filter": "1"})
     assert [one.stops for one in packet_settings(machine, Family.IPV4)] == ["forwarded"]
     assert [one.level for one in packet_settings(machine, Family.IPV6)] == [Level.OK]
+
+
+@pytest.mark.parametrize(("mode", "given", "reserved", "level", "text"), [
+    ("iptables", "32768\t60999", "", Level.OK, "no node port is given"),
+    ("iptables", "1024\t65535", "", Level.WARN, "is 1024-65535, and 30080, 30443 in it are node ports"),
+    ("ipvs", "1024\t65535", "8080", Level.WARN, "is 1024-65535, and 30080, 30443 in it are node ports"),
+    ("ipvs", "1024\t65535", "30000-30100", Level.WARN, "and 30443 in it are node ports"),
+    ("ipvs", "1024\t65535", "8080,30000-32767", Level.OK, "no node port is given"),
+])  # fmt: skip
+def test_pain_14_a_node_port_that_programs_may_be_given_is_told(mode, given, reserved, level, text):
+    settings = {LOCAL_PORTS: given, RESERVED_PORTS: reserved}
+    machine = Machine(mode=mode, settings=settings, node_ports=(30443, 30080))
+    (found,) = [one for one in findings(machine) if one.topic == "node ports"]
+    assert found.level is level
+    assert text in found.text
+    kept = "8080," if "8080" in reserved else ""
+    assert level is Level.OK or found.fix == f"sysctl -w {RESERVED_PORTS}={kept}30000-32767"
+    assert ("counts as a new connection" in found.why) is (level is Level.WARN and mode == "ipvs")
+
+
+def test_pain_14_node_ports_out_of_the_usual_range_are_reserved_one_by_one():
+    machine = Machine(settings={LOCAL_PORTS: "32768 60999"}, node_ports=(40000, 40001, 50000, 30000))
+    (found,) = [one for one in findings(machine) if one.topic == "node ports"]
+    assert found.fix == f"sysctl -w {RESERVED_PORTS}=40000-40001,50000"
