@@ -27,7 +27,8 @@ from pointsman.dns.tally import Sample
 from pointsman.proxy import servers
 from pointsman.proxy.dns.interfaces import interfaces
 from pointsman.proxy.dns.process import Resolver
-from pointsman.proxy.dns.servers import State, build_info, process_samples
+from pointsman.proxy.dns.selfcheck import SelfCheck
+from pointsman.proxy.dns.servers import State, address, build_info, process_samples
 from pointsman.proxy.dns.servers import servers as wanted_servers
 from pointsman.proxy.dns.sockets import EVERYWHERE, ListenError, Place, Sockets, places
 from pointsman.proxy.dns.supervisor import Callbacks, Supervisor
@@ -80,6 +81,7 @@ class DnsService:
         self._giving: dict[int, socket.socket] = {}
         self._rearranged = asyncio.Event()
         self._addresses = settings.addresses
+        self._check = SelfCheck()
 
     @property
     def serving(self) -> bool:
@@ -90,6 +92,11 @@ class DnsService:
     def succeeds(self) -> bool:
         """Return whether a resolver of an earlier process still answers at our sockets."""
         return self._taken is not None
+
+    @property
+    def listens(self) -> tuple[Place, ...]:
+        """Return where it is listened."""
+        return tuple(sorted(self._sockets.places))
 
     @property
     def cluster(self) -> bool:
@@ -120,6 +127,7 @@ class DnsService:
             for each in self.supervisors:
                 group.create_task(each.run())
             group.create_task(self._serve_beside())
+            group.create_task(self._check.run(lambda: {address(each.address, 8080) for each in self.corefile.all(HealthOptions)}))
             group.create_task(self._compare())
             if not self.settings.patient:
                 group.create_task(self._first())
@@ -167,7 +175,7 @@ class DnsService:
         """Return what all workers counted, and what there is to tell of them."""
         running = [each.resolver for each in self.supervisors if each.resolver is not None]
         answers = await asyncio.gather(*(each.ask("stats") for each in running))
-        found = [build_info(), *(sample for answer in answers if answer is not None for sample in answer.samples)]
+        found = [build_info(), *self._check.samples(), *(sample for answer in answers if answer is not None for sample in answer.samples)]
         for each in running:
             found += process_samples(each.process.pid)
         found += [Sample("pointsman_dns_serving", (str(one.worker),), (float(one.serving),)) for one in self.supervisors]

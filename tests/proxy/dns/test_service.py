@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from fakes import dns as fake
 from fakes.scratch import namespace
+from pointsman.proxy.dns.selfcheck import DURATION
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
 from pointsman.proxy.dns.sockets import ListenError, Place
 from pointsman.proxy.dns.telling import Telling
@@ -72,6 +73,9 @@ async def test_obs_50_health_and_readiness_follow_the_corefile(tmp_path):
                 while (said := await http(port, path)) is None:  # noqa: ASYNC110 - tried again until it listens
                     await asyncio.sleep(0.05)
             assert said.endswith("OK")
+        async with asyncio.timeout(PATIENCE):
+            while not any(one.metric == DURATION for one in await service.samples()):  # noqa: ASYNC110 - OBS-19: it asks itself
+                await asyncio.sleep(0.1)
         service.leaving = True
         assert (await http(port, "ready")).endswith("Shutting down")
         assert (await http(port, "health")).endswith("OK")
