@@ -25,7 +25,8 @@ def citing(written, root):
 def test_every_cited_number_is_explained(written, root, judge):
     known = numbers("\n".join((root / "docs" / name).read_text() for name in ("services.md", "dns.md")))
     cited = ((place, one) for place, line in citing(written, root) for one in CITED.findall(line))
-    judge([f"{place}: {one}" for place, one in cited if one not in known], "explain the number in docs/services.md or docs/dns.md, or cite the right one")
+    unknown = [f"{place}: {one}" for place, one in cited if one not in known]
+    judge(unknown, "explain the number in docs/services.md or docs/dns.md, or cite the right one")
 
 
 def test_every_cited_pain_is_retold(written, root, judge):
