@@ -10,10 +10,11 @@ import yaml
 from chart import API, CHART, Helm, RefusedError, container, one
 from plane_agent import rules
 from plane_api import collection
-from pointsman.proxy.config import MODES, Config
+from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import problems
 from pointsman.proxy.config_file import read
 from pointsman.proxy.demo.lab_topology import UNDERLAY
+from pointsman.proxy.modes import MODES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 beside_the_plane = pytest.mark.asyncio(loop_scope="session")
@@ -30,14 +31,20 @@ MATRIX = {
     "monitored": (API, *MONITORING),
     "without the init container": (API, "privilegedInit=false"),
     "with accounts of others": (API, "serviceAccount.create=false", "serviceAccount.name=other", "rbac.create=false"),
-    "cleanup": (API, "cleanup=true"),
+    "cleanup": ("cleanup=true",),
+    "an IPv6 address of the API server": ("api.host=2001:db8::1",),
+    "health on one address": (API, "config.healthzBindAddress=[::1]:10256"),
+    "nothing said in two ways": (API, "config=null", "pointsmanConfig=null", "resources=null", "nodeSelector=null"),
+    "empty parts": (API, "config.clientConnection=null", "config.mode=", "pointsmanConfig.dns=null"),
     "chosen nodes": (API, "nodeSelector.pool=edge", "maxUnavailable=1", "podAnnotations.a=b", "podLabels.team=net",
                      "seLinuxOptions.type=spc_t", "imagePullSecrets[0].name=registry", "resources.limits.memory=256Mi",
                      "image.digest=sha256:" + "0" * 64, "extraArgs={--ipvs-drain-cap=1m}", "verbosity=4", "loggingFormat=json"),
 }
 REFUSED = {
     "mod=iptables": "additional properties 'mod' not allowed",
-    "mode=iptable": "value must be one of '', 'iptables', 'ipvs', 'nftables'",
+    "mode=iptable": "value must be one of '', 'iptables', 'ipvs'",
+    "mode=nftables": "/mode",
+    "config.mode=nftables": "/config/mode",
     "config.clusterCidr=10.0.0.0/8": "additional properties 'clusterCidr' not allowed",
     "config.conntrack.min=lots": "/config/conntrack/min",
     "config.syncPeriod=10s": "additional properties 'syncPeriod' not allowed",
@@ -46,6 +53,13 @@ REFUSED = {
     "capabilities={NET_RAW}": "/capabilities",
     "maxUnavailable=0": "/maxUnavailable",
     "api.host=https://192.0.2.1": "/api/host",
+    "api.host=192.0.2.1:6443": "/api/host",
+    "api.host=api.example.org:6443": "/api/host",
+    "api.host=[2001:db8::1]:6443": "/api/host",
+    "podLabels.app\\.kubernetes\\.io/name=mine": "/podLabels/app.kubernetes.io",
+    "podAnnotations.pointsman\\.dev/config=mine": "/podAnnotations/pointsman.dev",
+    "imagePullSecrets[0].nam=registry": "/imagePullSecrets/0",
+    "imagePullSecrets[0]=null": "/imagePullSecrets/0",
     "health.port=70000": "/health/port",
     "extraArgs={verbose}": "/extraArgs/0",
     "serviceMonitor.enabled=true": "needs metrics.expose",
@@ -57,6 +71,9 @@ CONTRADICTIONS = {
     ("existingConfigMap=kube-proxy", "config.clusterCIDR=10.0.0.0/8"): "config has no effect beside existingConfigMap",
     ("existingConfigMap=kube-proxy", "metrics.expose=true"): "set metricsBindAddress in",
     ("config.metricsBindAddress=0.0.0.0:1", "metrics.expose=true", API): "say it once",
+    ("config.metricsBindAddress=0.0.0.0:1", "serviceMonitor.enabled=true", API): "Prometheus is told metrics.port",
+    ("config.metricsBindAddress=[::1]:10249", "serviceMonitor.enabled=true", API): "where Prometheus does not reach metrics",
+    ("config.metricsBindAddress=127.0.0.1:10249", "serviceMonitor.enabled=true", API): "where Prometheus does not reach metrics",
     (): "api.host is not set",
 }
 
@@ -124,7 +141,7 @@ def test_the_agent_holds_the_fewest_rights(helm):
     pod = one(objects, "DaemonSet")["spec"]["template"]["spec"]
     agent = container(objects)
     assert agent["securityContext"] == {
-        "privileged": False, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True,
+        "privileged": False, "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "runAsUser": 0,
         "capabilities": {"drop": ["ALL"], "add": ["NET_ADMIN", "NET_RAW"]},
     }
     assert pod["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
@@ -138,12 +155,42 @@ def test_the_agent_holds_the_fewest_rights(helm):
     assert one(objects, "ClusterRole")["rules"] == rules()
 
 
+@pytest.mark.parametrize("settings", [(API,), ("existingConfigMap=kube-proxy",), ("cleanup=true",)], ids=str)
+def test_the_agent_alone_is_given_the_accounts_token(settings, helm):
+    objects = helm.template(*settings)
+    pod = one(objects, "DaemonSet")["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    tokens = {volume["name"] for volume in pod["volumes"] if "serviceAccountToken" in json.dumps(volume)}
+    holders = {each["name"]: mount for each in (*pod["initContainers"], *pod["containers"])
+               for mount in each.get("volumeMounts", ()) if mount["name"] in tokens}
+    place = {"name": "account", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+    assert holders == ({} if "cleanup=true" in settings else {"pointsman": place})
+
+
+@pytest.mark.parametrize(("address", "host"), [("0.0.0.0", None), ("[::]", None), ("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")])
+def test_probes_ask_where_the_server_listens(address, host, helm):
+    agent = container(helm.template(API, f"config.healthzBindAddress={address}:10256"))
+    assert [agent[kind]["httpGet"].get("host") for kind in ("startupProbe", "livenessProbe", "readinessProbe")] == [host] * 3
+
+
+def test_releases_of_one_name_in_two_namespaces_have_roles_of_their_own(helm):
+    def roles(namespace):
+        objects = helm.template(API, more=("--namespace", namespace))
+        binding = one(objects, "ClusterRoleBinding")
+        assert binding["roleRef"]["name"] == one(objects, "ClusterRole")["metadata"]["name"]
+        return {binding["metadata"]["name"], binding["roleRef"]["name"]}
+
+    assert not roles("kube-system") & roles("edge")
+
+
 def test_a_resolver_may_bind_its_port(helm):
     def added(*settings):
         return container(helm.template(API, *settings))["securityContext"]["capabilities"]["add"]
 
     assert added("pointsmanConfig.dns.enabled=true") == ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"]
     assert added("pointsmanConfig.dns.enabled=false") == ["NET_ADMIN", "NET_RAW"]
+    assert added("extraArgs={--dns}") == added("extraArgs={--dns=true}") == ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"]
+    assert added("extraArgs={--dns=false,--dns-workers=2}") == ["NET_ADMIN", "NET_RAW"]
 
 
 def test_the_pods_are_rolled_out_safely(helm):
@@ -165,11 +212,13 @@ def test_a_changed_configuration_rolls_the_pods_and_an_equal_one_does_not(helm):
 
 
 def test_kube_proxys_configmap_is_mounted_where_its_paths_lead(helm):
-    """DEP-03: its config.conf names /var/lib/kube-proxy/kubeconfig.conf."""
+    """DEP-03: its config.conf names /var/lib/kube-proxy/kubeconfig.conf. File by file, so that an edit restarts no agent by itself."""
     objects = helm.template("existingConfigMap=kube-proxy")
     agent = container(objects)
     assert "--config=/var/lib/kube-proxy/config.conf" in agent["args"]
-    assert {"name": "config", "mountPath": "/var/lib/kube-proxy", "readOnly": True} in agent["volumeMounts"]
+    for name in ("config.conf", "kubeconfig.conf"):
+        mount = {"name": "config", "mountPath": f"/var/lib/kube-proxy/{name}", "subPath": name, "readOnly": True}
+        assert mount in agent["volumeMounts"]
     assert {"name": "config", "configMap": {"name": "kube-proxy"}} in one(objects, "DaemonSet")["spec"]["template"]["spec"]["volumes"]
     assert [each["name"] for each in agent["env"]] == ["NODE_NAME"]
 
@@ -187,6 +236,43 @@ async def test_where_the_api_server_is_follows_from_kube_proxys_configmap(inside
         await plane.api.delete(f"{collection(made)}/kube-proxy")
     said = {each["name"]: each.get("value") for each in container(objects)["env"]}
     assert (said["KUBERNETES_SERVICE_HOST"], said["KUBERNETES_SERVICE_PORT"]) == ("2001:db8::1", "8443")
+
+
+def config_map(**fields):
+    """Return a ConfigMap as kubeadm makes it, with fields of the configuration."""
+    text = yaml.safe_dump({"kind": "KubeProxyConfiguration", "metricsBindAddress": "", "healthzBindAddress": "", **fields})
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "given", "namespace": "kube-system"},
+            "data": {"config.conf": text, "kubeconfig.conf": "x"}}
+
+
+@beside_the_plane
+async def test_the_existing_configmap_is_looked_at(inside, plane):
+    """That it is there, that ports are those that others are told, and what must roll the Pods."""
+    server = ("--dry-run=server",)
+    with pytest.raises(RefusedError, match="existingConfigMap is \"given\", but namespace \"kube-system\" has no ConfigMap"):
+        inside.template("existingConfigMap=given", more=server)
+    assert inside.template("existingConfigMap=given", "cleanup=true", more=server)
+    annotations = set()
+    for fields, settings, words in (
+        ({}, ("serviceMonitor.enabled=true",), "metricsBindAddress is empty"),
+        ({"metricsBindAddress": "127.0.0.1:10249"}, ("serviceMonitor.enabled=true",), "does not reach metrics"),
+        ({"metricsBindAddress": "0.0.0.0:9"}, ("serviceMonitor.enabled=true",), "Prometheus is told metrics.port"),
+        ({"healthzBindAddress": "0.0.0.0:9"}, (), "both must name the same port"),
+        ({"metricsBindAddress": "0.0.0.0:10249"}, ("serviceMonitor.enabled=true",), ""),
+        ({}, (), ""),
+    ):
+        made = config_map(**fields)
+        await plane.api.create(made)
+        try:
+            if words:
+                with pytest.raises(RefusedError, match=words):
+                    inside.template("existingConfigMap=given", *settings, more=server)
+            else:
+                template = one(inside.template("existingConfigMap=given", *settings, more=server), "DaemonSet")["spec"]["template"]
+                annotations.add(template["metadata"]["annotations"]["pointsman.dev/config"])
+        finally:
+            await plane.api.delete(f"{collection(made)}/given")
+    assert len(annotations) == 2
 
 
 @beside_the_plane

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pointsman.proxy import settings
-from pointsman.proxy.config import MODES
+from pointsman.proxy.modes import MODES
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/pointsman"
@@ -76,6 +76,7 @@ def test_the_schema_knows_every_field_of_both_documents_and_every_value():
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert set(schema["properties"]) == {*values, "global"}
     assert schema["properties"]["mode"]["enum"] == ["", *MODES]
+    assert schema["definitions"]["KubeProxyConfiguration"]["properties"]["mode"]["enum"] == [None, "", *MODES]
 
 
 @pytest.mark.parametrize("text", ["0", "0s", "1m30s", "100ms", "24h", "1.5h"])
