@@ -22,6 +22,13 @@ Try it on a high port, without root and without a cluster:
 
 \b
 On a node, beside the rules: `pointsman run --dns` (docs/dns.md).
+
+\b
+Exit status:
+  0  done
+  1  it could not be done, or the answer is no
+  2  the command line or the Corefile is wrong
+Each command's --help says what that means there; `query` and `top` end with 3 where no resolver answers.
 """
 
 
