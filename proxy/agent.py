@@ -20,7 +20,7 @@ from msgspec import Struct, field, structs
 from pointsman.kube.events import Batch
 from pointsman.kube.objects import Kind
 from pointsman.kube.recorder import Recorder
-from pointsman.proxy import announce, changes, health
+from pointsman.proxy import announce, changes, health, memory
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy.announce import Announcer
 from pointsman.proxy.config import Config
@@ -144,6 +144,7 @@ class Agent:
             draining=self._draining(wall),
             config=self.parts.config,
             offered=self._offered(),
+            resident_bytes=memory.resident(),
         )
 
     def health(self) -> health.Health:

@@ -45,6 +45,6 @@ def trim() -> bool:
     return malloc_trim is not None and bool(malloc_trim(0))
 
 
-def resident() -> int:
-    """Return the resident memory of this process, in bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident(process: int | str = "self") -> int:
+    """Return the resident memory of a process, by default this one, in bytes. Raises OSError if there is none."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -43,6 +43,7 @@ class View(Struct, frozen=True):
     draining: tuple[Drained, ...] = ()
     config: Config = Config()
     offered: Routing | None = None
+    resident_bytes: int = 0
 
 
 class FrontendReport(Struct, frozen=True, gc=False):
@@ -96,7 +97,10 @@ class NoticeReport(Struct, frozen=True):
 
 
 class StatusReport(Struct, frozen=True, rename="camel"):
-    """Everything but the Services; `waiting_for` names the kinds of objects without which nothing is programmed yet."""
+    """Everything but the Services; `waiting_for` names the kinds of objects without which nothing is programmed yet.
+
+    `dns` tells whether DNS is to run beside the rules; `resident_bytes` is the agent's memory, 0 where there is no agent.
+    """
 
     schema: str
     version: str
@@ -110,6 +114,8 @@ class StatusReport(Struct, frozen=True, rename="camel"):
     families: tuple[FamilyStatus, ...]
     notices: tuple[NoticeReport, ...]
     problems: tuple[Problem, ...]
+    dns: bool = False
+    resident_bytes: int = 0
 
 
 class ServicesReport(StatusReport, frozen=True, rename="camel"):
@@ -142,6 +148,8 @@ def status(view: View) -> StatusReport:
         families=view.families,
         notices=tuple(NoticeReport(one.subject, one.field, one.text, one.severity.value) for one in view.notices),
         problems=view.problems,
+        dns=view.config.dns,
+        resident_bytes=view.resident_bytes,
     )
 
 

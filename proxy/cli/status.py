@@ -1,7 +1,8 @@
 """`pointsman status`: how far the agent is, what fails since when and why, what drains, who else wrote, and how much room there is.
 
-Everything is the agent's own account (`/v1/status`, `/v1/drain`) but the fill of connection tracking, which the kernel is asked for. Each
-entry says since when, and because of what. `pointsman diff` looks whether the kernel agrees.
+Everything is the agent's own account (`/v1/status`, `/v1/drain`, and of its DNS) but the fill of connection tracking, which the kernel is
+asked for. Memory and the last write stand beside what they may be (budgets). Each entry says since when, and because of what. `pointsman
+diff` looks whether the kernel agrees.
 """
 
 import asyncio
@@ -12,7 +13,8 @@ import msgspec
 from msgspec import Struct
 from pointsman.conntrack.kernel import ConntrackKernel, Fill
 from pointsman.dataplane.errors import KernelError
-from pointsman.proxy.cli import wanted
+from pointsman.proxy.cli import dns_state, wanted
+from pointsman.proxy.cli.dns_state import DnsState
 from pointsman.proxy.cli.services import UnreachableError, fetch
 from pointsman.proxy.cli.table import heading
 from pointsman.proxy.config import Config
@@ -39,6 +41,13 @@ LATE = 60.0
 
 NAMED = 10
 
+SMALL, LARGE = 1_000, 10_000
+"""The budgets hold for so many Services of ten endpoints each; the smaller ones for up to `SMALL`."""
+MEMORY, MEMORY_OF_DNS = (80, 150), 60
+"""MiB of resident memory: of the agent, in a small and a large cluster, and of its resolver."""
+CHANGE = {("ipvs", ""): (0.020, 0.025), ("iptables", "legacy"): (0.1, 0.8)}
+"""Seconds for one changed endpoint by mode and variant; iptables' nft variant has no budget, as its tool rereads all rules."""
+
 
 class Conntrack(Struct, frozen=True):
     """How full the table of connections is; None where it cannot be read."""
@@ -55,6 +64,7 @@ class Report(Struct, frozen=True, rename="camel"):
     drain: DrainReport
     conntrack: Conntrack | None
     troubles: tuple[str, ...]
+    dns: DnsState | None = None
 
 
 @click.command("status", epilog=EPILOG)
@@ -67,12 +77,31 @@ def command(path: str, output: str) -> int:
         drain = msgspec.json.decode(fetch(path, "/v1/drain"), type=DrainReport)
     except msgspec.DecodeError as error:
         raise UnreachableError(f"{path}: the agent's answer is not understood ({error}); use the same version of pointsman") from error
-    found = Report(SCHEMA, agent, drain, asyncio.run(_conntrack()), tuple(troubles(agent)))
+    dns, silent = resolver(path)
+    wrong = (*troubles(agent), *dns_troubles(agent, dns, silent))
+    found = Report(SCHEMA, agent, drain, asyncio.run(_conntrack()), wrong, dns)
     if output == "json":
         wanted.write(found)
     else:
         click.echo(text(found, datetime.now(UTC)), nl=False)
     return 1 if found.troubles else 0
+
+
+def resolver(path: str) -> tuple[DnsState | None, str]:
+    """Return the state of the agent's DNS, or None and why it does not tell (empty if there is none)."""
+    try:
+        return dns_state.read(path), ""
+    except UnreachableError as error:
+        return None, error.format_message()
+
+
+def dns_troubles(agent: StatusReport, dns: DnsState | None, silent: str) -> list[str]:
+    """Return what is wrong with DNS where the agent is to run it."""
+    if not agent.dns:
+        return []
+    if dns is None:
+        return [f"DNS is to run here and does not: {silent or 'its sockets could not be opened yet'}; look at the agent's log"]
+    return [trouble] if (trouble := dns_state.trouble(dns)) else []
 
 
 async def _conntrack() -> Conntrack | None:
@@ -118,7 +147,7 @@ def text(found: Report, now: datetime) -> str:
         lines.append(f"{family.family}: {applied}{since}")
         lines.append(f"  kernel last read {_age(family.read_at, now)}, last change from the API {_age(family.queued_at, now)}")
         if family.apply.total:
-            last = f"the last {_age(family.apply.last_at, now)} in {family.apply.last_seconds:.3f} s"
+            last = f"the last {_age(family.apply.last_at, now)} in {family.apply.last_seconds:.3f} s{_budget_of_change(found.agent)}"
             lines.append(f"  {family.apply.total} writes, {last}")
         foreign = family.foreign
         if foreign.noticed:
@@ -132,10 +161,35 @@ def text(found: Report, now: datetime) -> str:
     if found.conntrack is not None:
         share = f" of {found.conntrack.limit:,} ({found.conntrack.entries / found.conntrack.limit:.0%})" if found.conntrack.limit else ""
         lines.append(f"connection tracking: {found.conntrack.entries:,} entries{share}")
+    lines += _budget(found)
+    if found.dns is not None and found.dns.serving:
+        lines += dns_state.lines(found.dns)
     lines += [f"{one.severity}: {one.subject}: {one.field}: {one.text}" for one in found.agent.notices]
     lines += [f"problem: {one}" for one in found.agent.problems]
     lines += [f"trouble: {one}" for one in found.troubles] or ["all that is wanted is programmed"]
     return "\n".join(lines) + "\n"
+
+
+def _budget_of_change(agent: StatusReport) -> str:
+    """Return what one changed endpoint may take; the first write of all takes longer."""
+    allowed = CHANGE.get((agent.mode, agent.variant)) or CHANGE.get((agent.mode, ""))
+    if allowed is None or agent.services > LARGE:
+        return ""
+    return f" (one change may take {allowed[agent.services > SMALL]:.3f} s)"
+
+
+def _budget(found: Report) -> list[str]:
+    agent, dns = found.agent, found.dns
+    parts = []
+    if agent.resident_bytes and agent.services <= LARGE:
+        parts.append(_used("the agent", agent.resident_bytes, MEMORY[agent.services > SMALL]))
+    if dns is not None and dns.resident_bytes:
+        parts.append(_used("its resolver", dns.resident_bytes, MEMORY_OF_DNS))
+    return [f"memory: {'; '.join(parts)}"] if parts else []
+
+
+def _used(who: str, size: int, allowed: int) -> str:
+    return f"{who} has {size / 2**20:.0f} MiB of the {allowed} MiB that it may have ({size / 2**20 / allowed:.0%})"
 
 
 def _clock(moment: datetime | None) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 from pointsman.dns.corefile.options import KubernetesOptions
+from pointsman.proxy import memory
 from pointsman.proxy import socket as status_socket
 from pointsman.proxy.dns.service import DnsService
 from pointsman.proxy.socket import SocketError
@@ -23,11 +24,15 @@ log = logging.getLogger(__name__)
 NDOTS = 5
 """Names with fewer dots are looked for on the search path first, as kubelet configures pods."""
 LONGEST = 4096
+STATE = "state"
+"""What to ask for the state of all."""
+SERVING, LISTENS, RESTARTS, FAILURE, NAMES, WAITING, MEMORY = "serving", "listens", "restarts", "failure", "names", "waiting", "memory"
+"""Labels of the rows that tell the state."""
 PATIENCE = 10.0
 
 
 class Question(Struct, frozen=True):
-    """What is asked: `explain` a name, or `top`. `pod` is namespace/name, or an address."""
+    """What is asked: `explain` a name, `top`, or the `state` of all. `pod` is namespace/name, or an address."""
 
     what: str = "explain"
     name: str = ""
@@ -89,6 +94,26 @@ def _client(service: DnsService, pod: str) -> tuple[str, str, str]:
     return "", "", f"Pod {pod} is not known here; name a Pod of this node, or an address"
 
 
+def state(service: DnsService) -> tuple[tuple[str, ...], ...]:
+    """Return how the resolvers are, as rows; known without asking them, so that there is an answer while they do not work."""
+    telling, running = service.telling, [each.resolver for each in service.supervisors if each.resolver is not None]
+    names = "complete" if telling.complete else "saved" if telling.stale else "unknown"
+    failures = [(FAILURE, each.failure) for each in service.supervisors if each.failure and not each.serving]
+    used = 0
+    for each in running:
+        with suppress(OSError):
+            used += memory.resident(each.process.pid)
+    return (
+        (SERVING, "yes" if service.serving or service.succeeds else "no"),
+        *((LISTENS, str(place)) for place in service.listens),
+        (RESTARTS, str(sum(each.restarts for each in service.supervisors))),
+        *failures,
+        (NAMES, names if service.cluster else "none"),
+        (WAITING, str(telling.waiting)),
+        (MEMORY, str(used)),
+    )
+
+
 async def serve(path: str, service: DnsService) -> None:
     """Answer questions at a path until cancelled; without a path, or where none can be had, nobody is answered."""
     if not path:
@@ -123,6 +148,8 @@ async def _answered(service: DnsService, line: bytes) -> Explanation:
         question = msgspec.json.decode(line, type=Question)
     except msgspec.DecodeError as error:
         return Explanation(error=f"this is no question: {error}")
+    if question.what == STATE:
+        return Explanation((Step("", state(service)),))
     if question.what != "explain":
         answer = await service.ask(question.what)
         return Explanation((Step("", answer.rows),)) if answer is not None else Explanation(error="the resolver does not answer")

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from click.testing import CliRunner
 from msgspec import structs
-from pointsman.proxy.cli.status import Conntrack, Report, command, text, troubles
+from pointsman.proxy.cli.dns_state import DnsState
+from pointsman.proxy.cli.status import Conntrack, Report, command, dns_troubles, text, troubles
 from pointsman.proxy.drained import DrainReport
 from pointsman.proxy.report import SCHEMA, status
 from pointsman.proxy.status import ApplyStatus, FailingKey, FamilyStatus, ForeignStatus
@@ -59,6 +60,33 @@ def test_without_an_agent_the_exit_status_is_3(tmp_path):
     result = CliRunner().invoke(command, ["--socket", str(tmp_path / "none")])
     assert result.exit_code == 3
     assert "pointsman run" in result.output
+
+
+def test_dns_is_told_and_what_is_wrong_with_it():
+    found = structs.replace(agent(WELL), dns=True)
+    dns = DnsState(serving=True, listens=("169.254.20.10:53",), names="complete", resident_bytes=30 * 2**20)
+    assert dns_troubles(found, dns, "") == []
+    said = text(Report(SCHEMA, found, DrainReport(SCHEMA, ()), None, (), dns), NOW)
+    assert "DNS: answers at 169.254.20.10:53; all names of the cluster are known; 30 MiB\n" in said
+    assert "memory: its resolver has 30 MiB of the 60 MiB that it may have (50%)\n" in said
+    assert dns_troubles(found, DnsState(serving=False, failures=("no such plugin",)), "") == [
+        "DNS: the resolver does not answer (no such plugin); queries to the cluster's DNS address go to the endpoints of its Service",
+    ]
+    assert "its sockets could not be opened" in dns_troubles(found, None, "")[0]
+    assert dns_troubles(agent(WELL), None, "") == []  # none is wanted here
+
+
+def test_memory_and_writes_stand_beside_their_budgets():
+    found = structs.replace(agent(WELL), resident_bytes=40 * 2**20, mode="ipvs")
+    said = text(Report(SCHEMA, found, DrainReport(SCHEMA, ()), None, ()), NOW)
+    assert "memory: the agent has 40 MiB of the 80 MiB that it may have (50%)\n" in said
+    assert "the last 30 s ago in 0.010 s (one change may take 0.020 s)\n" in said
+    large = structs.replace(found, services=10_000, mode="iptables", variant="legacy")
+    said = text(Report(SCHEMA, large, DrainReport(SCHEMA, ()), None, ()), NOW)
+    assert "of the 150 MiB" in said
+    assert "(one change may take 0.800 s)" in said
+    beyond = text(Report(SCHEMA, structs.replace(large, services=10_001), DrainReport(SCHEMA, ()), None, ()), NOW)
+    assert "may" not in beyond
 
 
 def test_the_document_is_json():
