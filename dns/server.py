@@ -40,7 +40,7 @@ class Desk:
         self.hot = hot
         self.denials = Denials(chain.plain, catalog, books, hot, speculate=chain.speculate)
         self.waiting: set[asyncio.Task[None]] = set()
-        self._chain = chain
+        self.chain = chain
         self._catalog = catalog
         self._books = books
         self._top = top
@@ -48,7 +48,7 @@ class Desk:
     def use(self, chain: Chain) -> None:
         """Answer by another chain from now on: the Corefile has changed."""
         self.settle()
-        self._chain = chain
+        self.chain = chain
         self.denials = Denials(chain.plain, self._catalog, self._books, self.hot, speculate=chain.speculate)
         self.hot.clear()
 
@@ -69,7 +69,7 @@ class Desk:
             return reply
         if len(self.waiting) >= BUSY:
             return self._finish(query, message, failure(SERVFAIL))
-        coroutine = self._chain.answer(query)
+        coroutine = self.chain.answer(query)
         try:
             awaited = coroutine.send(None)
         except StopIteration as done:
@@ -83,7 +83,7 @@ class Desk:
 
     async def ask(self, query: Query) -> Reply | None:
         """Answer a query of this process itself, such as `explain` asks."""
-        return await self._chain.answer(query)
+        return await self.chain.answer(query)
 
     async def _wait(self, query: Query, message: bytes, rest: "_Rest", later: Later) -> None:
         try:

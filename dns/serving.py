@@ -37,6 +37,7 @@ LEAST_ROOM: Final = 1024 * 1024
 RELOAD_FAILED: Final = "coredns_reload_failed_total"
 RELOAD_VERSION: Final = "coredns_reload_version_info"
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
+PLUGIN_ENABLED: Final = "coredns_plugin_enabled"
 PROGRAMMING: Final = "coredns_kubernetes_dns_programming_duration_seconds"
 PROGRAMMING_BOUNDS: Final = tuple(0.001 * 2**step for step in range(20))
 """Seconds; CoreDNS's buckets (OBS-17)."""
@@ -163,7 +164,12 @@ class Serving:
         self.tally.cell(RELOAD_FAILED)
         for _, desk in self.desks:
             desk.settle()
-        return (*self.tally.dump(), Sample(RELOAD_VERSION, ("sha512", self._fingerprint), (1,)))
+        enabled = dict.fromkeys((desk.chain.label, *one) for _, desk in self.desks for one in desk.chain.enabled)
+        return (
+            *self.tally.dump(),
+            Sample(RELOAD_VERSION, ("sha512", self._fingerprint), (1,)),
+            *(Sample(PLUGIN_ENABLED, (label, zone, "", name), (1,)) for label, zone, name in enabled),
+        )
 
     def _read(self) -> Corefile:
         """Read the Corefile. Raises UnusableError with all its findings."""

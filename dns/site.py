@@ -150,7 +150,7 @@ def _worth(blocks: Sequence[Built]) -> bool:
 
 
 class Chain:
-    """What answers on one listener."""
+    """What answers on one listener; `enabled` are its plugins, each with the zone of its block (OBS-09)."""
 
     def __init__(self, blocks: Sequence[Built], label: str, port: int | None, around: Surroundings) -> None:
         self.label = label
@@ -158,13 +158,17 @@ class Chain:
         self._responders: dict[bytes, tuple[str, Responder]] = {}
         self.plain: tuple[Plain, ...] = ()
         self._classes = False
+        self.enabled: tuple[tuple[str, str], ...] = ()
         for built in blocks:
             respond = built.end
             for _, plugin in reversed(built.plugins):
                 respond = plugin.link(respond, where)
             self._classes |= any(isinstance(one, options.ForwardOptions | options.ChaosOptions) for one in built.block.options)
+            acting = [group[0].directive for group, _ in built.plugins]
+            acting += [one.directive for one in built.block.options if isinstance(one, options.PrometheusOptions)]
             for key in built.block.keys:
                 if port is None or key.port == port:
+                    self.enabled += tuple((key.zone, name) for name in acting)
                     self._responders.setdefault(names.wire(key.zone).lower(), (key.zone, respond))
         self.plain = tuple(plain for built in blocks for plain in self._shortcuts(built))
 

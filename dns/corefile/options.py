@@ -16,6 +16,11 @@ class Options(Struct, frozen=True, kw_only=True):
 
     place: Place
 
+    @property
+    def directive(self) -> str:
+        """Return the directive's name in a Corefile."""
+        return getattr(self, "name", "") or type(self).__name__.removesuffix("Options").lower()
+
 
 class Fallthrough(Struct, frozen=True):
     """For which zones a plugin hands on what it does not know; no zones means all of the plugin's."""

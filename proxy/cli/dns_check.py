@@ -15,7 +15,7 @@ from pointsman.dns import resolvconf
 from pointsman.dns.corefile.files import imports, read
 from pointsman.dns.corefile.findings import Finding
 from pointsman.dns.corefile.load import Loaded, ServerBlock, load
-from pointsman.dns.corefile.options import ForwardOptions, Options
+from pointsman.dns.corefile.options import ForwardOptions
 from pointsman.dns.corefile.parser import File
 
 EPILOG = """\b
@@ -65,11 +65,7 @@ def _on(block: ServerBlock) -> str:
 
 def _plugins(block: ServerBlock) -> list[str]:
     """Return the names of a block's directives in the order in which they run."""
-    return [_name(option) for option in block.options]
-
-
-def _name(option: Options) -> str:
-    return getattr(option, "name", "") or type(option).__name__.removesuffix("Options").lower()
+    return [option.directive for option in block.options]
 
 
 def _upstream_findings(loaded: Loaded) -> list[Finding]:

@@ -12,6 +12,20 @@ from pointsman.dns.feed import Change, Listener, Start
 from pointsman.dns.journal import Journal
 from pointsman.dns.serving import PROGRAMMING, Serving, UnusableError
 
+PLUGINS = """
+.:53 {
+    errors
+    health
+    prometheus
+    bufsize 1232
+    cache
+    whoami
+}
+example.org:53 example.net:5300 {
+    local
+}
+"""
+
 
 def silent(level, text):
     """Say nothing."""
@@ -98,6 +112,22 @@ async def test_obs_50_the_same_content_is_not_loaded_again(tmp_path, sock):
     samples = {sample.metric: sample for sample in serving.samples()}
     assert samples["coredns_reload_failed_total"].values == (1,)
     assert samples["coredns_reload_version_info"].labels[0] == "sha512"
+    await serving.close()
+
+
+async def test_obs_09_plugins_are_told_by_listener_and_zone_as_the_corefile_in_force_has_them(tmp_path, sock):
+    serving = Serving(start_of(tmp_path, PLUGINS, listeners=(listener(sock),), everywhere=False), silent)
+    await serving.open()
+    told = [sample.labels for sample in serving.samples() if sample.metric == "coredns_plugin_enabled"]
+    assert sorted(told) == sorted(
+        ("dns://:53", zone, "", name)
+        for zone, names in ((".", ("prometheus", "errors", "bufsize", "cache", "whoami")), ("example.org.", ("local",)))
+        for name in names
+    )
+    (tmp_path / "Corefile").write_text("x:53 {\n    whoami\n}\n")
+    assert serving.reload()
+    told = [sample.labels for sample in serving.samples() if sample.metric == "coredns_plugin_enabled"]
+    assert told == [("dns://:53", "x.", "", "whoami")]
     await serving.close()
 
 
