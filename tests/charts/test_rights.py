@@ -65,5 +65,5 @@ def test_the_chart_gives_what_the_agent_asks_for():
 def test_each_right_has_its_reason_in_the_documents():
     text = (CHART.parents[1] / "docs/security.md").read_text()
     rights = [resource for rule in yaml.safe_load((CHART / "files/clusterrole.yaml").read_text()) for resource in rule["resources"]]
-    mounts = ["/run/xtables.lock", "/run/pointsman", "/lib/modules", "/tmp"]
+    mounts = ["/run/xtables.lock", "/run/pointsman", "/lib/modules", "/tmp", "/var/run/secrets/kubernetes.io/serviceaccount"]
     assert [name for name in (*NEEDED, *rights, *mounts) if f"`{name}`" not in text] == []
