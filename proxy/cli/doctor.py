@@ -30,7 +30,8 @@ Examples:
 \b
 What is examined: the kernel and what the mode needs of it, settings (forwarding, filtering by the way back, bridges, IPVS), MTU, connection
 tracking, other programs' rules that can refuse packets, kube-proxy and firewalld, both variants of iptables, addresses that conflict, the
-clock, the agent's reach of the API and the age of its news, name servers; and whether the kernel holds what is wanted.
+clock, whether the API server (where --kubeconfig or --master says which) and the DNS that pods ask answer, the age of the agent's news;
+and whether the kernel holds what is wanted.
 
 \b
 Exit status:
@@ -76,11 +77,13 @@ def command(ctx: click.Context, /, output: str, bundle: str | None, *, everythin
 
 async def examine(config: Config, known: Known | None, absent: str = "") -> tuple[DoctorReport, DiffReport | None]:
     """Look at everything; `absent` says why nothing is known of what is wanted."""
+    from pointsman.proxy.cli import doctor_reach  # noqa: PLC0415 - as below
     from pointsman.proxy.machine import machine  # noqa: PLC0415 - loads the modes, which --help need not wait for
 
     seen = structs.replace(await machine(config), node_ports=_node_ports(known) if known else ())
     found = list(findings(seen))
     differences = await compare(known) if known is not None else None
+    found += await doctor_reach.reach(config, known)
     if known is None:
         fix = "systemctl status kubelet; kubectl -n kube-system get pods -o wide"
         found.append(Finding(Level.BAD, "agent", absent, "nobody follows changes of Services on this node", fix))
