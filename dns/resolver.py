@@ -194,14 +194,24 @@ class Process:
 
 async def listen(reader: asyncio.StreamReader, unframer: Unframer, process: Process) -> None:
     """Hear the agent until it is gone, in slices of time."""
-    while received := await reader.read(CHUNK):
-        began = time.monotonic()
-        for body in unframer.bodies(received):
-            process.hear(body)
-            if time.monotonic() - began > SLICE:
-                await asyncio.sleep(0)
-                began = time.monotonic()
-    process.alone()
+    try:
+        while received := await reader.read(CHUNK):
+            began = time.monotonic()
+            for body in unframer.bodies(received):
+                process.hear(body)
+                if time.monotonic() - began > SLICE:
+                    await asyncio.sleep(0)
+                    began = time.monotonic()
+    except ConnectionError as error:  # it was killed before it read all that was said to it
+        log.info("the agent hung up: %s", error.strerror or error)
+    except FeedError as error:
+        log.error("the agent is not heard anymore: %s", error)  # noqa: TRY400 - the text says it all
+
+
+def unheard(hearing: asyncio.Task[None], process: Process) -> None:
+    """Take note that nobody is heard anymore, however that came: nobody else would end this process."""
+    if not hearing.cancelled():
+        process.alone()
 
 
 async def serve(fd: int, lines: Lines) -> int:
@@ -227,6 +237,7 @@ async def serve(fd: int, lines: Lines) -> int:
         for body in bodies:
             process.hear(body)
         hearing = loop.create_task(listen(reader, unframer, process))
+        hearing.add_done_callback(lambda task: unheard(task, process))
         await process.run()
         hearing.cancel()
     except UnusableError as error:

@@ -1,7 +1,9 @@
 """The process: what it says, when it answers, how it ends."""
 
+import asyncio
 import contextlib
 import resource
+import selectors
 import signal
 import socket
 import subprocess
@@ -10,8 +12,10 @@ import time
 
 import dns.message
 import pytest
+from fakes.chains import Upstream, address
 from fakes.dns_cluster import endpoint, endpoint_slice, outcome, service, snapshot_of
 from fakes.dns_process import COREFILE, Running
+from pointsman.dns import feed
 from pointsman.dns.feed import Change, Done, Failed, Ready, Reload
 from pointsman.dns.journal import Journal, fact_of
 from pointsman.dns.resolver import main
@@ -88,6 +92,23 @@ def test_it_ends_when_the_agent_is_gone(running):
     assert running.ended()[0] == 0
 
 
+def test_it_ends_when_the_agent_was_killed_before_it_heard_everything(running):
+    """What lies unread in the agent's socket makes the end of the line an error instead of an end."""
+    running.tell(feed.Ask(1, "stats"))
+    with selectors.DefaultSelector() as selector:
+        selector.register(running.line, selectors.EVENT_READ)
+        assert selector.select(60)
+    running.line.close()
+    assert running.ended()[0] == 0
+
+
+def test_it_ends_when_the_agent_says_what_cannot_be(running):
+    running.line.sendall(b"\xff" * 4)
+    status, said = running.ended()
+    assert status == 0
+    assert "this is not the resolver's feed" in said
+
+
 def test_it_may_outlive_the_agent(tmp_path):
     with Running(tmp_path, linger=600.0) as process:
         process.tell(*LIST)
@@ -100,6 +121,45 @@ def test_it_may_outlive_the_agent(tmp_path):
         code, said = process.ended()
         assert code == 0
         assert "the agent is gone" in said
+
+
+async def test_pain_77_a_storm_of_search_paths_never_reaches_the_upstream(tmp_path):
+    """Each walk of ndots:5 is denied from memory at every step, in the namespace that the name itself says; the upstream hears the end."""
+    objects = (service("web", "10.96.0.1"), service("cart", "10.96.0.2", namespace="pay"))
+    async with Upstream(address("198.51.100.7", ttl=3600)) as upstream:
+        corefile = COREFILE.replace("loadbalance", f"cache 3600\n    forward . 127.0.0.1:{upstream.port}\n    loadbalance")
+        with Running(tmp_path, corefile) as process:
+            process.tell(*Journal().whole(snapshot_of(*objects, namespaces=("shop", "pay")), 1_700_000_000.0))
+            process.hear()
+
+            async def walk(name, namespace):
+                """Return what becomes of each step, until one answers."""
+                found = []
+                for suffix in (f".{namespace}.svc.cluster.local", ".svc.cluster.local", ".cluster.local", ""):
+                    found.append(outcome(await asyncio.to_thread(process.ask, name + suffix)))
+                    if found[-1] != "NXDOMAIN":
+                        break
+                return found
+
+            for namespace in ("shop", "pay"):
+                for _ in range(25):
+                    assert await walk("www.example.com", namespace) == [*["NXDOMAIN"] * 3, ["A 198.51.100.7"]]
+            assert await walk("web", "shop") == [["A 10.96.0.1"]]
+            assert (await walk("cart", "shop"))[:3] == ["NXDOMAIN"] * 3  # it is another namespace's
+            assert await walk("cart.pay", "shop") == ["NXDOMAIN", ["A 10.96.0.2"]]
+        asked = [str(message.question[0].name) for _, message in upstream.asked]
+    assert set(asked) == {"www.example.com.", "cart."}
+    assert asked.count("www.example.com.") <= 2  # of 50 walks with 200 steps
+
+
+def test_it_outlives_the_agent_for_the_time_that_it_was_told_only(tmp_path):
+    with Running(tmp_path, linger=0.2) as process:
+        process.tell(*LIST)
+        process.hear()
+        process.line.close()
+        code, said = process.ended()
+    assert code == 0
+    assert "served for 0.2 s" in said
 
 
 def test_rec_111_it_does_not_wait_for_ever(tmp_path):
