@@ -65,6 +65,11 @@ class Chain(Protocol):
         """Return who is to hear of names that were denied by the short cut; None if nobody wants to."""
         ...
 
+    @property
+    def enabled(self) -> Sequence[tuple[str, str]]:
+        """Return the plugins at work, by zone and name (OBS-09); may be empty."""
+        ...
+
     def answer(self, query: Query) -> Coroutine[Any, Any, Reply | None]:
         """Answer a query of class and name whatsoever; `Reply.zone` and `Reply.plugin` are filled for the metrics."""
         ...

@@ -30,6 +30,7 @@ PROBE_TIMEOUT = 1.0
 """Seconds that a probe may take (FWD-33)."""
 DIAL_TIMEOUT = 5.0
 """Seconds that a connection may take to be made; a question's own deadline is shorter."""
+REUSED, FRESH = "coredns_proxy_conn_cache_hits_total", "coredns_proxy_conn_cache_misses_total"
 BUCKETS = tuple(0.00025 * 2**power for power in range(16))
 """Bounds of coredns_proxy_request_duration_seconds (OBS-13)."""
 RCODE_NAMES = {number: name for name, number in RCODES.items()}
@@ -123,7 +124,7 @@ class Upstream:
     async def _over_udp(self, query: Query, patience: float) -> Reply:
         ident = secrets.randbelow(65536)
         matching = _Matching(query, ident)
-        self._around.tally.cell("coredns_proxy_conn_cache_misses_total", "forward", self.label, "udp")[0] += 1
+        self._around.tally.cell(FRESH, "forward", self.label, "udp")[0] += 1
         try:
             message = await exchange(request(query, ident), self.target.address, self.target.port, patience, matching.is_reply)
         except TimeoutError:
@@ -138,8 +139,7 @@ class Upstream:
             message, reused = await self._pool.ask(request(query, ident), patience, min(patience, DIAL_TIMEOUT))
         except TimeoutError:
             raise TimeoutError(f"read tcp ->{self.label}: i/o timeout") from None
-        kind = "hits" if reused else "misses"
-        self._around.tally.cell(f"coredns_proxy_conn_cache_{kind}_total", "forward", self.label, protocol)[0] += 1
+        self._around.tally.cell(REUSED if reused else FRESH, "forward", self.label, protocol)[0] += 1
         if not _Matching(query, ident).is_reply(message):
             raise MismatchedError(f"{self.label} answered another question than it was asked")
         return _reply(message, cut_is_truncated=False)

@@ -18,7 +18,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 EXTENDED_ERROR = 15
 BLOCKED, FILTERED = 15, 17
 """Codes of extended errors (RFC 8914)."""
-COUNTED = {"allow": "allowed", "block": "blocked", "filter": "filtered", "drop": "dropped"}
+COUNTED = {
+    "allow": "coredns_acl_allowed_requests_total",
+    "block": "coredns_acl_blocked_requests_total",
+    "filter": "coredns_acl_filtered_requests_total",
+    "drop": "coredns_acl_dropped_requests_total",
+}
 
 
 class Rule(Struct, frozen=True):
@@ -68,7 +73,7 @@ class Acl(Quiet):
 
     def _count(self, action: str, server: str, zone: str) -> None:
         labels = (server, "") if action == "allow" else (server, zone, "")
-        self._around.tally.cell(f"coredns_acl_{COUNTED[action]}_requests_total", *labels)[0] += 1
+        self._around.tally.cell(COUNTED[action], *labels)[0] += 1
 
     def plain(self, plain: Plain) -> Plain | None:
         """Return the short cut if no rule is about these names."""

@@ -37,17 +37,17 @@ class Counters:
     """The cache's numbers on one listener (OBS-10 to OBS-12)."""
 
     def __init__(self, around: Surroundings, server: str, zones: str) -> None:
-        def cell(what: str, *kinds: str) -> Cell:
-            return around.tally.cell(f"coredns_cache_{what}", server, *kinds, zones, "")
+        def cell(metric: str, *kinds: str) -> Cell:
+            return around.tally.cell(metric, server, *kinds, zones, "")
 
-        self.requests = cell("requests_total")
-        self.misses = cell("misses_total")
-        self.prefetches = cell("prefetch_total")
-        self.drops = cell("drops_total")
-        self.stale = cell("served_stale_total")
-        self.entries = {one: cell("entries", one) for one in ("success", "denial")}
-        self.hits = {one: cell("hits_total", one) for one in ("success", "denial")}
-        self.evictions = {one: cell("evictions_total", one) for one in ("success", "denial")}
+        self.requests = cell("coredns_cache_requests_total")
+        self.misses = cell("coredns_cache_misses_total")
+        self.prefetches = cell("coredns_cache_prefetch_total")
+        self.drops = cell("coredns_cache_drops_total")
+        self.stale = cell("coredns_cache_served_stale_total")
+        self.entries = {one: cell("coredns_cache_entries", one) for one in ("success", "denial")}
+        self.hits = {one: cell("coredns_cache_hits_total", one) for one in ("success", "denial")}
+        self.evictions = {one: cell("coredns_cache_evictions_total", one) for one in ("success", "denial")}
 
 
 class Cache(Quiet):

@@ -68,13 +68,9 @@ METRICS: Final[Mapping[str, Metric]] = {
     "coredns_acl_allowed_requests_total": Metric("counter", "Requests let pass by acl", ("server", "view")),
     "coredns_acl_dropped_requests_total": Metric("counter", "Requests dropped by acl", _WHERE),
     "coredns_template_matches_total": Metric("counter", "Requests that a template matched", ("server", "zone", "view", "class", "type")),
-    "coredns_template_template_failures_total": Metric(
-        "counter", "Templates that could not be filled", ("server", "zone", "view", "class", "type", "section", "template")
-    ),
     "coredns_template_rr_failures_total": Metric(
         "counter", "Templates that gave no record", ("server", "zone", "view", "class", "type", "section", "template")
     ),
-    "coredns_nodecache_setup_errors_total": Metric("counter", "What the node could not be given", ("errortype",)),
     "process_resident_memory_bytes": Metric("gauge", "Resident memory of the resolvers"),
     "process_cpu_seconds_total": Metric("counter", "Processor time of the resolvers"),
     "process_open_fds": Metric("gauge", "Open file descriptors of the resolvers"),
@@ -85,9 +81,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "pointsman_dns_restarts_total": Metric("counter", "Resolvers that ended and were started again"),
     "pointsman_dns_last_change_timestamp_seconds": Metric("gauge", "When the resolvers were last told of a change"),
     "pointsman_dns_waiting_services": Metric("gauge", "Services whose change waits for the rules of this node"),
-    "pointsman_dns_hot_total": Metric("counter", "Answers from the compiled table", ("kind",)),
-    "pointsman_dns_hot_entries": Metric("gauge", "Entries of the compiled table", ("kind",)),
-    "pointsman_dns_limited_total": Metric("counter", "Queries dropped by the limit per client"),
+    "pointsman_dns_rate_limited_total": Metric("counter", "Queries dropped by the limit per client"),
     "pointsman_dns_search_walks_total": Metric("counter", "Steps of search paths, by what became of them", ("result",)),
     "pointsman_dns_forward_loop": Metric("gauge", "Whether an upstream leads back here and is left out", ("zone", "to")),
 }

@@ -1,4 +1,8 @@
-"""Counters as Prometheus' text, read back by the official parser."""
+"""Counters as Prometheus' text, read back by the official parser; what is counted anywhere is in the list, and in docs/metrics.md."""
+
+import ast
+import re
+from pathlib import Path
 
 from pointsman.dns.tally import Histogram, Sample, Tally
 from pointsman.proxy.dns.text import METRICS, render
@@ -50,3 +54,29 @@ def test_what_is_not_in_the_table_is_told_all_the_same():
 def test_every_metric_has_a_type_and_a_help():
     assert all(metric.kind in {"counter", "gauge", "histogram"} and metric.help for metric in METRICS.values())
     assert all(name.endswith("_total") == (metric.kind == "counter") for name, metric in METRICS.items())
+
+
+ROOT = Path(__file__).parents[3]
+NAME = re.compile(r"(?:coredns|pointsman_dns|process)_[a-z0-9_]+")
+
+
+def counted():
+    """Yield the names of metrics that the resolver's code has, with their files. They are written whole, so that a search finds them."""
+    for path in sorted([*(ROOT / "dns").rglob("*.py"), *(ROOT / "proxy/dns").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text())) if path.name != "text.py" else ():
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
+                yield node.value, path.relative_to(ROOT)
+
+
+def test_what_is_counted_anywhere_is_in_the_list_and_what_is_listed_is_counted():
+    found = dict(counted())
+    assert {name: str(path) for name, path in found.items() if name not in METRICS} == {}
+    assert METRICS.keys() - found.keys() == set()
+
+
+def test_the_document_lists_just_these_with_type_and_labels():
+    part = (ROOT / "docs/metrics.md").read_text().partition("\n## The resolver's\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", part, re.MULTILINE)
+    assert [(name, kind, labels) for name, kind, labels, _ in rows] == [
+        (name, metric.kind, ", ".join(metric.labels)) for name, metric in METRICS.items()
+    ]
