@@ -18,6 +18,9 @@ RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports"
 FULL = 0.8
 """Share of the table of connections from which it counts as nearly full (pain 13)."""
 
+_PHYSICAL = r"(eth|en|bond|ib)"
+_TUNNELS = {"flannel.": 50, "flannel-wg": 60, "vxlan.calico": 50, "vxlan-v6.calico": 70, "wireguard.cali": 60, "tunl0": 20}
+"""Bytes that tunnels of usual pod networks put before each packet; Cilium's device does not tell what it really sends."""
 _PROGRAMS = {
     "kube-proxy": (
         "two programs that route Services fight about the same rules",
@@ -216,8 +219,22 @@ def _mtu(machine: Machine) -> Iterator[Finding]:
         if size < 1280:
             why = "IPv6 does not work below 1280, and large packets are lost"
             yield Finding(Level.BAD, "mtu", f"{name} has an MTU of {size}", why, f"ip link set {name} mtu 1500")
-    if sizes and min(sizes.values()) >= 1280:
+    large = list(_too_large(sizes))
+    yield from large
+    if sizes and min(sizes.values()) >= 1280 and not large:
         yield Finding(Level.OK, "mtu", f"between {min(sizes.values())} and {max(sizes.values())} on {len(sizes)} interfaces")
+
+
+def _too_large(sizes: Mapping[str, int]) -> Iterator[Finding]:
+    """Yield tunnels whose packets do not fit into any physical interface once their own header is before them."""
+    widest = max((size for name, size in sizes.items() if match(_PHYSICAL, name)), default=0)
+    for name, size in sorted(sizes.items()):
+        header = next((header for prefix, header in _TUNNELS.items() if name.startswith(prefix)), 0)
+        if widest and header and size > widest - header:
+            text = f"{name} has an MTU of {size}, and the widest physical interface one of {widest}"
+            why = f"with its header of {header} bytes a full packet does not fit: connections open, and hang when much is sent"
+            fix = f"set the MTU of the pod network to {widest - header}, in the CNI plugin's settings"
+            yield Finding(Level.WARN, "mtu", text, why, fix)
 
 
 def _clock(machine: Machine) -> Iterator[Finding]:
