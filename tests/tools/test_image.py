@@ -101,3 +101,44 @@ def test_the_same_files_make_the_same_archive(tool, tmp_path, monkeypatch):
         assert config["config"]["Entrypoint"] == ["pointsman"]
         with tarfile.open(fileobj=opened.extractfile(name)) as inner:
             assert inner.getnames() == ["a", "a/c", "a/d", "b", "link"]
+
+
+def test_a_refresh_makes_the_base_and_all_that_stands_on_it_anew(tool, tmp_path, monkeypatch, capsys):
+    made = []
+
+    def make(layer, below):
+        made.append(layer.step)
+        layer.place.mkdir(exist_ok=True)
+        layer.tar.write_text("")
+
+    monkeypatch.setattr(tool, "CACHE", tmp_path)
+    monkeypatch.setattr(tool, "check_machine", lambda: None)
+    monkeypatch.setattr(tool, "make", make)
+    monkeypatch.setattr(tool, "assemble", lambda layers, tag, archive: archive.write_text(tag))
+    archive, layers = tmp_path / "one.tar", tool.layers()
+    tool.build("one", archive, layers, refresh=False)
+    tool.build("two", archive, layers, refresh=False)
+    assert made == ["system", "libraries", "program"]
+    assert archive.read_text() == "one"
+    assert "--refresh" not in capsys.readouterr().err
+    old = tool.time.time() - (tool.OLD + 1) * 86_400
+    tool.os.utime(layers[0].tar, (old, old))
+    tool.build("three", archive, layers, refresh=False)
+    assert f"{tool.OLD + 1} days old" in capsys.readouterr().err
+    made.clear()
+    tool.build("four", archive, layers, refresh=True)
+    assert made == ["system", "libraries", "program"]
+    assert archive.read_text() == "four"
+
+
+def test_nothing_is_taken_that_debian_did_not_sign(tool, tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(tool, "run", lambda *command, log: ran.append(command))
+    (tmp_path / "etc/apt").mkdir(parents=True)
+    monkeypatch.setattr(tool, "KEYS", tmp_path / "keys")
+    with pytest.raises(SystemExit):
+        tool.base(tmp_path, tmp_path / "log")
+    assert ran == []
+    (tmp_path / "keys").write_text("")
+    tool.base(tmp_path, tmp_path / "log")
+    assert {"--force-check-gpg", f"--keyring={tmp_path}/keys"} <= set(ran[0])
