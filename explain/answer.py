@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 from pointsman.dataplane.trace import Difference, Trace, Way
 from pointsman.explain import agreement
+from pointsman.explain.answered import Answered
 from pointsman.explain.findings import Finding
 from pointsman.explain.resolve import Resolution
 from pointsman.routing.packet import Outcome, Packet, Verdict
@@ -79,6 +80,7 @@ class Explanation(Struct, frozen=True, rename="camel"):
     status: str
     verdict: str
     because: tuple[str, ...]
+    resolver: Answered | None = None
 
 
 class Judgement(Struct, frozen=True):
@@ -100,6 +102,7 @@ def judge(
     flows: Iterable[FlowFacts] = (),
     elsewhere: str = "",
     direct: bool = False,
+    resolver: Answered | None = None,
 ) -> Judgement:
     """Return the verdict; `elsewhere` says why another node decides, if one does; `direct`: a name led to endpoints themselves."""
     wrong = agreement.mismatches(outcome, trace, weighted=weighted)
@@ -123,6 +126,8 @@ def judge(
     if bad and outcome.verdict is Verdict.FORWARD:
         sentence = f"new flows work, but one that exists does not: {bad[0].reason} ({bad[0].state}, {bad[0].text})"
         return Judgement(BROKEN, f"broken: {sentence}", tuple(because))
+    if resolver is not None and resolver.broken:
+        return Judgement(BROKEN, f"broken: {resolver.text}", tuple(because))
     if outcome.verdict is Verdict.FORWARD:
         return Judgement(WORKS, f"works, {_forwarded(outcome)}", tuple(because))
     if outcome.verdict is Verdict.UNTOUCHED and direct:

@@ -1,12 +1,15 @@
 """One explanation from beginning to end: the question understood, the oracle asked, the kernel read, the verdict.
 
 What is pure is in `explain`; here the parts are fetched: the wanted side (`known`), rules and servers (`inspection`), flows of connection
-tracking, settings of this machine (`machine`). Nothing is written and no packet is sent.
+tracking, settings of this machine (`machine`), and what this node's own resolver says to the name, where the agent runs one. Nothing is
+written and no packet is sent.
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+import msgspec
 from msgspec import Struct
 from pointsman.conntrack.classify import WRONG, classify
 from pointsman.conntrack.flow import NUMBERS
@@ -14,14 +17,19 @@ from pointsman.conntrack.kernel import ConntrackKernel
 from pointsman.conntrack.wire import Filter
 from pointsman.dataplane.errors import KernelError
 from pointsman.dataplane.trace import Difference, Trace
+from pointsman.explain import answered as named
 from pointsman.explain import machine as judged
 from pointsman.explain import question
 from pointsman.explain.answer import Asked, Explanation, Failure, FlowFacts, RouteFacts, judge
+from pointsman.explain.answered import Answered
 from pointsman.explain.drift import NODE
 from pointsman.explain.findings import Level
 from pointsman.explain.question import PodPlace, QuestionError, Source, Target, family_of
 from pointsman.explain.resolve import Named, Resolution, resolve
 from pointsman.netlink.lookup import leads
+from pointsman.proxy.cli.dns_query import ask
+from pointsman.proxy.cli.services import UnreachableError
+from pointsman.proxy.dns import questions
 from pointsman.proxy.inspection import Inspector, inspector
 from pointsman.proxy.known import Known
 from pointsman.proxy.machine import settings
@@ -58,10 +66,11 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
     apart = await _differences(looker, known, outcome, asked)
     failures = _failures(seen, asked.family, apart)
     flows = await _flows(routing, seen, asked)
+    resolver = await asyncio.to_thread(answered, known, asked)
     findings = judged.packet_settings(settings(), asked.family)
     verdict = judge(
         outcome, trace, weighted=seen.mode == "ipvs", differences=apart, failures=failures, findings=findings, flows=flows,
-        elsewhere=_elsewhere(asked, seen), direct=asked.name is not None,
+        elsewhere=_elsewhere(asked, seen), direct=asked.name is not None, resolver=resolver,
     )  # fmt: skip
     return Explanation(
         schema=SCHEMA,
@@ -81,6 +90,7 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
         status=verdict.status,
         verdict=verdict.sentence,
         because=verdict.because,
+        resolver=resolver,
     )
 
 
@@ -93,7 +103,7 @@ async def understand(seen: Picture, source: str, target: str, protocol: Protocol
     name, addresses, services = None, [aim.address] if aim.address else [], [aim.service] if aim.service else []
     if aim.name or aim.service:
         asked = f"{aim.service[1]}.{aim.service[0]}" if aim.service else aim.name
-        name = resolve(asked, sender.namespace or "default", _named(seen))
+        name = resolve(asked, sender.namespace or "default", _named(seen), seen.config.dns_domain)
         addresses, services = list(name.addresses), [(name.namespace, name.name)] if name.name else []
         if not addresses:
             raise QuestionError(f"{aim.words}: {name.remark or 'resolves to nothing'}")
@@ -115,6 +125,30 @@ async def understand(seen: Picture, source: str, target: str, protocol: Protocol
 def _named(seen: Picture) -> Iterable[Named]:
     for one in seen.services:
         yield Named(one.namespace, one.name, one.kind, one.cluster_ips, one.external_name, one.endpoints)
+
+
+def answered(known: Known, asked: Understood) -> Answered | None:
+    """Ask this node's own resolver for the name, as the sender would; None where there is none, or where another node's is asked."""
+    seen = known.picture
+    if not (known.live and seen.config.dns and asked.name is not None) or asked.source.here or _elsewhere(asked, seen):
+        return None
+    qtype = "A" if asked.family is Family.IPV4 else "AAAA"
+    wanted = [one for one in asked.name.addresses if family_of(one) is asked.family]
+    path, name = questions.default_path(known.socket), ""
+    rows: named.Rows = ()
+    for name in named.questions(asked.name):
+        body = msgspec.json.encode(questions.Question("explain", f"{name}.", qtype, asked.packet.source))
+        try:
+            found = msgspec.json.decode(ask(path, body), type=questions.Explanation)
+        except (UnreachableError, msgspec.DecodeError) as error:
+            text = error.format_message() if isinstance(error, UnreachableError) else f"{path}: {error}"
+            return Answered(f"this node's resolver cannot be asked: {text}", agrees=False)
+        if found.error:
+            return Answered(f"this node's resolver cannot be asked: {found.error}", agrees=False)
+        rows = found.steps[-1].rows if found.steps else ()
+        if not named.goes_on(rows):
+            break
+    return named.compare(asked.name, wanted, qtype, name, rows) if name else None
 
 
 def _elsewhere(asked: Understood, seen: Picture) -> str:

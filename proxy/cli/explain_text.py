@@ -31,6 +31,8 @@ def _lines(found: Explanation) -> Iterator[str]:
     if found.name is not None:
         yield "name"
         yield from (f"  {one.name}: {one.result}" for one in found.name.attempts)
+        if found.resolver is not None:
+            yield f"  {found.resolver.text}"
     if found.route is not None:
         yield "route"
         yield from _route(found)

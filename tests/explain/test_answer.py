@@ -1,6 +1,7 @@
 import pytest
 from pointsman.dataplane.trace import Difference, Evidence, Trace, Way
 from pointsman.explain.answer import BROKEN, REFUSED, STATUS, UNKNOWN, WORKS, Failure, FlowFacts, judge
+from pointsman.explain.answered import Answered
 from pointsman.explain.findings import Finding, Level
 from pointsman.routing.packet import Outcome, Share, SourcePlace, Verdict
 from pointsman.routing.route import Backend
@@ -52,6 +53,13 @@ def test_a_flow_that_harms_is_broken_and_others_are_not():
     flow = FlowFacts("a → b → c", "stale-backend", "to an endpoint that is gone", harms=True)
     assert "one that exists does not" in judge(OUTCOME, GOOD, flows=[flow]).sentence
     assert judge(OUTCOME, GOOD, flows=[FlowFacts("a", "stale-backend", "gone")]).status == WORKS
+
+
+def test_a_name_that_the_resolver_answers_otherwise_is_broken():
+    wrong = Answered("this node's resolver answers web with nothing", agrees=False, broken=True)
+    assert judge(OUTCOME, GOOD, resolver=wrong).sentence == "broken: this node's resolver answers web with nothing"
+    assert judge(OUTCOME, GOOD, resolver=Answered("x", agrees=False)).status == WORKS
+    assert "no rule or server" in judge(OUTCOME, LOST, resolver=wrong).sentence  # what the kernel lacks comes first
 
 
 def test_a_refusal_that_is_meant_does_not_work_all_the_same():

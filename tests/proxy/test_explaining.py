@@ -4,11 +4,15 @@ import pytest
 from fakes.planted import config, prepare, program
 from fakes.scratch import lock_file, namespace
 from msgspec import structs
+from pointsman.dns.feed import Answer
 from pointsman.explain.question import QuestionError
 from pointsman.proxy.config import Config
-from pointsman.proxy.explaining import explain, remarks, understand
+from pointsman.proxy.dns import questions
+from pointsman.proxy.dns.service import DnsService, Settings
+from pointsman.proxy.dns.telling import Telling
+from pointsman.proxy.explaining import answered, explain, remarks, understand
 from pointsman.proxy.facts import Host
-from pointsman.proxy.known import from_snapshot, from_source
+from pointsman.proxy.known import Known, from_snapshot, from_source
 from pointsman.routing.route import Family, Protocol
 
 from .views import small
@@ -65,3 +69,38 @@ async def test_the_nodes_own_resolver_is_told_of():
     seen = structs.replace(SEEN, node=structs.replace(SEEN.node, local_dns={Family.IPV4: ("10.96.0.10",)}))
     asked = await understand(seen, "10.244.1.9", "10.96.0.10:53", Protocol.UDP, None)
     assert any("own resolver answers here" in one for one in remarks(asked, seen))
+
+
+class Resolving(DnsService):
+    """DNS that knows one name by one address, whatever the objects say."""
+
+    def __init__(self, folder, address):
+        super().__init__(Settings(corefile=str(folder / "Corefile")), Telling())
+        self.address = address
+        self.asked = []
+
+    async def ask(self, what, name="", qtype="A", client=""):
+        self.asked.append((what, name, qtype, client))
+        if name != "web.shop.svc.cluster.local.":
+            return Answer(1, rows=(("rcode", "NXDOMAIN: the name does not exist"),))
+        return Answer(1, rows=(("rcode", "NOERROR"), ("answer", f"{name} 30 {qtype} {self.address}")))
+
+
+@pytest.mark.parametrize(("address", "broken"), [("10.96.0.10", False), ("10.96.0.11", True)])
+async def test_the_nodes_own_resolver_is_asked_as_the_sender_would(tmp_path, address, broken):
+    service = Resolving(tmp_path, address)
+    seen = structs.replace(SEEN, config=structs.replace(SEEN.config, dns=True))
+    known = Known(seen, "", socket=str(tmp_path / "agent.sock"))
+    asked = await understand(seen, "10.244.1.9", "web.shop:http", Protocol.TCP, Family.IPV4)
+    assert not answered(known, asked).agrees  # nobody is there yet
+    serving = asyncio.create_task(questions.serve(str(tmp_path / "dns.sock"), service))
+    try:
+        async with asyncio.timeout(60):
+            while not (tmp_path / "dns.sock").exists():  # noqa: ASYNC110 - the other task makes it
+                await asyncio.sleep(0.01)
+            found = await asyncio.to_thread(answered, known, asked)
+    finally:
+        serving.cancel()
+    assert (found.broken, found.agrees) == (broken, not broken)
+    assert service.asked[-1] == ("explain", "web.shop.svc.cluster.local.", "A", "10.244.1.9")
+    assert answered(Known(SEEN, "", socket=known.socket), asked) is None  # no DNS runs here

@@ -1,5 +1,6 @@
 from pointsman.dataplane.trace import Evidence, Trace, Way
 from pointsman.explain.answer import Asked, Explanation, FlowFacts, RouteFacts
+from pointsman.explain.answered import Answered
 from pointsman.explain.findings import Finding, Level
 from pointsman.explain.resolve import Attempt, Resolution
 from pointsman.proxy.cli.explain_text import text
@@ -40,7 +41,9 @@ def test_everything_is_said_in_order_and_long_lists_are_cut():
 def test_a_single_way_and_what_is_not_ours():
     way = Way(1.0, Verdict.DROP, "10.0.0.1", 8080, evidence=(FOREIGN,), doubts=("x may take it",))
     said = explanation((way,), because=("and this",), remarks=("note this",), flows=(FlowFacts("a → b", "stale-backend", "gone"),),
+                       resolver=Answered("the resolver says 10.96.0.1"),
                        findings=(Finding(Level.BAD, "t", "t is 0", "why", "fix"),))  # fmt: skip
-    for part in ("-j DROP  (not pointsman's)", "cannot be judged: x may take it", "so it is dropped in silence",
+    for part in ("  the resolver says 10.96.0.1\n",
+                 "-j DROP  (not pointsman's)", "cannot be judged: x may take it", "so it is dropped in silence",
                  "a → b  stale-backend: gone", "bad: t is 0: why; fix", "note: note this", "also: and this"):  # fmt: skip
         assert part in said
