@@ -40,6 +40,14 @@ async def test_the_rules_are_in_the_variant_that_kubelet_uses(cluster, agents):
         assert [variant for variant, text in saved.items() if "KUBE-DST" in text] == [kubelets]
 
 
+async def test_ct_22_the_init_container_made_the_settings_of_each_node(cluster, agents):
+    """The kernel's own are 432000 and 60 seconds."""
+    for node in agents:
+        for state, seconds in (("established", 86_400), ("close_wait", 3_600)):
+            setting = f"/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{state}"
+            assert int(on_node(cluster, node, "cat", setting)) == seconds, f"{node}: {setting}"
+
+
 async def test_uninstalling_leaves_nothing(cluster, agents, bare):
     assert kernel_rules(cluster) != bare
     chart.remove(cluster)
