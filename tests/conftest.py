@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = items[int(which) - 1 :: int(parts)]
     elif not ipvs_here():
         items[:] = [item for item in items if not item.get_closest_marker("ipvs")]
-        if path := os.environ.get("POINTSMAN_LEFT"):
+        if path := os.environ.pop("POINTSMAN_LEFT", None):  # not for sessions that tests begin
             Path(path).write_text(str(len(needing)))
     kept = {id(item) for item in items}
     config.stash[HERE] = sum(id(item) in kept for item in needing)

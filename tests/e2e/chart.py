@@ -1,6 +1,7 @@
 """The chart, rendered by the real helm."""
 
 import subprocess
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -23,8 +24,9 @@ class Helm:
     def run(self, *arguments):
         """Return helm's output. Raises RefusedError."""
         command = (*self._prefix, str(self.program), *map(str, arguments))
-        surroundings = {"HOME": "/nonexistent", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self._environment}
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=surroundings)
+        with tempfile.TemporaryDirectory(prefix="pointsman-helm-") as home:  # what it keeps there is of no use to the next one
+            surroundings = {"HOME": home, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **self._environment}
+            ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=surroundings)
         if ended.returncode:
             raise RefusedError(ended.stderr + ended.stdout)
         return ended.stdout

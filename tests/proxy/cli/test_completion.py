@@ -26,7 +26,7 @@ def completed(*words: str) -> list[str]:
 
 
 def test_commands_are_completed() -> None:
-    assert completed("co") == ["config", "completion"]
+    assert completed("com") == ["completion"]
     assert "run" in completed("")
 
 

@@ -8,8 +8,8 @@ from pointsman.proxy.config import Config
 from pointsman.proxy.config_watch import ConfigFile, digest
 
 
-def test_everything_wrong_with_the_command_line_is_told_at_once() -> None:
-    arguments = ["--proxy-mode=magic", "--manifests=/nonexistent", "--iptables-masquerade-bit=99", "left-over"]
+def test_everything_wrong_with_the_command_line_is_told_at_once(tmp_path: Path) -> None:
+    arguments = ["--proxy-mode=magic", f"--manifests={tmp_path}/missing", "--iptables-masquerade-bit=99", "left-over"]
     result = CliRunner().invoke(run.command, arguments)
     assert result.exit_code == 2
     for text in ("'magic' is unknown", "no such folder", "99 is no bit", "'left-over'", "Nothing was changed"):
