@@ -25,9 +25,9 @@ Examples:
 {wanted.STATUS}
 \b
 What is shown: what the name stands for, and whether this node's own DNS says the same, where it runs; the Service port, its policies, and
-why endpoints are left out; what should happen, by the number of its rule (docs/services.md); what the kernel holds that decides this packet,
-read back and quoted, also other programs' rules; the flows of this pair that connection tracking has; and the verdict. Ask on the node
-where the packet is routed: the sender's.
+why endpoints are left out; what should happen, by the number of its rule (docs/services.md); what the kernel holds that decides this
+packet, read back and quoted, also other programs' rules; the flows of this pair that connection tracking has; and the verdict. Ask on the
+node where the packet is routed: the sender's.
 
 \b
 Exit status:
