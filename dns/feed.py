@@ -2,7 +2,8 @@
 
 The agent speaks first: `Start` (sockets, Corefile), then what the cluster looks like: a `Change` with `begin` opens a complete list, which
 may span many frames, and `Synced` closes it; what the list did not name is gone then, not before, so a repeated list never makes a hole in
-the answers. Later `Change`s are differences; all parts of one are applied between two answers.
+the answers. Later `Change`s are differences; all parts of one are applied between two answers, and what changes very much at once comes as
+several of them (`journal.portions`).
 
 The resolver says `Ready` once it reads its sockets, `Answer` to each `Ask`, and `Failed` if it cannot work as told. Both ends ignore tags
 that they do not know, so that a new agent can still talk to the old resolver while it takes its sockets over.

@@ -10,6 +10,7 @@ reachable). What a held Service was before stays known to the resolver until the
 from collections.abc import Iterator, Mapping, Set
 from typing import Final
 
+from msgspec import structs
 from pointsman.dns.facts import ServiceFact, pod_fact, service_fact
 from pointsman.dns.feed import Change, Synced
 from pointsman.kube.objects import Kind
@@ -18,8 +19,8 @@ from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
 Reduced = Mapping[ServiceKey, ServiceFact | None]
 NOT_REDUCED: Final[Reduced] = {}
 
-PORTION: Final = 100
-"""Services per frame of a complete list: some 60 kB; the resolver answers between two frames."""
+PORTION: Final = 50
+"""Services per frame: some 15 kB, and less than a millisecond of the resolver's time; it answers between two frames."""
 
 
 class Journal:
@@ -109,6 +110,22 @@ class Journal:
         for key in gone:
             del self._told_pods[key]
         return Change(pods=tuple(news), pods_gone=gone) if news or gone else None
+
+
+def portions(change: Change) -> Iterator[Change]:
+    """Yield a change in parts that are soon in force, so that a thousand Services at once (a node that is gone) delay no answer for long.
+
+    What is gone goes first, and namespaces come before what is in them and go after it; the last part says what is true of the whole.
+    """
+    if len(change.services) + len(change.services_gone) <= PORTION:
+        yield change
+        return
+    yield Change(namespaces=change.namespaces, serial=change.serial)
+    for start in range(0, len(change.services_gone), PORTION):
+        yield Change(services_gone=change.services_gone[start : start + PORTION])
+    for start in range(0, len(change.services), PORTION):
+        yield Change(services=change.services[start : start + PORTION])
+    yield structs.replace(change, services=(), services_gone=(), namespaces=(), serial=0)
 
 
 def fact_of(snapshot: Snapshot, key: ServiceKey) -> ServiceFact | None:

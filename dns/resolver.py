@@ -46,7 +46,8 @@ from pointsman.dns.serving import Serving, UnusableError
 
 log = logging.getLogger(__name__)
 
-SLICE: Final = 0.002
+SLICE: Final = 0.001
+"""Seconds of hearing the agent after which queries have their turn."""
 CHUNK: Final = 262144
 FILES: Final = 65536
 WAITING: Final = 0.5

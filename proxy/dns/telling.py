@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import structs
 from pointsman.dns.feed import Change, Synced
-from pointsman.dns.journal import Journal, Reduced
+from pointsman.dns.journal import Journal, Reduced, portions
 from pointsman.kube.objects import Kind, Namespace, ObjectMeta
 from pointsman.proxy.dns.gate import Gate
 from pointsman.proxy.dns.process import Resolver
@@ -143,7 +143,8 @@ class Telling:
         for resolver, journal in self._journals.items():
             change = journal.step(self.snapshot, dirty, self._clock(), reduced=reduced)
             if change is not None:
-                resolver.tell(self._marked(resolver, structs.replace(change, triggered=triggered) if triggered else change))
+                for each in portions(self._marked(resolver, structs.replace(change, triggered=triggered) if triggered else change)):
+                    resolver.tell(each)
         self._noted()
 
     def _marked(self, resolver: Resolver, change: Change) -> Change:

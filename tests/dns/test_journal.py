@@ -3,9 +3,10 @@
 from fakes.dns_cluster import catalog_of, endpoint, endpoint_slice, pod, service, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.feed import Change, Synced
-from pointsman.dns.journal import Journal
+from pointsman.dns.journal import PORTION, Journal, portions
 from pointsman.kube.events import Batch, Remove, Upsert
 from pointsman.kube.objects import Namespace, ObjectMeta, ref_of
 from pointsman.routing.snapshot import ServiceKey, advance
@@ -65,6 +66,30 @@ def test_namespaces_and_pods_come_and_go_without_a_new_serial():
     after, dirty = advance(snapshot, Batch(event))
     told = journal.step(after, dirty, 200.0)
     assert (told.namespaces, told.pods_gone, told.serial) == (("new",), (("shop", "p"),), 0)
+
+
+def test_a_change_of_many_services_comes_in_parts_that_delay_no_answer():
+    old = [service(f"old{number}", "10.96.1.1") for number in range(120)]
+    new = [service(f"new{number}", "10.96.1.2") for number in range(120)]
+    journal, snapshot, told = begun(*old)
+    events = (*(Remove(ref_of(one)) for one in old), *map(Upsert, new), Upsert(Namespace(ObjectMeta("more"))))
+    after, dirty = advance(snapshot, Batch(events))
+    whole = structs.replace(journal.step(after, dirty, 200.0), mark=7, triggered=(1.0,), namespaces_gone=("shop",))
+    parts = list(portions(whole))
+    assert max(len(part.services) + len(part.services_gone) for part in parts) == PORTION
+    assert (parts[0].namespaces, parts[0].serial) == (("more",), 200)
+    assert [part.mark for part in parts] == [0] * (len(parts) - 1) + [7]
+    assert [part.triggered for part in parts if part.triggered] == [(1.0,)]
+    assert parts[-1].namespaces_gone == ("shop",)
+    apart, at_once = Catalog(), Catalog()
+    for catalog, changes in ((apart, parts), (at_once, [whole])):
+        for each in [*told[:-1], *changes]:
+            catalog.apply(each)
+    assert apart.services.facts == at_once.services.facts
+    assert len(apart.services.facts) == 120
+    assert (apart.namespaces, apart.serial) == (at_once.namespaces, at_once.serial)
+    small = Change(services=whole.services[:PORTION], mark=1)
+    assert list(portions(small)) == [small]
 
 
 OBJECTS = [service("web", "10.96.0.1"), service("web", "None"), service("db", "10.96.0.2"), SLICE,
