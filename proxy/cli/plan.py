@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 from msgspec import structs
-from pointsman.kube.events import Batch
+from pointsman.kube.events import Batch, Problem
 from pointsman.kube.manifests import ManifestSource
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import flags
@@ -42,7 +42,7 @@ Exit status:
   0  printed; nothing was refused or unreadable
   1  printed, but some objects are not used or not fully used: standard error says which and why
   2  the flags are wrong
-  With --diff: 0 nothing would change, 1 something would (it is printed), 2 the flags are wrong.
+  With --diff: 0 nothing would change, 1 something would (it is printed) or could not be read, 2 the flags are wrong.
 """
 
 
@@ -104,10 +104,11 @@ async def read(folder: Path) -> Batch:
     return batches[0]
 
 
-def described(config: Config) -> tuple[Snapshot, Host]:
-    """Return what the folder of a configuration says, and the host as it describes it."""
-    snapshot, _ = advance(EMPTY, asyncio.run(read(Path(config.manifests))))
-    return snapshot, host_of(config, snapshot)
+def described(config: Config) -> tuple[Snapshot, Host, tuple[Problem, ...]]:
+    """Return what the folder of a configuration says, the host as it describes it, and what could not be read."""
+    batch = asyncio.run(read(Path(config.manifests)))
+    snapshot, _ = advance(EMPTY, batch)
+    return snapshot, host_of(config, snapshot), batch.problems or ()
 
 
 def host_of(config: Config, snapshot: Snapshot) -> Host:

@@ -15,6 +15,7 @@ from pointsman.dataplane.contract import Compiler
 from pointsman.explain.change import Count, Kind, RouteChange, changes, counted, notices
 from pointsman.iptables.compile import IptablesCompiler
 from pointsman.ipvs.compile import IpvsCompiler
+from pointsman.kube.events import Problem
 from pointsman.proxy import config_file, loading
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy.config import Config
@@ -25,21 +26,22 @@ from pointsman.routing.build import build
 from pointsman.routing.route import Family, Notice, Routing
 from pointsman.routing.snapshot import Snapshot
 
-Read = Callable[[Config], tuple[Snapshot, Host]]
-"""Returns what a configuration's folder says, and a host as it describes it."""
+Read = Callable[[Config], tuple[Snapshot, Host, tuple[Problem, ...]]]
+"""Returns what a configuration's folder says, a host as it describes it, and what could not be read."""
 
 
 class Side(Struct, frozen=True):
-    """One side: how it was named, its configuration, and what an agent would make of it."""
+    """One side: how it was named, its configuration, what an agent would make of it, and what of it could not be read."""
 
     name: str
     config: Config
     facts: Facts
     routing: Routing
+    problems: tuple[Problem, ...] = ()
 
 
 class PlanDiff(Struct, frozen=True, rename="camel"):
-    """The document: Service ports that change, objects of the kernel by family, new notices, and the modes of both sides."""
+    """The document: Service ports that change, objects of the kernel by family, new notices, modes, and what of a side is unreadable."""
 
     schema: str
     node: str
@@ -47,17 +49,20 @@ class PlanDiff(Struct, frozen=True, rename="camel"):
     changes: tuple[RouteChange, ...]
     objects: Mapping[str, Count]
     notices: tuple[Notice, ...]
+    problems: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
         """Return whether nothing would change."""
         same = all(one == Count() for one in self.objects.values())
-        return same and not self.changes and not self.notices and self.mode[0] == self.mode[1]
+        return same and not (self.changes or self.notices or self.problems) and self.mode[0] == self.mode[1]
 
 
 def run(config: Config, old: str, new: str, output: str, read: Read) -> int:
-    """Print what changes from one side to the other; return 1 if anything does, as diff(1)."""
+    """Print what changes from one side to the other; return 1 if anything does, or if something could not be read."""
     found = compare(side(config, old, read), side(config, new, read))
+    for problem in found.problems:
+        click.echo(problem, err=True)
     if output == "json":
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
         sys.stdout.buffer.flush()
@@ -79,9 +84,9 @@ def side(config: Config, name: str, read: Read) -> Side:
         raise click.UsageError(f"{name!r} is no folder of manifests, no configuration file, and no mode ({', '.join(MODES)})")
     if not chosen.manifests:
         raise click.UsageError("name the folder of manifests with --manifests when the two sides are configurations or modes")
-    snapshot, host = read(chosen)
+    snapshot, host, problems = read(chosen)
     facts = facts_of.gather(chosen, host, snapshot.nodes)
-    return Side(name, chosen, facts, build(snapshot, facts.node, facts_of.external_ip_policy(chosen)))
+    return Side(name, chosen, facts, build(snapshot, facts.node, facts_of.external_ip_policy(chosen)), problems)
 
 
 def _of_file(config: Config, path: Path) -> Config:
@@ -104,6 +109,7 @@ def compare(old: Side, new: Side) -> PlanDiff:
         changes(old.routing, new.routing),
         objects,
         notices((*old.facts.notices, *old.routing.notices), (*new.facts.notices, *new.routing.notices)),
+        tuple(dict.fromkeys(map(str, (*old.problems, *new.problems)))),
     )
 
 
@@ -133,4 +139,6 @@ def text(found: PlanDiff) -> str:
     for family, count in found.objects.items():
         if count != Count():
             lines.append(f"{family}: {count.added} objects of the kernel come, {count.changed} change, {count.removed} go")
-    return "\n".join(lines or [f"nothing changes on node {found.node}"]) + "\n"
+    if not lines:
+        lines.append(f"nothing {'that could be read ' if found.problems else ''}changes on node {found.node}")
+    return "\n".join(lines) + "\n"

@@ -36,6 +36,20 @@ def test_nothing_changes():
     assert plan("--diff", SHOP, SHOP) == (0, "nothing changes on node n1\n")
 
 
+def test_what_cannot_be_read_keeps_a_gate_closed(tmp_path):
+    folder = tmp_path / "new"
+    shutil.copytree(SHOP, folder)
+    (folder / "broken.yaml").write_text("kind: Service\n  metadata: [\n")
+    status, said = plan("--diff", SHOP, str(folder))
+    assert status == 1
+    assert "broken.yaml" in said
+    assert "nothing that could be read changes on node n1" in said
+    result = CliRunner().invoke(command, [*OPTIONS, "--diff", str(folder), str(folder), "-o", "json"], standalone_mode=False)
+    assert result.return_value == 1
+    [problem] = json.loads(result.stdout)["problems"]
+    assert "broken.yaml" in problem
+
+
 def test_two_modes_and_json_for_gates():
     status, said = plan("--manifests", SHOP, "--diff", "iptables", "ipvs", "-o", "json")
     found = json.loads(said)
