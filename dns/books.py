@@ -100,8 +100,10 @@ class Top:
         counts = self._counts
         counts[key] = counts.get(key, 0) + times
         if len(counts) > 2 * self._room:
-            kept = sorted(counts.items(), key=lambda item: item[1], reverse=True)[: self._room]
-            self._counts = {name: number // 2 for name, number in kept if number > 1}
+            kept = [item for item in counts.items() if item[1] > 1]
+            if len(kept) > self._room:  # rarely: most of many names came once, and sorting takes a millisecond
+                kept = sorted(kept, key=lambda item: item[1], reverse=True)[: self._room]
+            self._counts = {name: number // 2 for name, number in kept}
 
     def most(self, number: int = 20) -> list[tuple[bytes, int]]:
         """Return the leading keys with their counts."""

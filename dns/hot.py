@@ -11,6 +11,7 @@ is full, those that were not asked since the last round go first.
 """
 
 from collections.abc import Callable, Hashable, Iterable
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -28,7 +29,8 @@ VARIANTS: Final = 8
 RESHUFFLED: Final = 10.0
 """Seconds after which more addresses than there are variants are shuffled anew."""
 SEEN: Final = 16384
-PORTION: Final = 64
+LOOKS: Final = 16
+"""Entries that are looked at for room, for each that comes."""
 
 A: Final = 1
 AAAA: Final = 28
@@ -178,17 +180,22 @@ class Hot:
             hit.hits = 0
 
     def _make_room(self) -> None:
-        """Drop entries from the old end until an eighth is free; those in use go to the young end instead."""
-        spared = len(self.entries)
-        while self._used > self._room - self._room // 8 and self.entries:
-            key = next(iter(self.entries))
+        """Drop entries from the old end until an eighth is free; those in use go to the young end instead.
+
+        Only a few are looked at each time, so that no answer waits for it: a round over all would take tens of milliseconds. The head of a
+        dict is found by passing over what was removed there, therefore once for all of them.
+        """
+        for key in tuple(islice(self.entries, LOOKS)):
+            if self._used <= self._room - self._room // 8:
+                return
             hit = self.entries[key]
-            if hit.hits and spared > 0:
-                spared -= 1
+            if hit.hits:
                 self._count(key, hit)
                 self.entries[key] = self.entries.pop(key)
             else:
                 self.drop(key)
+        while self._used > self._room and self.entries:
+            self.drop(next(iter(self.entries)))
 
     def shuffled(self, reply: Reply) -> Reply:
         """Return the reply with its addresses in any order, behind all else (WIR-50)."""

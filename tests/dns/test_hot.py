@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointsman.dns.books import Books, Top
 from pointsman.dns.encode import encode
-from pointsman.dns.hot import ALWAYS, FOREVER, Hot, truncated, ttl_places
+from pointsman.dns.hot import ALWAYS, FOREVER, LOOKS, Hot, truncated, ttl_places
 from pointsman.dns.names import wire
 from pointsman.dns.question import read
 from pointsman.dns.reply import Life, Record, Reply
@@ -137,6 +137,25 @@ def test_memory_is_bounded_and_what_is_used_stays():
     assert len(table.hot.entries) < 40
     assert hot_key in table.hot.entries
     assert table.hot.entries[hot_key].until == FOREVER
+
+
+def test_room_is_made_a_little_at_a_time():
+    """Where every entry is in use, a whole round for one that comes would keep all others waiting."""
+    table = Table(room=100_000)
+    number = 0
+    while len(table.hot.entries) == number:
+        table.get(table.store(f"n{number}.example", reply()))
+        number += 1
+    assert number > 4 * LOOKS
+    for hit in table.hot.entries.values():
+        hit.hits = 1
+    before = set(table.hot.entries)
+    for more in range(10):
+        table.store(f"m{more}.example", reply())
+        looked = sum(not table.hot.entries[key].hits for key in before if key in table.hot.entries)
+        assert looked <= (more + 1) * LOOKS
+        assert len(table.hot.entries) <= number
+    assert len(before - set(table.hot.entries)) <= number // 8 + LOOKS
 
 
 def test_hits_reach_the_books_when_settled_or_dropped():
