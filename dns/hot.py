@@ -10,7 +10,7 @@ Memory is bounded in bytes. A query is kept when it is seen for the second time,
 is full, those that were not asked since the last round go first.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -29,6 +29,7 @@ VARIANTS: Final = 8
 RESHUFFLED: Final = 10.0
 """Seconds after which more addresses than there are variants are shuffled anew."""
 SEEN: Final = 16384
+STEP: Final = 500
 LOOKS: Final = 16
 """Entries that are looked at for room, for each that comes."""
 
@@ -170,6 +171,13 @@ class Hot:
         """Bring the hits of all entries to the books."""
         for key, hit in self.entries.items():
             self._count(key, hit)
+
+    def settling(self) -> Iterator[None]:
+        """Settle in steps of less than a millisecond; others may use the table between them."""
+        for number, (key, hit) in enumerate(tuple(self.entries.items())):
+            self._count(key, hit)
+            if number % STEP == STEP - 1:
+                yield
 
     def _count(self, key: bytes, hit: Hit) -> None:
         if hit.hits:

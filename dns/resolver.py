@@ -171,6 +171,7 @@ class Process:
     async def _answer(self, ask: Ask) -> None:
         match ask.what:
             case "stats":
+                await self._serving.settle()
                 self.say(Answer(ask.id, samples=self._serving.samples()))
             case "top":
                 self.say(Answer(ask.id, rows=top(self._serving)))

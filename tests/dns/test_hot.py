@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointsman.dns.books import Books, Top
 from pointsman.dns.encode import encode
-from pointsman.dns.hot import ALWAYS, FOREVER, LOOKS, Hot, truncated, ttl_places
+from pointsman.dns.hot import ALWAYS, FOREVER, LOOKS, STEP, Hit, Hot, truncated, ttl_places
 from pointsman.dns.names import wire
 from pointsman.dns.question import read
 from pointsman.dns.reply import Life, Record, Reply
@@ -137,6 +137,19 @@ def test_memory_is_bounded_and_what_is_used_stays():
     assert len(table.hot.entries) < 40
     assert hot_key in table.hot.entries
     assert table.hot.entries[hot_key].until == FOREVER
+
+
+def test_settling_in_steps_counts_the_same_though_entries_come_and_go():
+    table = Table()
+    for number in range(2 * STEP + 1):
+        table.hot.put(b"%d" % number, Hit(b"x", 3, FOREVER, table.flow, 1, name=b"n"))
+    steps = table.hot.settling()
+    next(steps)
+    assert table.top.most(1) == [(b"n", STEP)]
+    table.hot.drop(b"%d" % (2 * STEP))
+    table.hot.put(b"new", Hit(b"x", 3, FOREVER, table.flow, 5, name=b"later"))
+    assert len(list(steps)) == 1
+    assert table.top.most() == [(b"n", 2 * STEP + 1)]
 
 
 def test_room_is_made_a_little_at_a_time():
