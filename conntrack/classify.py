@@ -2,7 +2,8 @@
 
 Nothing about Services is decided here: the oracle says which frontend an address is, the route says which endpoints may go on to be used
 (`ServiceRoute.holds`'s meaning, CT-02). Here the two ends of a flow are only compared with that: where the client sent it, and where it
-really goes. Of an address that is no frontend, tombstones tell what it was, and the oracle whether it lies where only Services may be.
+really goes. Of an address that is no frontend, tombstones tell what it was. Where they tell nothing, a translated flow is somebody else's,
+also in the Service range: the Services of another proxy lie there too, and most often nobody reads them here.
 
 The judgement of a flow depends on its protocol and these two ends alone, but for `clash`; so `Judge` remembers it, and a million flows of a
 hundred Services cost a thousand judgements. `sweep` uses that; commands, explanations and the reconciler read the verdicts.
@@ -178,9 +179,8 @@ class Judge:
         if owner := self.names.elsewhere(ends.to):
             return Judgement(FlowClass.FOREIGN, f"{to} is of {owner}, which another proxy serves; translated to {at}", service=owner)
         outcome = self.oracle.trace(Packet(ends.to, ends.to, ends.protocol, ends.to_port))
-        if outcome.verdict in {Fate.REJECT, Fate.DROP}:
-            return self._gone(Judgement(FlowClass.STALE_FRONTEND, ""), ends, f"from {to} to {{}}, but {outcome.reason}")
-        return Judgement(FlowClass.FOREIGN, f"no Service has {to}/{ends.protocol.lower}; somebody else translated it to {at}")
+        why = outcome.reason if outcome.verdict in {Fate.REJECT, Fate.DROP} else f"no Service has {to}/{ends.protocol.lower}"
+        return Judgement(FlowClass.FOREIGN, f"{why}; somebody else translated it to {at}")
 
     def _tombstone(self, ends: _Ends) -> Tombstone | None:
         stone = self.tombstones.gone(ends.family, ends.protocol, ends.to, ends.to_port)

@@ -2,7 +2,7 @@
 
 It stands beside the status socket, in a folder whose content ends with the kernel's, as flows do. It is written whole, by renaming, a
 moment after something changed; what cannot be read counts as not written, and the reason is told once. Losing it costs this only: flows of
-frontends outside the Service ranges that go while no agent runs are not recognised. The notes of another node are not taken over.
+frontends that go while no agent runs are not recognised. The notes of another node are not taken over.
 """
 
 import asyncio

@@ -4,6 +4,7 @@ from fakes.flows import NODE, SCTP, TCP, UDP, V4, backend, flow, judge, route, r
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from pointsman.conntrack import reconcile
 from pointsman.conntrack.classify import WRONG, FlowClass, Judge, classify, through
 from pointsman.conntrack.flow import Status
 from pointsman.conntrack.names import Known, Names
@@ -123,11 +124,14 @@ def test_a_deleted_node_port_is_known_at_this_nodes_addresses_only():
     assert judged(flow("172.20.0.2:30053"), other, stones=gone())[0] is FlowClass.FOREIGN
 
 
-def test_the_service_range_is_for_services_only():
-    kind, reason = judged(flow("10.96.0.77:53"), stones=Tombstones())
-    assert kind is FlowClass.STALE_FRONTEND
-    assert "SEM-28" in reason
-    assert judged(flow("10.96.0.10:54"))[0] is FlowClass.STALE_FRONTEND
+def test_what_lies_in_the_service_range_may_be_another_proxys():
+    """Its Services are not read by default (IN-01), so nothing tells them from deleted ones, and nothing of them is ever deleted."""
+    for to, number in (("10.96.0.77:53", "SEM-28"), ("10.96.0.10:54", "SEM-27")):
+        one = flow(to)
+        found = judge(DNS, tombstones=Tombstones()).judge(one)
+        assert found.kind is FlowClass.FOREIGN
+        assert number in found.reason
+        assert not reconcile.doomed(one, found, Tombstones(), 0.0)
 
 
 def test_foreign_is_what_somebody_else_translated():
