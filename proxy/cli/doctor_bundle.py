@@ -1,7 +1,8 @@
 """What a report of a defect needs, in one file: findings, differences, the wanted picture, rules, sets, settings. No secrets.
 
 Nothing is packed that holds one: kubeconfig files, tokens, certificates and Secrets are never read, and of the configuration the paths of
-such files are kept, not their content. Addresses and names of Services and pods are in it, and the first file says so.
+such files are kept, not their content. Lines that programs print are left out if they hold a key (`stable_secret`, from which the kernel
+makes the ends of IPv6 addresses, RFC 7217). Addresses and names of Services and pods are in it, and the first file says so.
 """
 
 import io
@@ -22,6 +23,7 @@ _COMMANDS = (
     ("ipset", "save"), ("ipvsadm", "-Ln", "--stats"), ("ip", "address"), ("ip", "route"), ("ip", "-6", "route"), ("nft", "list", "tables"),
     ("sysctl", "-a", "-r", r"^net\.(ipv4\.(ip_forward|conf|vs)|ipv6\.conf|netfilter|bridge)"),
 )  # fmt: skip
+_SECRET = b"stable_secret"
 _LIMIT = 64 * 1024 * 1024
 _SECONDS = 60.0
 
@@ -68,4 +70,5 @@ def _printed(program: str, command: tuple[str, ...]) -> bytes:
         done = subprocess.run([program, *command[1:]], capture_output=True, check=False, timeout=_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{' '.join(command)}: {error}\n".encode()
-    return (done.stdout[:_LIMIT] + done.stderr) or b"(nothing)\n"
+    lines = (done.stdout[:_LIMIT] + done.stderr).splitlines(keepends=True)
+    return b"".join(line for line in lines if _SECRET not in line) or b"(nothing)\n"

@@ -24,3 +24,14 @@ def test_no_secret_is_packed_and_only_the_owner_may_read_it(monkeypatch, tmp_pat
     assert files["pointsman/sh-c.txt"] == b"rules\n"
     assert b"shop" in files["pointsman/picture.json"]
     assert not any(b"s3cr3t" in content for content in files.values())
+
+
+def test_keys_that_the_kernel_makes_addresses_from_are_left_out(monkeypatch, tmp_path):
+    lines = "net.ipv6.conf.all.forwarding = 1\nnet.ipv6.conf.eth0.stable_secret = 2001:db8:1:2:3:4:5:6\nnet.ipv6.conf.lo.forwarding = 0"
+    monkeypatch.setattr(doctor_bundle, "_COMMANDS", (("sh", "-c", f"echo '{lines}'"),))
+    known = from_snapshot(Config(), small().snapshot, HOST)
+    target = tmp_path / "bundle.tar.gz"
+    doctor_bundle.pack(target, known.picture.node, None, known)
+    with tarfile.open(target) as bundle:
+        said = bundle.extractfile("pointsman/sh-c.txt").read().decode()
+    assert said == "net.ipv6.conf.all.forwarding = 1\nnet.ipv6.conf.lo.forwarding = 0\n"
