@@ -22,7 +22,8 @@ class Flight(Struct, frozen=True):
     """A packet on its way: `chance` is how likely it got here, `mark` and destination are as rules have left them.
 
     `went_in` and `goes_out` are interfaces, None while nobody knows; `translated` and `masqueraded` say what nat has done, `ipvs` that IPVS
-    has taken it; `via` is what it met, `doubts` what could not be judged.
+    has taken it; `via` is what it met, `doubts` what could not be judged. `spared` are rules that may have taken it past what follows, but
+    cannot be judged, each with the depth of the chain that it may have left (-1: the whole hook): doubts if what follows decides.
     """
 
     source: str
@@ -39,6 +40,7 @@ class Flight(Struct, frozen=True):
     ipvs: bool = False
     via: tuple[Evidence, ...] = ()
     doubts: tuple[str, ...] = ()
+    spared: tuple[tuple[int, str], ...] = ()
 
 
 class Place(Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 A hook's table is entered with flights and left with those that go on and those that ended. Where a rule takes a packet by chance, the
 flight parts in two. A jump that came back without having changed anything leaves no evidence behind, so what remains is what decided.
-A rule that may end a packet's way, but cannot be judged, leaves a doubt. Chains that call each other for ever are cut off.
+A rule that may end a packet's way, but cannot be judged, leaves a doubt; one that may let it pass leaves a doubt if a later rule of what
+it would have passed decides. Chains that call each other for ever are cut off.
 
 `passage` takes flights through the hooks in the kernel's order; the modes build their tracers from it.
 """
@@ -21,6 +22,10 @@ from pointsman.iptables.ruleset import Ruleset, SavedRule
 DEEPEST: Final = 16
 _ASKED: Final = pattern(r"(! )?--match-set (\S+) (\S+)")
 _NEXT: Final = frozenset({"", "LOG", "NFLOG", "ULOG", "TRACE", "CT", "NOTRACK", "CONNMARK", "TCPMSS", "CHECKSUM", "AUDIT", "TOS", "DSCP"})
+_QUOTED: Final = pattern(r'"(?:[^"\\]|\\.)*"')
+_TARGET: Final = pattern(r"(?:^| )-[jg] (\S+)")
+_HOOK: Final = -1
+"""The depth of what ACCEPT leaves: all chains of the hook."""
 _ENDS: Final = frozenset({"DROP", "REJECT", "TPROXY", "NFQUEUE", "QUEUE", "DNAT", "REDIRECT", "STEAL"})
 
 
@@ -69,7 +74,7 @@ class Walk:
             for flight in going:
                 left = self._chain(rules, table, chain, flight, 0)
                 policy = self._policy(rules, table, chain, left.on)
-                passed += left.accepted + policy.accepted
+                passed += [_outside(one, _HOOK) for one in left.accepted + policy.accepted]
                 ended += left.ended + policy.ended
             going = passed
         return going, ended
@@ -79,7 +84,7 @@ class Walk:
         if found is None or found.policy != "DROP":
             return Left(accepted=flights)
         said = Evidence(f"{table} {chain} policy", f":{chain} DROP", "drops what no rule has accepted", ours=False)
-        return Left(ended=[Ended(structs.replace(one, via=(*one.via, said)), "DROP") for one in flights])
+        return Left(ended=[Ended(structs.replace(_decided(one), via=(*one.via, said)), "DROP") for one in flights])
 
     def _chain(self, rules: Ruleset, table: str, chain: str, flight: Flight, depth: int) -> Left:
         visit, going = _Visit(rules, depth, Left()), [flight]
@@ -92,7 +97,7 @@ class Walk:
             going = following
             if not going:
                 break
-        visit.left.on += going
+        visit.left.on = [_outside(one, depth) for one in visit.left.on + going]
         return visit.left
 
     def _rule(self, saved: SavedRule, flight: Flight, visit: _Visit) -> list[Flight]:
@@ -105,16 +110,22 @@ class Walk:
         if odds == 0.0:
             return [flight]
         if odds is None:
-            judged = rule.target not in _NEXT | {"ACCEPT", "RETURN", "MARK"}
-            unsure = judged and (rule.target in _ENDS or self._may_end(visit.rules, saved.table, rule.target))
-            return [_doubting(flight, f"{saved.where} may take it: {saved.text}") if unsure else flight]
+            return [self._unsure(saved, rule.target, flight, visit, gone=gone)]
         taken = structs.replace(flight, chance=flight.chance * odds)
         rest = [structs.replace(flight, chance=flight.chance * (1 - odds))] if odds < 1.0 else []
         return self._target(saved, rule, taken, visit, gone=gone) + rest
 
-    def _may_end(self, rules: Ruleset, table: str, target: str) -> bool:
-        return any(" -j DROP" in one.text or " -j REJECT" in one.text or one.text.startswith(("-j DROP", "-j REJECT"))
-                   for one in rules.rules(table, target))  # fmt: skip
+    def _unsure(self, saved: SavedRule, target: str, flight: Flight, visit: _Visit, *, gone: bool) -> Flight:
+        """Return a flight after a rule of which nobody can say whether it takes it."""
+        said = f"{saved.where} may take it: {saved.text}"
+        may = _targets(visit.rules, saved.table, target)
+        if may & _ENDS:
+            return _doubting(flight, said)
+        if "ACCEPT" in may:
+            return structs.replace(flight, spared=(*flight.spared, (_HOOK, said)))
+        if gone or target == "RETURN":
+            return structs.replace(flight, spared=(*flight.spared, (visit.depth, said)))
+        return flight
 
     def _target(self, saved: SavedRule, rule: Rule, flight: Flight, visit: _Visit, *, gone: bool) -> list[Flight]:
         target, options, left = rule.target, rule.target_options, visit.left
@@ -122,17 +133,17 @@ class Walk:
             inner = self._chain(visit.rules, saved.table, target, self._met(flight, saved, f"goes on in {target}"), visit.depth + 1)
             left.accepted += inner.accepted
             left.ended += inner.ended
-            back = [flight if _unchanged(one, flight) else one for one in inner.on]
+            back = [structs.replace(flight, spared=one.spared) if _unchanged(one, flight) else one for one in inner.on]
             left.on += back if gone else []
             return [] if gone else back
         if target in {"DROP", "REJECT"}:
-            left.ended.append(Ended(self._met(flight, saved, "drops it" if target == "DROP" else "rejects it"), target))
+            left.ended.append(Ended(self._met(_decided(flight), saved, "drops it" if target == "DROP" else "rejects it"), target))
         elif target == "ACCEPT":
             left.accepted.append(self._met(flight, saved, "accepts it") if not _plain(rule) else flight)
         elif target == "RETURN":
             left.on.append(flight)
         elif target in {"DNAT", "REDIRECT"}:
-            left.accepted.append(self._translated(flight, saved, rule))
+            left.accepted.append(self._translated(_decided(flight), saved, rule))
         elif target in {"MASQUERADE", "SNAT"}:
             said = "masquerades it" if target == "MASQUERADE" else f"changes its source: {' '.join(options)}"
             left.accepted.append(structs.replace(self._met(flight, saved, said), masqueraded=True))
@@ -197,6 +208,29 @@ def _socket(text: str, port: int) -> tuple[str, int]:
 
 def _plain(rule: Rule) -> bool:
     return not (rule.matches or rule.source or rule.destination or rule.protocol)
+
+
+def _targets(rules: Ruleset, table: str, target: str) -> set[str]:
+    """Return the targets that a packet may meet from one on: itself, or those of the rules of its chain, and of theirs."""
+    found, waiting = {target}, [target]
+    while waiting:
+        for rule in rules.rules(table, waiting.pop()):
+            fresh = set(_TARGET.findall(_QUOTED.sub("", rule.text))) - found
+            found |= fresh
+            waiting += fresh
+    return found
+
+
+def _decided(flight: Flight) -> Flight:
+    """Return a flight that a rule decides about: what may have spared it that is a doubt now."""
+    return structs.replace(flight, doubts=(*flight.doubts, *(text for _, text in flight.spared)), spared=()) if flight.spared else flight
+
+
+def _outside(flight: Flight, depth: int) -> Flight:
+    """Return a flight that has left a chain of this depth: what may have taken it out of there makes no difference any more."""
+    if not flight.spared:
+        return flight
+    return structs.replace(flight, spared=tuple(one for one in flight.spared if one[0] < depth))
 
 
 def _doubting(flight: Flight, text: str) -> Flight:

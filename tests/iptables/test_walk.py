@@ -86,6 +86,54 @@ def test_what_may_end_it_but_cannot_be_judged_is_a_doubt():
     assert "not covered" in passed.doubts[0]
 
 
+MAC = "-m mac --mac-source 00:11:22:33:44:55"
+
+
+@pytest.mark.parametrize(("rules", "policy"), [
+    ((f"FORWARD {MAC} -j ACCEPT",), "DROP"),
+    ((f"FORWARD {MAC} -j ACCEPT", "FORWARD -j REJECT"), "ACCEPT"),
+    ((f"FORWARD {MAC} -j A", "A -j ACCEPT"), "DROP"),
+    (("FORWARD -j A", f"A {MAC} -j ACCEPT"), "DROP"),
+    (("FORWARD -j A", f"A {MAC} -j RETURN", "A -j DROP"), "ACCEPT"),
+    (("FORWARD -j A", f"A {MAC} -g B", "A -j DROP", "B -j LOG"), "ACCEPT"),
+])  # fmt: skip
+def test_what_may_have_let_it_pass_but_cannot_be_judged_is_a_doubt_of_a_refusal(rules, policy):
+    passed, [ended] = walk(*rules, chains=["A", "B"], policy=policy)
+    assert passed == []
+    [doubt] = ended.flight.doubts
+    assert f"{MAC} -" in doubt
+
+
+def test_what_may_have_let_it_pass_is_a_doubt_of_a_translation():
+    [passed], _ = walk(f"FORWARD {MAC} -j RETURN", "FORWARD -j DNAT --to-destination 10.0.0.1:81", table="nat")
+    assert "filter" not in passed.doubts[0]
+    assert MAC in passed.doubts[0]
+
+
+@pytest.mark.parametrize("rules", [
+    (f"FORWARD {MAC} -j ACCEPT", "FORWARD -s 192.0.2.1/32 -j DROP"),
+    ("FORWARD -j A", "FORWARD -p tcp -j ACCEPT", f"A {MAC} -j RETURN", "A -s 192.0.2.1/32 -j DROP"),
+    (f'FORWARD {MAC} -m comment --comment "not -j DROP" -j LOG',),
+])  # fmt: skip
+def test_what_may_have_let_it_pass_is_no_doubt_of_what_passes_anyhow(rules):
+    [passed], ended = walk(*rules, chains=["A"])
+    assert (ended, passed.doubts, passed.spared) == ([], (), ())
+
+
+def test_a_return_does_not_spare_what_the_caller_does_next():
+    _, [ended] = walk("FORWARD -j A", "FORWARD -j DROP", f"A {MAC} -j RETURN", chains=["A"])
+    assert ended.flight.doubts == ()
+    _, [ended] = walk(f"FORWARD {MAC} -j RETURN", policy="DROP")
+    assert ended.flight.doubts == ()
+
+
+@pytest.mark.parametrize("last", ["B -j DROP", "B -g C", "B -j DNAT --to-destination 10.0.0.1", "B -j NFQUEUE --queue-num 1"])
+def test_what_may_end_it_in_a_chain_of_a_chain_is_a_doubt(last):
+    [passed], ended = walk("FORWARD -m limit --limit 1/sec -j A", "A -j B", last, "C -j DROP", chains=["A", "B", "C"])
+    assert ended == []
+    assert "filter FORWARD rule 1 may take it" in passed.doubts[0]
+
+
 def test_chains_that_call_each_other_end():
     [passed], _ = walk("FORWARD -j A", "A -j A", chains=["A"])
     assert "without end" in passed.doubts[0]
