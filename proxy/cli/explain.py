@@ -6,8 +6,8 @@ The work is in `pointsman.proxy.explaining`, the words are in `explain_text`.
 import asyncio
 
 import click
-from pointsman.dataplane.errors import KernelError
-from pointsman.explain.answer import STATUS
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.explain.answer import STATUS, UNKNOWN
 from pointsman.explain.question import QuestionError
 from pointsman.proxy.cli import wanted
 from pointsman.proxy.cli.services import UnreachableError
@@ -42,6 +42,12 @@ class AskedWronglyError(click.ClickException):
     """The question cannot be read, or not be answered as it stands."""
 
     exit_code = 2
+
+
+class UnreadableError(click.ClickException):
+    """The kernel cannot be read: what it does is not known, which is no verdict that it does not work."""
+
+    exit_code = STATUS[UNKNOWN]
 
 
 class Asking:
@@ -83,7 +89,8 @@ def command(ctx: click.Context, /, output: str, *, watch: bool, **values: object
     except UnreachableError as error:
         raise wanted.WantedError(error.format_message()) from error
     except KernelError as error:
-        raise click.ClickException(f"the kernel cannot be read: {error}") from error
+        advice = ", ask as root" if error.kind is ErrorKind.DENIED else ""
+        raise UnreadableError(f"unknown: the kernel cannot be read{advice}: {error}") from error
     if output == "json":
         wanted.write(found)
     else:

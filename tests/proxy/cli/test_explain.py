@@ -5,6 +5,8 @@ import pytest
 from click.testing import CliRunner
 from fakes.planted import OPTIONS, invoke, prepare, program
 from fakes.scratch import lock_file, namespace
+from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.proxy import explaining
 from pointsman.proxy.cli.explain import command
 
 
@@ -24,6 +26,16 @@ def test_what_cannot_be_read_is_exit_status_2_with_what_to_write():
 
 def test_without_an_agent_the_exit_status_is_3(tmp_path):
     assert CliRunner().invoke(command, ["--socket", str(tmp_path / "none"), "--to", "web:80"]).exit_code == 3
+
+
+def test_a_kernel_that_cannot_be_read_is_unknown_and_not_broken(monkeypatch):
+    async def unreadable(*_):
+        raise KernelError(ErrorKind.DENIED, "iptables-save: Permission denied")
+
+    monkeypatch.setattr(explaining, "explain", unreadable)
+    result = refused("--to", "web.shop:80")
+    assert result.exit_code == 2
+    assert "unknown: the kernel cannot be read, ask as root: iptables-save" in result.output
 
 
 @pytest.mark.kernel
