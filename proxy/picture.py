@@ -139,16 +139,22 @@ def _ready(snapshot: Snapshot, key: ServiceKey) -> Iterator[str]:
 
 
 def _pods(snapshot: Snapshot) -> Iterator[KnownPod]:
-    """Yield the pods that slices name, each once per slice family, and those that were read as objects."""
+    """Yield the pods that slices name, each once per slice family, and those that were read as objects.
+
+    What was yielded is noted without a new object for each: a hundred thousand of them, freed at once, would hold the agent's loop.
+    """
     for (namespace, name), pod in snapshot.pods.items():
         addresses = tuple(one.ip for one in pod.status.pod_ips or ()) or ((pod.status.pod_ip,) if pod.status.pod_ip else ())
         yield KnownPod(namespace, name, addresses, pod.spec.node_name or "")
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], dict[str, str]] = {}
     for slices in snapshot.slices.values():
         for one in slices.values():
             for endpoint in one.endpoints or ():
                 target, addresses = endpoint.target_ref, tuple(endpoint.addresses or ())
-                key = (target.name or "" if target and target.kind == "Pod" else "", addresses[0] if addresses else "")
-                if all(key) and key not in seen and (one.metadata.namespace, key[0]) not in snapshot.pods:
-                    seen.add(key)
-                    yield KnownPod(one.metadata.namespace, key[0], addresses, endpoint.node_name or "")
+                name = (target.name if target and target.kind == "Pod" else "") or ""
+                if not name or not addresses or (one.metadata.namespace, name) in snapshot.pods:
+                    continue
+                known = seen.setdefault((one.metadata.namespace, one.address_type), {})
+                if known.get(name) != addresses[0]:
+                    known[name] = addresses[0]
+                    yield KnownPod(one.metadata.namespace, name, addresses, endpoint.node_name or "")

@@ -1,7 +1,9 @@
 import msgspec
+from msgspec.structs import replace
+from pointsman.kube.objects import Endpoint, TargetRef
 from pointsman.proxy.picture import KnownPod, KnownService, Picture, document, picture
 
-from .views import large, small
+from .views import endpoint_slice, large, service, small, snapshot
 
 
 def test_the_document_in_pieces_is_the_picture():
@@ -16,6 +18,17 @@ def test_services_and_pods_are_known_by_name_also_those_that_are_not_routed():
     found = picture(small())
     assert KnownService("shop", "web", "NodePort", ("10.96.0.10",)) in found.services
     assert KnownPod("shop", "pod-10.244.2.2", ("10.244.2.2",), "n2") in found.pods
+
+
+def test_a_pod_of_several_services_is_told_once_per_family():
+    pod = TargetRef("Pod", "web-1")
+    slices = [
+        endpoint_slice(name, Endpoint((address,), node_name="n1", target_ref=pod), family=family)
+        for name in ("a", "b") for family, address in (("IPv4", "10.244.1.1"), ("IPv6", "fd00::1"))
+    ]  # fmt: skip
+    named = [replace(one, metadata=replace(one.metadata, name=f"slice-{number}")) for number, one in enumerate(slices)]
+    view = msgspec.structs.replace(small(), snapshot=snapshot([service("a", "10.96.0.1"), service("b", "10.96.0.2")], named))
+    assert picture(view).pods == (KnownPod("shop", "web-1", ("10.244.1.1",), "n1"), KnownPod("shop", "web-1", ("fd00::1",), "n1"))
 
 
 def test_no_piece_is_large():
