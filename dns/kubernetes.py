@@ -6,7 +6,6 @@ tried before "not known yet" turns them into SERVFAIL (REC-100, REC-110).
 """
 
 from collections.abc import Hashable
-from typing import Final
 
 from pointsman.dns.catalog import Catalog, label
 from pointsman.dns.contract import Plain, Responder
@@ -14,12 +13,9 @@ from pointsman.dns.corefile.options import KubernetesOptions
 from pointsman.dns.entries import Rules
 from pointsman.dns.facts import packed
 from pointsman.dns.names import cut, wire
-from pointsman.dns.question import AA, NOERROR, NXDOMAIN, SERVFAIL, TC, Query
+from pointsman.dns.question import AA, NOERROR, NXDOMAIN, SERVFAIL, STEPS, TC, Query
 from pointsman.dns.reply import Life, Record, Reply, failure
 from pointsman.dns.resolve import PLUGIN, External, Resolver, Settings, is_reverse
-
-STEPS: Final = 10
-"""Aliases that are followed before an answer ends (REC-61)."""
 
 
 def settings_of(options: KubernetesOptions, local: tuple[str, ...]) -> Settings:
@@ -108,7 +104,8 @@ class Kubernetes:
 
     async def _outside(self, query: Query, chain: list[Record], target: bytes) -> Reply:
         """Ask the whole server for a name elsewhere; its failure leaves the alias alone (REC-64)."""
-        reply = await self._everything(query.asking(target))
+        inner = query.chasing(target)
+        reply = None if inner is None else await self._everything(inner)
         if reply is None:
             return self._empty(query, [])
         return Reply(rcode=NOERROR, answer=(*chain, *reply.answer), flags=AA | (reply.flags & TC), plugin=PLUGIN)

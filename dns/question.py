@@ -45,6 +45,8 @@ BADVERS: Final = 16
 
 HEADER: Final = 12
 MAX_NAME: Final = 255
+STEPS: Final = 10
+"""Aliases that are followed before an answer ends (REC-61)."""
 
 
 class Edns(Struct, frozen=True, gc=False):
@@ -64,7 +66,8 @@ class Query(Struct, frozen=True, gc=False):
     """One question, and who asked it where.
 
     `flags` is the header's second word as received. `client` and `local` are textual address and port; `local` is the address asked.
-    `size` is the length of the message in bytes. `started` is monotonic time in seconds.
+    `size` is the length of the message in bytes. `started` is monotonic time in seconds. `followed` are the names (in lower case) whose
+    aliases led here by way of the whole server.
     """
 
     id: int
@@ -79,10 +82,21 @@ class Query(Struct, frozen=True, gc=False):
     local: tuple[str, int] = ("", 53)
     size: int = 0
     started: float = 0.0
+    followed: tuple[bytes, ...] = ()
 
     def asking(self, name: bytes, qtype: int | None = None) -> "Query":
         """Return the same client's query for another wire name (and type): what rewrite, autopath and CNAME chasing ask inside."""
         return msgspec.structs.replace(self, name=name, key=name.lower(), qtype=self.qtype if qtype is None else qtype)
+
+    def chasing(self, target: bytes) -> "Query | None":
+        """Return the query by which the whole server is asked for an alias's target; None where the aliases turn in a circle, or never end.
+
+        Without it, two aliases that name each other would be followed until the stack ends.
+        """
+        inner = self.asking(target)
+        if inner.key in (*self.followed, self.key) or len(self.followed) >= 2 * STEPS:
+            return None
+        return msgspec.structs.replace(inner, followed=(*self.followed, self.key, inner.key))
 
     @property
     def do(self) -> bool:

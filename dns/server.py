@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 BUSY: Final = 20_000
 """Queries that may wait for something at once, per listener; more get SERVFAIL. Each holds some 3 kB."""
+QUIET: Final = 1.0
+"""Seconds between two traces of queries that broke something; all are counted."""
 
 Later = Callable[[bytes | None], object]
 """Gets the reply that comes later; None if there is none after all."""
@@ -44,6 +46,7 @@ class Desk:
         self._catalog = catalog
         self._books = books
         self._top = top
+        self._quiet_until = 0.0
 
     def use(self, chain: Chain) -> None:
         """Answer by another chain from now on: the Corefile has changed."""
@@ -100,7 +103,9 @@ class Desk:
 
     def _broken(self, query: Query) -> Reply:
         self._books.panics[0] += 1
-        log.exception("a query could not be answered", extra={"question": text(query.name), "type": query.qtype})
+        if time.monotonic() >= self._quiet_until:  # writing down where it broke takes long, and a client may ask the same again and again
+            self._quiet_until = time.monotonic() + QUIET
+            log.exception("a query could not be answered", extra={"question": text(query.name), "type": query.qtype})
         return failure(SERVFAIL)
 
     def _finish(self, query: Query, message: bytes, reply: Reply | None) -> bytes | None:

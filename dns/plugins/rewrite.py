@@ -162,7 +162,8 @@ class Rewrite(Quiet):
                 target = names.wire(made)
             except ValueError:
                 return Reply(SERVFAIL, flags=0, plugin="rewrite", error=f"invalid name after rewrite: {made}")
-            found = await where.everything(query.asking(target))
+            inner = query.chasing(target)
+            found = None if inner is None else await where.everything(inner)
             if found is None:
                 return reply
             before = tuple(one for one in reply.answer[:at] if one.rtype == CNAME)

@@ -4,7 +4,7 @@ import dns.message
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pointsman.dns.question import BADVERS, FORMERR, NOTIMP, Query, Refusal, read
+from pointsman.dns.question import BADVERS, FORMERR, NOTIMP, STEPS, Query, Refusal, read
 
 NAME = b"\x03web\x04Shop\x00"
 QUESTION = NAME + b"\x00\x01\x00\x01"
@@ -118,3 +118,15 @@ def test_what_we_take_as_a_query_dnspython_reads_alike(at, byte):
     other = dns.message.from_wire(bytes(raw), ignore_trailing=True)
     assert other.question[0].name.to_wire() == query.name
     assert other.question[0].rdtype == query.qtype
+
+
+def test_rec_61_no_name_is_asked_twice_on_the_way_and_the_way_ends():
+    query = read(message())
+    first = query.chasing(b"\x01A\x00")
+    assert (first.name, first.followed) == (b"\x01A\x00", (query.key, b"\x01a\x00"))
+    assert first.chasing(b"\x01a\x00") is None
+    assert first.chasing(query.name) is None
+    steps = 1
+    while first is not None:
+        first, steps = first.chasing(b"\x02" + b"%02d" % steps + b"\x00"), steps + 1
+    assert steps == STEPS + 1  # the last one is None

@@ -1,12 +1,14 @@
 """The desk: at once, later, refused, broken (WIR-01 to WIR-15)."""
 
 import asyncio
+from types import SimpleNamespace
 
 import dns.flags
 import dns.message
 import dns.rcode
 from fakes.dns_chain import FakeChain, desk_of
 from fakes.dns_cluster import service
+from pointsman.dns import server
 from pointsman.dns.question import Query
 from pointsman.dns.server import BUSY
 
@@ -102,3 +104,16 @@ async def test_a_question_of_our_own():
         Query(0, 0, b"\x03web\x04shop\x03svc\x07cluster\x05local\x00", b"\x03web\x04shop\x03svc\x07cluster\x05local\x00", 1)
     )
     assert reply.plugin == "kubernetes"
+
+
+def test_wir_14_what_breaks_is_always_counted_but_traced_once_a_second(monkeypatch, caplog):
+    now = [1000.0]
+    monkeypatch.setattr(server, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    desk, _, _, tally = desk_of()
+    for _ in range(5):
+        assert dns.message.from_wire(take(desk, raw("broken.example"))).rcode() == 2
+    assert len(caplog.records) == 1
+    now[0] += server.QUIET
+    take(desk, raw("broken.example"))
+    assert len(caplog.records) == 2
+    assert tally.cell("coredns_panics_total")[0] == 6

@@ -121,6 +121,16 @@ async def test_targets_of_aliases_are_asked_anew():
     ]  # fmt: skip
 
 
+async def test_aliases_that_are_renamed_in_a_circle_end():
+    async def everything(asked):
+        return await respond(asked)
+
+    behind = Next(Reply(answer=(record("app.example", CNAME, 60, "x.example"),)))
+    respond, _ = linked(rewrite("rewrite cname exact x.example. y.example."), behind, everything)
+    assert values(await respond(query("app.example")))[0] == ("app.example.", CNAME, 60, wire("y.example"))
+    assert len(behind.asked) == 2
+
+
 async def test_a_name_that_cannot_be_is_servfail():
     respond, behind = linked(rewrite("rewrite name regex (.*) {1}" + "x" * 70 + ".example"), echo())
     reply = await respond(query("a"))
