@@ -31,7 +31,7 @@ Examples:
 \b
 Exit status:
   0  everything that is wanted is programmed
-  1  something waits, fails or is missing
+  1  something waits, fails or is missing, or cannot be read
   2  the command line is wrong
   3  no agent answers on the socket
 """
@@ -120,7 +120,7 @@ def troubles(agent: StatusReport) -> list[str]:
         found.append(f"nothing is programmed yet, because {' and '.join(agent.waiting_for)} objects have not been listed completely")
     for family in agent.families:
         found += [f"{family.family}: {one}" for one in _family_troubles(family)]
-    return found
+    return found + [f"not all that is wanted is known: {one}" for one in agent.problems]
 
 
 def _family_troubles(family: FamilyStatus) -> list[str]:
@@ -165,7 +165,6 @@ def text(found: Report, now: datetime) -> str:
     if found.dns is not None and found.dns.serving:
         lines += dns_state.lines(found.dns)
     lines += [f"{one.severity}: {one.subject}: {one.field}: {one.text}" for one in found.agent.notices]
-    lines += [f"problem: {one}" for one in found.agent.problems]
     lines += [f"trouble: {one}" for one in found.troubles] or ["all that is wanted is programmed"]
     return "\n".join(lines) + "\n"
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from click.testing import CliRunner
 from msgspec import structs
+from pointsman.kube.events import Problem
 from pointsman.proxy.cli.dns_state import DnsState
 from pointsman.proxy.cli.status import Conntrack, Report, command, dns_troubles, text, troubles
 from pointsman.proxy.drained import DrainReport
@@ -20,7 +21,7 @@ KEY = FailingKey("nat KUBE-SVC-A", "invalid", "no such match", 5, THEN, NOW)
 
 
 def agent(*families):
-    return status(structs.replace(small(), families=families))
+    return status(structs.replace(small(), families=families, problems=()))
 
 
 def told(*families):
@@ -50,6 +51,16 @@ def test_foreign_changes_name_their_culprit():
     foreign = ForeignStatus(2, 40, "table nat", "iptables (pid 7)", THEN)
     said = told(structs.replace(WELL, foreign=foreign))
     assert "2 foreign changes noticed, 40 objects repaired; the last 30 s ago: table nat by iptables (pid 7)" in said
+
+
+def test_what_could_not_be_read_is_a_trouble_though_all_else_is_programmed():
+    lost = Problem("https://10.0.0.1:6443", "Service, EndpointSlice", "", "no route to host; what was read last stays in force")
+    found = structs.replace(agent(WELL), problems=(lost,))
+    [trouble] = troubles(found)
+    assert trouble == f"not all that is wanted is known: {lost}"
+    said = text(Report(SCHEMA, found, DrainReport(SCHEMA, ()), None, (trouble,)), NOW)
+    assert said.endswith(f"trouble: {trouble}\n")
+    assert said.count("no route to host") == 1
 
 
 def test_a_loop_that_is_stuck_is_told():
