@@ -50,6 +50,8 @@ SLICE: Final = 0.001
 """Seconds of hearing the agent after which queries have their turn."""
 CHUNK: Final = 262144
 FILES: Final = 65536
+LAST_WORDS: Final = 1.0
+"""Seconds that who collects the log is waited for at the end."""
 WAITING: Final = 0.5
 """Seconds between two lines that say that the cluster is waited for."""
 
@@ -248,7 +250,7 @@ async def serve(fd: int, lines: Lines) -> int:
         await writer.drain()
         return 1
     finally:
-        lines.flush()
+        lines.flush(LAST_WORDS)
     return 0
 
 

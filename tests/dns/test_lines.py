@@ -5,7 +5,7 @@ import logging
 import os
 
 import pytest
-from pointsman.dns.lines import MANY, Lines
+from pointsman.dns.lines import KEPT, MANY, Lines
 
 
 @pytest.fixture
@@ -58,3 +58,25 @@ def test_who_does_not_listen_stops_nobody():
     os.close(reading)
     Lines(writing).tell("info", "lost")
     os.close(writing)
+
+
+async def test_who_does_not_read_keeps_nobody_waiting_and_is_told_what_he_missed(pipe):
+    reading, lines = pipe
+    text = "x" * 1000
+    sent = 0
+    while not lines._lost:  # the pipe and then the memory for it are full
+        lines.tell("info", text)
+        sent += 1
+        assert sent < 10_000
+    for _ in range(MANY):
+        lines.tell("info", text)
+    sent += MANY
+    said = b""
+    async with asyncio.timeout(60):
+        while b"are lost here" not in said:
+            said += await asyncio.to_thread(os.read, reading, 65536)
+            lines.flush()
+    got = said.count(b"[INFO] " + text.encode() + b"\n")
+    told = int(said.partition(b"[WARNING] ")[2].split()[0])
+    assert got + told == sent
+    assert KEPT // 1007 <= got < sent
