@@ -58,14 +58,15 @@ class Serving:
         self.desks: list[tuple[Listener, Desk]] = []
         self._start = start
         self._servers: list[UdpServer | TcpServer] = []
-        self._fingerprint = ""
+        self._tried = self._fingerprint = ""
         self.corefile = self._read()
+        self._fingerprint = self._tried
         self.around = Surroundings(
             tally=self.tally, catalog=self.catalog, clock=time.monotonic, tell=tell, forget=self.forget, local=start.local,
             own=frozenset((each.address, each.port) for each in start.listeners), hostname=start.node or socket.gethostname(),
             speculate=start.search_ahead,
         )  # fmt: skip
-        self.site = Site(self.corefile, self.around)
+        self.site = self._site(self.corefile)
 
     @property
     def patience(self) -> float:
@@ -134,22 +135,21 @@ class Serving:
 
     def reload(self) -> bool:
         """Read the Corefile again; return whether another one is at work now."""
-        former, fingerprint = self.corefile, self._fingerprint
+        tried = self._tried
         try:
             corefile = self._read()
-            if self._fingerprint == fingerprint:
+            if self._tried in (tried, self._fingerprint):
                 return False
-            site = Site(corefile, self.around, former=self.site)
+            site = self._site(corefile, former=self.site)
             chains = [(desk, self._chain(site, listener)) for listener, desk in self.desks]
             if any(chain is None for _, chain in chains):
                 log.info("the Corefile listens elsewhere now; this process goes on with the former one until its successor is there")
                 return False
         except UnusableError as error:
-            self.corefile = former
             self.tally.cell(RELOAD_FAILED)[0] += 1
             log.error("%s; the former configuration stays at work", error)  # noqa: TRY400 - the text says it all
             return False
-        self.corefile = corefile
+        self.corefile, self._fingerprint = corefile, self._tried
         site.start()
         for desk, chain in chains:
             if chain is not None:
@@ -180,10 +180,17 @@ class Serving:
     def _read(self) -> Corefile:
         """Read the Corefile. Raises UnusableError with all its findings."""
         loaded = read(self._start.corefile)
-        self._fingerprint = loaded.fingerprint
+        self._tried = loaded.fingerprint
         if loaded.corefile is None:
             raise UnusableError("\n".join(str(finding) for finding in loaded.findings))
         return loaded.corefile
+
+    def _site(self, corefile: Corefile, former: Site | None = None) -> Site:
+        """Return a Corefile's plugins and chains. Raises UnusableError if one of its plugins cannot be made."""
+        try:
+            return Site(corefile, self.around, former=former)
+        except ValueError as error:
+            raise UnusableError(str(error)) from error
 
     def _chain(self, site: Site, listener: Listener) -> Chain | None:
         if self._start.everywhere:

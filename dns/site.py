@@ -68,7 +68,7 @@ class Site:
             if same is not None:
                 left.remove(same)
                 plugins.append((group, same[1]))
-            elif (plugin := make(group, self._around)) is not None:
+            elif (plugin := self._made(group)) is not None:
                 if isinstance(plugin, Cache) and (cache := _cache_of(former, block)) is not None:
                     plugin.inherit(cache)
                 plugins.append((group, plugin))
@@ -78,6 +78,16 @@ class Site:
             if isinstance(plugin, Loop):
                 plugin.watch([one for one in made if isinstance(one, Forward)])
         return Built(block, tuple(plugins))
+
+    def _made(self, group: Sequence[options.Options]) -> Plugin | None:
+        """Make a plugin. Raises ValueError with the place of its directive if that cannot be: a file that it names is not there, say."""
+        try:
+            return make(group, self._around)
+        except (OSError, ValueError) as error:
+            first = group[0]
+            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+            about = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+            raise ValueError(f"{first.place.file}:{first.place.line}: {first.directive} cannot be set up: {reason}{about}") from error
 
     def chain(self, address: str, port: int, interfaces: Iterable[str] = ()) -> "Chain | None":
         """Return what answers on an address and port of the Corefile; None if no block does.

@@ -10,7 +10,7 @@ from fakes.dns_cluster import service, snapshot_of
 from fakes.dns_process import COREFILE
 from pointsman.dns.feed import Change, Listener, Start
 from pointsman.dns.journal import Journal
-from pointsman.dns.serving import PROGRAMMING, Serving, UnusableError
+from pointsman.dns.serving import PROGRAMMING, RELOAD_VERSION, Serving, UnusableError
 
 PLUGINS = """
 .:53 {
@@ -107,12 +107,41 @@ async def test_obs_50_the_same_content_is_not_loaded_again(tmp_path, sock):
     assert not serving.reload()
     (tmp_path / "Corefile").write_text(COREFILE.replace(":53", ":54"))
     assert not serving.reload()
+    version = [sample.labels for sample in serving.samples() if sample.metric == RELOAD_VERSION]
     (tmp_path / "Corefile").unlink()
     assert not serving.reload()
+    assert [sample.labels for sample in serving.samples() if sample.metric == RELOAD_VERSION] == version  # of what is in force
     samples = {sample.metric: sample for sample in serving.samples()}
     assert samples["coredns_reload_failed_total"].values == (1,)
     assert samples["coredns_reload_version_info"].labels[0] == "sha512"
     await serving.close()
+
+
+UNMADE = """
+.:53 {
+    errors
+    forward . tls://127.0.0.1 {
+        tls /nonexistent/ca.pem
+    }
+}
+"""
+
+
+async def test_obs_50_a_corefile_whose_plugins_cannot_be_made_is_not_taken_over(tmp_path, sock, caplog):
+    serving = Serving(start_of(tmp_path, listeners=(listener(sock),), everywhere=False), silent)
+    await serving.open()
+    (tmp_path / "Corefile").write_text(UNMADE)
+    assert not serving.reload()
+    assert "Corefile:4: forward cannot be set up: No such file or directory; the former configuration stays at work" in caplog.text
+    assert serving.tally.cell("coredns_reload_failed_total")[0] == 1
+    (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods disabled"))
+    assert serving.reload()
+    await serving.close()
+
+
+async def test_a_start_with_a_plugin_that_cannot_be_made_is_told_with_its_place(tmp_path):
+    with pytest.raises(UnusableError, match="Corefile:4: forward cannot be set up: No such file"):
+        Serving(start_of(tmp_path, UNMADE), silent)
 
 
 async def test_obs_09_plugins_are_told_by_listener_and_zone_as_the_corefile_in_force_has_them(tmp_path, sock):
