@@ -166,18 +166,15 @@ class Judge:
     # --- an address that is no Service's -------------------------------------------------------------------------------
 
     def _unowned(self, ends: _Ends) -> Judgement:
-        to = place(ends.to, ends.to_port)
-        stone = self._tombstone(ends)
-        if stone is not None:
-            known = Judgement(FlowClass.STALE_FRONTEND, "", service=stone.service)
-            if not ends.translated:
-                return replace(known, reason=f"sent to {to}, which was {stone.service} and is not any more")
-            return self._gone(known, ends, f"from {to}, which was {stone.service} and is not any more, to {{}}")
-        if not ends.translated:
+        to, at = place(ends.to, ends.to_port), place(ends.at, ends.at_port)
+        if not ends.translated:  # also where a Service was: a new flow would go there as well
             return Judgement(FlowClass.NOT_A_SERVICE, f"no Service has {to}/{ends.protocol.lower}")
-        at = place(ends.at, ends.at_port)
         if owner := self.names.elsewhere(ends.to):
             return Judgement(FlowClass.FOREIGN, f"{to} is of {owner}, which another proxy serves; translated to {at}", service=owner)
+        stone = self._tombstone(ends)
+        if stone is not None and self.tombstones.led(stone, ends.at, ends.at_port):
+            known = Judgement(FlowClass.STALE_FRONTEND, "", service=stone.service)
+            return self._gone(known, ends, f"from {to}, which was {stone.service} and is not any more, to {{}}")
         outcome = self.oracle.trace(Packet(ends.to, ends.to, ends.protocol, ends.to_port))
         why = outcome.reason if outcome.verdict in {Fate.REJECT, Fate.DROP} else f"no Service has {to}/{ends.protocol.lower}"
         return Judgement(FlowClass.FOREIGN, f"{why}; somebody else translated it to {at}")
@@ -187,7 +184,7 @@ class Judge:
         if stone is not None:
             return stone
         stone = self.tombstones.gone_node_port(ends.family, ends.protocol, ends.to_port)
-        return stone if stone is not None and ends.translated and ends.to in self._local else None
+        return stone if stone is not None and ends.to in self._local else None
 
     def _gone(self, known: Judgement, ends: _Ends, text: str) -> Judgement:
         """Return the judgement of a flow to an endpoint that left; whose address that is by now makes the difference."""

@@ -6,7 +6,8 @@ often as that changes and now and then besides: nothing is missed because nobody
 goes (pain 8). A Service without endpoints is no exception (pain 6).
 
 Connections with an end of their own are kept, unless the Service says otherwise (`routing.removal`). Of SCTP, an association that was never
-translated, or that reaches another pod by now, goes as well: it cannot get well.
+translated, or that reaches another pod by now, goes as well: it cannot get well. What came by a frontend that is no more goes while its
+tombstone stands (`tombstones`); who translates the same address later is somebody else.
 
 `Rhythm` bounds the work: one look at a time, a pause after it in proportion to what it took, so many deletions in a second at most.
 """
@@ -88,12 +89,12 @@ def _ends(route: ServiceRoute) -> set[tuple[str, int]]:
     return {(one.address, one.port) for one in (*route.reachable, *route.lingering)}
 
 
-def seen(taken: Iterable[tuple[Flow, Judgement]]) -> set[Served]:
-    """Return the frontends that are no more and still had flows, as address and as node port."""
+def spared(left: Iterable[tuple[Flow, Judgement]]) -> set[Served]:
+    """Return the frontends that are no more and whose flows are left, as address and as node port."""
     found: set[Served] = set()
     known: set[int] = set()  # flows between the same ends share their judgement
-    for flow, judgement in taken:
-        if judgement.frontend is None and id(judgement) not in known:
+    for flow, judgement in left:
+        if judgement.kind in WRONG and judgement.frontend is None and id(judgement) not in known:
             known.add(id(judgement))
             if (protocol := PROTOCOLS.get(flow.protocol)) is not None:
                 port = flow.original.destination_port

@@ -2,8 +2,9 @@
 
 A flow names addresses only. When a Service is deleted, nothing in the cluster says any more that 10.96.0.9:53 was one; when an endpoint
 leaves, nothing says whose its address was. So both are noted when the routing changes: a *tombstone* for each frontend of a protocol
-without connections (pain 7), a name for each endpoint (pain 83). A tombstone goes when its frontend is served again, or when a look at the
-kernel, some time after, finds no flow of it.
+without connections (pain 7), a name for each endpoint (pain 83). A tombstone goes when its frontend is served again, or with the first look
+at the kernel, some time after, that leaves no flow of it. It tells of endpoints too: what goes elsewhere, and what begins later, was
+translated by somebody else, for our rules are gone.
 
 What is served now is kept in writing as well: a Service that is deleted while no agent runs is then missed by the next one. `Notebook` is
 that writing, for a file beside the status socket, whose life ends with the kernel's, as that of flows does. The times are seconds since the
@@ -36,10 +37,11 @@ class Served(Struct, frozen=True, gc=False, order=True):
 
 
 class Tombstone(Struct, frozen=True, gc=False):
-    """Whose a frontend was, `namespace/name:port`, and when it went."""
+    """Whose a frontend was, `namespace/name:port`, when it went, and to which endpoints it led (None = nobody knows)."""
 
     service: str
     since: float
+    ends: frozenset[tuple[str, int]] | None = None
 
 
 class Departed(Struct, frozen=True, gc=False):
@@ -98,8 +100,9 @@ class Tombstones:
                 self._note_endpoints(former, after, now)
             if key.port_name.protocol in REMEMBERED and (former is None or after is None or not same_frontends(former, after)):
                 moved.append(after)
+                ends = frozenset((one.address, one.port) for one in (*former.reachable, *former.lingering)) if former else None
                 for one in _served(former) - _served(after):
-                    self._bury(one, now)
+                    self._bury(one, now, ends)
         for after in moved:  # afterwards, for a frontend may go from one Service to another
             if after is not None:
                 for one in _served(after):
@@ -125,23 +128,30 @@ class Tombstones:
         """Return who left a Service port at an address and port; if nobody saw that, it counts from now."""
         return self._departed.setdefault((service, address, port), Departed("", now))
 
-    def forget(self, family: Family, protocol: Protocol, seen: Iterable[Served], looked: float) -> int:
-        """Remove the tombstones that a look at the kernel found no flow of; return how many. `looked` is when it began."""
-        kept = set(seen)
+    def led(self, stone: Tombstone, address: str, port: int) -> bool:
+        """Return whether a frontend that is no more may have led to an address and port."""
+        return stone.ends is None or (address, port) in stone.ends or (stone.service, address, port) in self._departed
+
+    def forget(self, family: Family, protocol: Protocol, kept: Iterable[Served], looked: float) -> int:
+        """Remove the tombstones that a look at the kernel left no flow of; return how many. `looked` is when it began."""
+        spared = set(kept)
         done = [
             one
             for one, stone in self._gone.items()
-            if one.family is family and one.protocol is protocol and one not in kept and looked - stone.since >= REST_SECONDS
+            if one.family is family and one.protocol is protocol and one not in spared and looked - stone.since >= REST_SECONDS
         ]
         for one in done:
             del self._gone[one]
         self.revision += len(done)
         return len(done)
 
-    def due(self, family: Family) -> float | None:
-        """Return when the oldest tombstone of a family may be removed by a look at the kernel; None if there is none."""
-        oldest = min((stone.since for one, stone in self._gone.items() if one.family is family), default=None)
-        return None if oldest is None else oldest + REST_SECONDS
+    def due(self, family: Family, looked: float) -> float | None:
+        """Return when the next tombstone of a family may be removed by a look at the kernel; None if there is none.
+
+        Those that the look that began at `looked` could have removed have no date: they wait for their flows to end.
+        """
+        dates = (stone.since + REST_SECONDS for one, stone in self._gone.items() if one.family is family)
+        return min((date for date in dates if date > looked), default=None)
 
     def copy(self) -> "Tombstones":
         """Return what another thread may read while this one goes on."""
@@ -161,10 +171,10 @@ class Tombstones:
     def __len__(self) -> int:
         return len(self._gone)
 
-    def _bury(self, one: Served, now: float) -> None:
+    def _bury(self, one: Served, now: float, ends: frozenset[tuple[str, int]] | None) -> None:
         service = self._served.pop(one, None)
         if service is not None:
-            self._gone[one] = Tombstone(service, now)
+            self._gone[one] = Tombstone(service, now, ends)
             self.revision += 1
 
     def _serve(self, one: Served, service: str) -> None:

@@ -185,17 +185,17 @@ class Flows:
             left = await self._delete(kernel, family, protocol, found)
             again = again or bool(found.more)
             if found.complete and not found.more:
-                self.tombstones.forget(family, protocol, reconcile.seen(found.taken), looked)
+                self.tombstones.forget(family, protocol, reconcile.spared(left), looked)
                 self._notes.touch()
             moments.append(reconcile.waits(left, self.tombstones, self._wall()))
-        moments.append(self.tombstones.due(family))
+        moments.append(self.tombstones.due(family, looked))
         due = min((moment for moment in moments if moment is not None), default=None)
         return _Look(again, seconds, None if due is None else self._clock() + max(due - self._wall(), 0.0))
 
     async def _delete(
         self, kernel: ConntrackKernel, family: Family, protocol: Protocol, found: Swept
     ) -> list[tuple[Flow, Judgement]]:
-        """Delete what is wrong by what is known now as well; return what is wrong and stays for the time being."""
+        """Delete what is wrong by what is known now as well; return what stays for the time being."""
         left: list[tuple[Flow, Judgement]] = []
         gone: list[tuple[Flow, Judgement]] = []
         judge: Judge | None = None
@@ -206,20 +206,22 @@ class Flows:
                 assert judged_by is not None
                 judge = await asyncio.to_thread(_judge, judged_by, family, protocol, tombstones)
             if not self._complete:
-                return left
+                return [*left, *found.taken[start:]]
             refused, now = self._loops[family].refused(), self._wall()
+            unchanged = {str(name) for name in refused}  # also frontends that such a Service no longer wants
             portion: list[tuple[Flow, Judgement]] = []
             for flow, _ in found.taken[start : start + reconcile.PORTION]:
                 judgement = judge.judge(flow)
-                if judgement.port_name in refused:
-                    continue
-                (portion if reconcile.doomed(flow, judgement, self.tombstones, now) else left).append((flow, judgement))
+                stays = judgement.port_name in refused if judgement.port_name is not None else judgement.service in unchanged
+                doomed = not stays and reconcile.doomed(flow, judgement, self.tombstones, now)
+                (portion if doomed else left).append((flow, judgement))
             _, errors = await kernel.delete([flow for flow, _ in portion])
             for place, error in errors.items():
                 log.warning("a flow could not be deleted", extra={"flow": portion[place][0].line(), "error": str(error)})
             done = [one for place, one in enumerate(portion) if place not in errors]
             self.meters[family].deleted.update((protocol, judgement.kind) for _, judgement in done)
             gone += done
+            left += [portion[place] for place in errors]
             if start + reconcile.PORTION < len(found.taken):
                 await asyncio.sleep(reconcile.PORTION_SECONDS)
         if gone:

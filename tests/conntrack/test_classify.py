@@ -118,10 +118,37 @@ def test_pain_7_a_deleted_service_whose_pods_address_was_recycled():
     assert kind is FlowClass.RECYCLED
 
 
+OTHER_ROUTE = route("x", cluster_ip="10.96.0.99", node_port=0, external_ips=())
+
+
 def test_a_deleted_node_port_is_known_at_this_nodes_addresses_only():
-    other = route("x", cluster_ip="10.96.0.99", node_port=0, external_ips=())
-    assert judged(flow("172.20.0.1:30053"), other, stones=gone())[0] is FlowClass.STALE_FRONTEND
-    assert judged(flow("172.20.0.2:30053"), other, stones=gone())[0] is FlowClass.FOREIGN
+    assert judged(flow("172.20.0.1:30053"), OTHER_ROUTE, stones=gone())[0] is FlowClass.STALE_FRONTEND
+    assert judged(flow("172.20.0.2:30053"), OTHER_ROUTE, stones=gone())[0] is FlowClass.FOREIGN
+
+
+def test_an_address_that_was_a_services_and_is_a_hosts_now_is_left_alone():
+    """What is not translated goes where a new flow would go."""
+    for to in ("192.0.2.1:53", "10.96.0.10:53", "172.20.0.1:30053"):
+        assert judged(flow(to, to), OTHER_ROUTE, stones=gone())[0] is FlowClass.NOT_A_SERVICE
+
+
+def test_a_service_that_another_proxy_took_over_is_that_ones():
+    names = Names(lambda: Known({}, {"10.96.0.10": "Service shop/dns"}))
+    kind, reason = judged(flow(), OTHER_ROUTE, stones=gone(), names=names)
+    assert kind is FlowClass.FOREIGN
+    assert "which another proxy serves" in reason
+
+
+def test_a_former_node_port_that_somebody_else_leads_elsewhere():
+    """A port of a container, at a port of the host that was a node port: it leads to what was never an endpoint of the Service."""
+    assert judged(flow("172.20.0.1:30053", "10.2.0.7:5353"), OTHER_ROUTE, stones=gone())[0] is FlowClass.FOREIGN
+    assert judged(flow("172.20.0.1:30053", "10.2.0.9:53"), OTHER_ROUTE, stones=gone())[0] is FlowClass.RECYCLED, "who left earlier counts"
+
+
+def test_where_nobody_knows_the_endpoints_every_translated_flow_counts():
+    stones = Tombstones()
+    stones.inherit(left().notebook("n1"), 500.0)
+    assert judged(flow("192.0.2.1:53", "10.2.0.99:53"), OTHER_ROUTE, stones=stones)[0] is FlowClass.STALE_FRONTEND
 
 
 def test_what_lies_in_the_service_range_may_be_another_proxys():

@@ -82,9 +82,11 @@ def test_frontends_with_flows_keep_their_tombstones():
     old = route(external_ips=("192.0.2.9",))
     stones.follow({}, {old.key: old}, 1.0)
     stones.follow({old.key: old}, {old.key: None}, 2.0)
-    taken = [(one, judge(route("x", cluster_ip="10.96.0.11"), tombstones=stones).judge(one))]
-    assert Served(V4, UDP, "192.0.2.9", 53) in reconcile.seen(taken)
-    assert Served(V4, UDP, "", 53) in reconcile.seen(taken)
+    left = [(one, judge(route("x", cluster_ip="10.96.0.11"), tombstones=stones).judge(one))]
+    assert Served(V4, UDP, "192.0.2.9", 53) in reconcile.spared(left)
+    assert Served(V4, UDP, "", 53) in reconcile.spared(left)
+    foreign = flow("192.0.2.9:53", "10.9.9.9:53")
+    assert reconcile.spared([(foreign, judge(tombstones=stones).judge(foreign))]) == set()
 
 
 def test_what_waits_says_until_when():

@@ -76,7 +76,7 @@ def test_memory_of_departures_is_bounded(monkeypatch):
     assert stones.departed("shop/dns", "10.2.1.29", 53) is not None
 
 
-def test_a_tombstone_goes_when_a_late_look_finds_no_flow():
+def test_a_tombstone_goes_when_a_late_look_leaves_no_flow():
     stones = followed([route()], [])
     node_port = Served(V4, UDP, "", 30053)
     assert stones.forget(V4, UDP, [], 101.0 + REST_SECONDS - 1) == 0
@@ -84,8 +84,21 @@ def test_a_tombstone_goes_when_a_late_look_finds_no_flow():
     assert stones.forget(V4, SCTP, [], 1000.0) == 0
     assert stones.forget(V4, UDP, [node_port], 1000.0) == 2
     assert list(stones.remembered()) == [node_port]
-    assert stones.due(V4) == 101.0 + REST_SECONDS
-    assert stones.due(V6) is None
+    assert stones.due(V6, 0.0) is None
+
+
+def test_a_tombstone_that_stays_has_no_date():
+    stones = followed([route()], [])
+    assert stones.due(V4, 101.0) == 101.0 + REST_SECONDS
+    assert stones.due(V4, 101.0 + REST_SECONDS) is None, "or it would be looked for without end"
+
+
+def test_a_tombstone_tells_where_its_frontend_led():
+    stones = followed([route(ends=(backend("10.2.0.7"), backend("10.2.0.8")))], [route(ends=(backend("10.2.0.8"),))], [])
+    stone = stones.gone(V4, UDP, "10.96.0.10", 53)
+    assert stone is not None
+    assert stone.ends == {("10.2.0.8", 53)}
+    assert [stones.led(stone, f"10.2.0.{last}", 53) for last in (7, 8, 9)] == [True, True, False]
 
 
 def test_pain_7_a_service_that_goes_while_nobody_watches_is_missed_by_the_next():

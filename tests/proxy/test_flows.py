@@ -280,6 +280,50 @@ async def test_tombstones_are_forgotten_when_nothing_is_left(bench):
         await one.until(lambda: len(one.flows.tombstones) == 0)
 
 
+async def test_who_comes_after_a_deleted_service_is_left_alone(bench):
+    """Somebody else translates the same address to the same pod; its flows go for as long as ours may come, and never after that."""
+    async with bench() as one:
+        one.offer(route())
+        one.offer()
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        one.wall += 40.0
+        one.kernel.flows = {1: replace(flow("192.0.2.1:53"), identity=1)}
+        one.flows._ask(V4)
+        await one.until(lambda: one.kernel.deleted)
+        await one.until(lambda: len(one.flows.tombstones) == 0)
+        one.kernel.flows = {2: replace(flow("192.0.2.1:53"), identity=2)}
+        looks = one.flows.meters[V4].looks.total
+        one.flows._ask(V4)
+        await one.until(lambda: one.flows.meters[V4].looks.total > looks)
+        assert [gone.identity for gone in one.kernel.deleted] == [1]
+
+
+async def test_a_tombstone_whose_flows_stay_is_no_reason_to_look_without_end(bench):
+    """An association through a frontend that is no more is kept; its tombstone, long due, waits for the next look that comes anyway."""
+    async with bench(flow("192.0.2.1:53", protocol=SCTP)) as one:
+        one.offer(route(protocol=SCTP))
+        one.offer()
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        one.wall += 3600.0
+        one.flows._ask(V4)
+        await one.until(lambda: one.flows.meters[V4].looks.total >= 2 and len(one.flows.tombstones) == 1)
+        rhythm = one.flows._pulses[V4].rhythm
+        assert rhythm.asked is None
+        assert rhythm.due > one.flows._clock() + reconcile.PERIOD / 2
+
+
+async def test_a_tombstone_stays_while_nothing_may_be_deleted(bench):
+    async with bench(flow("192.0.2.1:53")) as one:
+        one.offer(route())
+        one.flows.trust(complete=False)
+        one.offer()
+        one.wall += 40.0
+        one.flows._ask(V4)
+        await one.until(lambda: one.flows.meters[V4].looks.total and len(one.flows.tombstones) == 1)
+        one.flows.trust(complete=True)
+        await one.until(lambda: one.kernel.deleted)
+
+
 async def test_the_picture_has_everything_that_metrics_tell(bench):
     async with bench(STALE, FINE) as one:
         one.offer(route())
