@@ -57,7 +57,7 @@ class Kubernetes:
         return tuple(
             Plain(zone, min(own, 300) if ttl is None else ttl, own, block)
             for zone in self._settings.zones
-            if not is_reverse(zone) and zone not in self._settings.multicluster and not self._hands_on(zone)
+            if not is_reverse(zone) and zone not in self._settings.multicluster and not self._divided(zone)
         )
 
     async def answer(self, query: Query) -> Reply | None:
@@ -73,6 +73,10 @@ class Kubernetes:
 
     def _hands_on(self, key: bytes) -> bool:
         return self._on is not None and any(cut(key, zone) >= 0 for zone in self._on)
+
+    def _divided(self, zone: bytes) -> bool:
+        """Return whether unknown names of a zone, or of a part of it, are handed on."""
+        return self._hands_on(zone) or any(cut(part, zone) >= 0 for part in self._on or ())
 
     async def _next(self, query: Query) -> Reply | None:
         return failure(SERVFAIL, PLUGIN) if self._following is None else await self._following(query)

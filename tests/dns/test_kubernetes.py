@@ -141,3 +141,10 @@ def test_the_short_cut_is_offered_where_nobody_follows():
     assert [(cut.zone, cut.ttl, cut.minimum) for cut in plugin(catalog_of(), ttl=600).plain(".")] == [(wire("cluster.local"), 300, 600)]
     assert plugin(catalog_of(), fallthrough=()).plain(".") == ()
     assert plugin(catalog_of(), fallthrough=("in-addr.arpa.",)).plain(".", ttl=7)[0].ttl == 7
+
+
+def test_rec_100_no_short_cut_where_a_part_of_the_zone_falls_through():
+    assert plugin(catalog_of(), fallthrough=("corp.cluster.local.",)).plain(".") == ()
+    zones = ("cluster.local.", "x.cluster.local.", "y.local.")
+    found = plugin(catalog_of(), zones=zones, fallthrough=("x.cluster.local.",)).plain(".")
+    assert [one.zone for one in found] == [wire("y.local")]
