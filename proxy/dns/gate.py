@@ -10,7 +10,7 @@ endpoint keeps its others, one whose address changes has none for a moment.
 from collections.abc import Container, Iterable
 
 from msgspec import structs
-from pointsman.dns.facts import CLUSTER, EndpointFact, ServiceFact, SliceFact
+from pointsman.dns.facts import CLUSTER, PortFact, ServiceFact, SliceFact
 from pointsman.dns.journal import fact_of
 from pointsman.routing.snapshot import ServiceKey, Snapshot
 
@@ -59,11 +59,14 @@ def common(told: Fact, wanted: Fact) -> Fact:
     addresses = tuple(each for each in wanted.addresses if each in told.addresses)
     if wanted.kind == CLUSTER and not addresses:
         return None
-    known = {(each.cluster, endpoint) for each in told.slices for endpoint in each.endpoints}
+    known = {(each.cluster, endpoint.address) for each in told.slices for endpoint in each.endpoints}
     slices = tuple(_kept(each, known) for each in wanted.slices)
     ports = tuple(port for port in wanted.ports if port in told.ports)
+    if wanted.ports and not ports:
+        ports = (PortFact(),)  # without any, the name would be denied
     return structs.replace(wanted, addresses=addresses, ports=ports, slices=slices)
 
 
-def _kept(found: SliceFact, known: Container[tuple[str, EndpointFact]]) -> SliceFact:
-    return structs.replace(found, endpoints=tuple(each for each in found.endpoints if (found.cluster, each) in known))
+def _kept(found: SliceFact, known: Container[tuple[str, bytes]]) -> SliceFact:
+    """Return a slice with the endpoints whose addresses are known, by whatever name they go now: rules know addresses only."""
+    return structs.replace(found, endpoints=tuple(each for each in found.endpoints if (found.cluster, each.address) in known))

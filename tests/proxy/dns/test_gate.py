@@ -1,7 +1,9 @@
 """What may be told of a Service while its rules are not there: what its old and its new state have in common."""
 
+import pytest
 from msgspec import structs
-from pointsman.dns.facts import CLUSTER, HEADLESS, EndpointFact, PortFact, ServiceFact, SliceFact
+from pointsman.dns.entries import Rules, Wanted, entries
+from pointsman.dns.facts import CLUSTER, EXTERNAL, HEADLESS, EndpointFact, PortFact, ServiceFact, SliceFact
 from pointsman.kube.events import Batch, Remove, Upsert
 from pointsman.kube.objects import Kind, ObjectMeta, ObjectRef, Service, ServicePort, ServiceSpec
 from pointsman.proxy.dns.gate import Gate, common
@@ -38,6 +40,22 @@ def test_ports_and_endpoints_that_both_have_are_told():
     assert common(WEB, wanted) == WEB
     moved = structs.replace(WEB, slices=(SliceFact((HTTP,), (TWO,)),))
     assert list(common(WEB, moved).endpoints) == []
+
+
+def test_nld_40_a_service_whose_ports_are_all_new_keeps_its_name():
+    wanted = structs.replace(WEB, ports=(PortFact("web", "TCP", 81),))
+    told = common(WEB, wanted)
+    assert told == structs.replace(WEB, ports=(PortFact(),))
+    assert [(one.address, one.port) for one in entries(told, Wanted(), Rules()).entries] == [(b"\n`\0\1", -1)]
+    alias = ServiceFact("shop", "web", EXTERNAL, external_name="a.", slices=WEB.slices)
+    assert common(alias, structs.replace(alias, slices=())) == structs.replace(alias, slices=())
+
+
+@pytest.mark.parametrize("change", [{"zone": "b"}, {"target": "web-7"}, {"hostname": "one"}])
+def test_nld_40_an_endpoint_that_is_only_called_otherwise_is_told_at_once(change):
+    headless = structs.replace(WEB, kind=HEADLESS, addresses=())
+    wanted = structs.replace(headless, slices=(SliceFact((HTTP,), (structs.replace(ONE, **change),)),))
+    assert common(headless, wanted) == wanted
 
 
 def test_another_external_name_is_not_told():
