@@ -10,10 +10,10 @@ from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 from pointsman.dataplane.errors import KernelError
 from pointsman.kube.errors import ApiConfigError
-from pointsman.kube.events import Batch
+from pointsman.kube.events import Batch, Problem
 from pointsman.kube.objects import Kind
 from pointsman.proxy import facts as facts_of
 from pointsman.proxy import node, report
@@ -84,8 +84,8 @@ def from_snapshot(config: Config, snapshot: Snapshot, host: Host, variant: str =
 
 async def _viewed(config: Config, host: Host | None) -> View:
     try:
-        snapshot = await snapshot_of(config)
-        return _view(config, snapshot, host or await node.read_host(), "")
+        snapshot, problems = await snapshot_of(config)
+        return structs.replace(_view(config, snapshot, host or await node.read_host(), ""), problems=problems)
     except (ApiConfigError, KernelError) as error:
         raise UnreadError(str(error)) from error
 
@@ -97,13 +97,15 @@ def _view(config: Config, snapshot: Snapshot, host: Host, variant: str) -> View:
     return View(facts.node, config.mode, variant, snapshot, routing, notices=notices, config=config)
 
 
-async def snapshot_of(config: Config) -> Snapshot:
-    """Read the source until Services, EndpointSlices and Nodes are complete; raises UnreadError."""
+async def snapshot_of(config: Config) -> tuple[Snapshot, tuple[Problem, ...]]:
+    """Read the source until Services, EndpointSlices and Nodes are complete; return what cannot be used, too. Raises UnreadError."""
     snapshot, done = EMPTY, asyncio.Event()
+    problems: tuple[Problem, ...] = ()
 
     def take(batch: Batch) -> None:
-        nonlocal snapshot
+        nonlocal snapshot, problems
         snapshot, _ = advance(snapshot, batch)
+        problems = problems if batch.problems is None else batch.problems
         if snapshot.in_sync and Kind.NODE in snapshot.synced:
             done.set()
 
@@ -123,6 +125,6 @@ async def snapshot_of(config: Config) -> Snapshot:
             await asyncio.wait({reading})
     if failed is not None:
         raise UnreadError(f"{opened.described}: {failed}")
-    return snapshot
+    return snapshot, problems
 
 

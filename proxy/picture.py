@@ -10,6 +10,7 @@ from itertools import islice
 
 import msgspec
 from msgspec import Struct
+from pointsman.kube.events import Problem
 from pointsman.proxy.config import Config
 from pointsman.proxy.report import SCHEMA, NoticeReport, View, status, version
 from pointsman.proxy.status import FamilyStatus
@@ -42,7 +43,10 @@ class KnownPod(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True
 
 
 class Picture(Struct, frozen=True, rename="camel"):
-    """What is wanted on this node, and how far it is; `waiting_for` names kinds of objects without which nothing is programmed."""
+    """What is wanted on this node, and how far it is; `waiting_for` names kinds of objects without which nothing is programmed.
+
+    `problems` are what could not be read: the source itself, or objects of it that are understood by nobody.
+    """
 
     schema: str
     version: str
@@ -58,6 +62,7 @@ class Picture(Struct, frozen=True, rename="camel"):
     cluster_ips: Mapping[Family, tuple[str, ...]] = {}
     service_cidrs: Mapping[Family, tuple[str, ...]] = {}
     health_checks: tuple[HealthCheck, ...] = ()
+    problems: tuple[Problem, ...] = ()
     services: tuple[KnownService, ...] = ()
     pods: tuple[KnownPod, ...] = ()
     routes: tuple[ServiceRoute, ...] = ()
@@ -120,6 +125,7 @@ def _frame(view: View) -> Picture:
         cluster_ips={family: tuple(sorted(found)) for family, found in routing.cluster_ips.items()} if routing else {},
         service_cidrs=routing.service_cidrs if routing else {},
         health_checks=routing.health_checks if routing else (),
+        problems=told.problems,
     )
 
 

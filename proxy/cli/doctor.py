@@ -12,6 +12,7 @@ import click
 from msgspec import Struct, structs
 from pointsman.explain.findings import Finding, Level
 from pointsman.explain.machine import findings
+from pointsman.kube.events import Problem
 from pointsman.proxy.cli import wanted
 from pointsman.proxy.comparison import DiffReport, compare
 from pointsman.proxy.config import Config
@@ -88,7 +89,7 @@ async def examine(config: Config, known: Known | None, absent: str = "") -> tupl
         fix = "systemctl status kubelet; kubectl -n kube-system get pods -o wide"
         found.append(Finding(Level.BAD, "agent", absent, "nobody follows changes of Services on this node", fix))
     else:
-        found += _of_agent(known)
+        found += of_agent(known)
     if differences is not None:
         found += _of_kernel(differences)
     order = {level: place for place, level in enumerate(Level)}
@@ -103,7 +104,7 @@ def _node_ports(known: Known) -> tuple[int, ...]:
     return tuple(sorted({one.port for one in frontends if one.kind is FrontendKind.NODE_PORT}))
 
 
-def _of_agent(known: Known) -> list[Finding]:
+def of_agent(known: Known) -> list[Finding]:
     """Return what the agent's own account shows: objects that are not used, news that have become old, changes that wait."""
     seen, found = known.picture, []
     for notice in seen.notices:
@@ -114,16 +115,30 @@ def _of_agent(known: Known) -> list[Finding]:
     if seen.waiting_for:
         text = f"the agent waits for {', '.join(seen.waiting_for)}"
         found.append(Finding(Level.BAD, "api", text, "nothing is programmed before these are complete", "look at the agent's log"))
+    found += [_unread(problem) for problem in seen.problems]
     for status in seen.families:
         if status.failing_keys or status.apply.last_error:
             text = f"{status.family}: {status.failing_keys} objects are refused by the kernel {status.apply.last_error}".rstrip()
             found.append(Finding(Level.BAD, "agent", text, "what is wanted is not programmed", "pointsman status"))
         if status.queued_at is not None:
             age = (datetime.now(UTC) - status.queued_at).total_seconds()
-            found.append(Finding(Level.OK, "api", f"{status.family}: the last change came {age:.0f} s ago"))
+            text = f"{status.family}: the last change came {age:.0f} s ago"
+            why = "since then the agent may have missed changes, as not all could be read" if seen.problems else ""
+            found.append(Finding(Level.WARN if why else Level.OK, "api", text, why, "pointsman status" if why else ""))
         if status.in_sync_since is not None:
             found.append(Finding(Level.OK, "agent", f"{status.family}: all is applied, as the agent holds it"))
     return found
+
+
+def _unread(problem: Problem) -> Finding:
+    """Return the finding about what the agent could not read: an object, or kinds of objects altogether."""
+    kind, _, name = problem.subject.partition(" ")
+    if "/" in name:
+        space, _, name = name.partition("/")
+        why, fix = "it counts as absent: nothing is programmed for it", f"kubectl -n {space} get {kind.lower()} {name} -o yaml"
+        return Finding(Level.BAD, "objects", str(problem), why, fix)
+    why = "changes of Services and endpoints do not arrive, or not all; what is programmed stays as it is"
+    return Finding(Level.BAD, "api", str(problem), why, "look at the agent's log; is the API server reached, and may the agent read?")
 
 
 def _of_kernel(found: DiffReport) -> list[Finding]:

@@ -3,6 +3,7 @@ import socket
 import threading
 
 import pytest
+from msgspec import structs
 from pointsman.proxy.cli.services import UnreachableError
 from pointsman.proxy.config import Config
 from pointsman.proxy.demo import manifests
@@ -36,6 +37,13 @@ def agent(path, body):
     finally:
         answering.join(60)
         listening.close()
+
+
+def test_what_a_folder_has_and_nobody_understands_is_known_too(tmp_path):
+    (tmp_path / "node.yaml").write_text("apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n")
+    (tmp_path / "bad.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec: {ports: 7}\n")
+    [problem] = from_source(structs.replace(CONFIG, manifests=str(tmp_path)), host=HOST).picture.problems
+    assert "bad.yaml" in problem.where
 
 
 def test_a_folder_is_read_once_with_this_machines_addresses():

@@ -3,7 +3,7 @@ from msgspec.structs import replace
 from pointsman.kube.objects import Endpoint, TargetRef
 from pointsman.proxy.picture import KnownPod, KnownService, Picture, document, picture
 
-from .views import endpoint_slice, large, service, small, snapshot
+from .views import PROBLEM, endpoint_slice, large, service, small, snapshot
 
 
 def test_the_document_in_pieces_is_the_picture():
@@ -12,6 +12,11 @@ def test_the_document_in_pieces_is_the_picture():
     assert found == picture(view)
     assert found.routing().routes == view.routing.routes
     assert found.routing().cluster_ips == view.routing.cluster_ips
+
+
+def test_what_could_not_be_read_is_in_the_picture():
+    assert picture(small()).problems == (PROBLEM,)
+    assert msgspec.json.decode(b"".join(document(small())), type=Picture).problems == (PROBLEM,)
 
 
 def test_services_and_pods_are_known_by_name_also_those_that_are_not_routed():

@@ -1,11 +1,21 @@
 import tarfile
+from datetime import UTC, datetime
 
 import pytest
 from click.testing import CliRunner
 from fakes.planted import invoke, prepare
 from fakes.scratch import lock_file, namespace, shell
+from msgspec import structs
 from pointsman.explain.findings import Finding, Level
-from pointsman.proxy.cli.doctor import DoctorReport, command, text
+from pointsman.kube.events import Problem
+from pointsman.proxy.cli.doctor import DoctorReport, command, of_agent, text
+from pointsman.proxy.known import Known
+from pointsman.proxy.picture import picture
+from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
+
+from ..views import PROBLEM, small
+
+THEN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 FOUND = DoctorReport("s", "n1", "iptables", (
     Finding(Level.BAD, "net.ipv4.ip_forward", "net.ipv4.ip_forward is 0", "nothing passes", "sysctl -w net.ipv4.ip_forward=1"),
@@ -21,6 +31,18 @@ def test_each_finding_says_why_and_what_to_do():
         "1 bad, 0 warnings, 1 well (--all shows them)",
     ]
     assert "ok    mtu: 1500" in text(FOUND, everything=True)
+
+
+def test_a_lost_api_and_objects_nobody_understands_are_bad_and_news_are_old():
+    lost = Problem("https://10.0.0.1:6443", "Service, EndpointSlice", "", "no route to host; what was read last stays in force")
+    family = FamilyStatus("IPv4", 7, 7, THEN, 0, None, 0.0, THEN, ApplyStatus(1, THEN, 0.01), 0, (), ForeignStatus(), queued_at=THEN)
+    well = structs.replace(small(), notices=(), problems=(), families=(family,))
+    for problems, levels in (((), []), ((lost,), [Level.BAD, Level.WARN]), ((PROBLEM,), [Level.BAD, Level.WARN])):
+        known = Known(picture(structs.replace(well, problems=problems)), "an agent")
+        found = [one for one in of_agent(known) if one.level is not Level.OK]
+        assert [one.level for one in found] == levels
+        assert [one.text for one in found[:1]] == [str(one) for one in problems]
+    assert found[0].fix == "kubectl -n shop get service bad -o yaml"
 
 
 @pytest.mark.kernel
