@@ -59,8 +59,21 @@ async def test_every_client_finds_every_name(tmp_path):
             assert "web.shop.svc.cluster.local." in await says("dig", "+short", "-x", WEB[Family.IPV4])
             python = "import dns.resolver, sys; print(*dns.resolver.resolve(sys.argv[1], search=True))"
             assert await says(sys.executable, "-P", "-c", python, "web.shop") == {WEB[Family.IPV4]}
+            await many_are_found(node, says, musl)
         finally:
             outside.close()
+
+
+async def many_are_found(node, says, musl):
+    """A name with more addresses than a datagram has room for: everybody gets addresses, and who takes TCP all of them (WIR-40, WIR-44)."""
+    addresses = {f"10.244.9.{number}" for number in range(40)}
+    headless = fake.service("shop", "many", (), clusterIP="None")
+    fake.write(node.manifests, "many", headless, fake.endpoint_slice("shop", "many", sorted(addresses)))
+    async with asyncio.timeout(60):
+        while not addresses & await says(musl, "many"):  # noqa: ASYNC110 - until it is announced
+            await asyncio.sleep(0.1)
+    assert addresses <= await says("getent", "ahostsv4", "many")
+    assert await says("dig", "+search", "+short", "+noedns", "many") == addresses
 
 
 @pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
