@@ -17,13 +17,18 @@ from pointsman.dns.apex import soa
 from pointsman.dns.books import Books, Flow
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.contract import Denied, Plain
-from pointsman.dns.encode import echoed
+from pointsman.dns.encode import asks_for, echoed
 from pointsman.dns.hot import FOREVER, Hit, Hot
+from pointsman.dns.question import MAX_NAME
 from pointsman.dns.resolve import PLUGIN
 
 _ONE_QUESTION: Final = b"\x00\x01\x00\x00\x00\x00\x00"
 _BARE: Final = 11
 """The length of an OPT without options."""
+_LABEL: Final = 63
+"""The length of the longest label."""
+_NSID: Final = 3
+"""The option by which a client asks for this server's name: the plugin of that name answers it."""
 _OPT: Final = b"\x00\x00\x29"
 _FLAGS: Final = frozenset({b"\x00" * 4, b"\x00\x00\x80\x00"})
 """OPT after its size: version 0, with or without DO."""
@@ -97,8 +102,10 @@ class Denials:
         at, last, before, third = 0, -1, -1, -1
         while at < left:
             third, before, last = before, last, at
+            if key[at] > _LABEL:
+                return False
             at += 1 + key[at]
-        if at != left or last < 0 or not self._catalog.synced or key in plain.exempt:
+        if at != left or last < 0 or len(key) > MAX_NAME or not self._catalog.synced or key in plain.exempt:
             return False
         label = key[last:left]
         if label != _SVC:
@@ -109,7 +116,7 @@ class Denials:
             return key[before:last] not in self._catalog.namespaces
         return key[third:last] not in self._catalog.services.facts
 
-    def _denial(self, message: bytes, end: int, plain: Plain, qtype: int, with_opt: int) -> bytes:
+    def _denial(self, message: bytes, end: int, plain: Plain, qtype: int, with_opt: int) -> bytes | None:
         start = end + 2 - len(plain.zone)
         if self._serial != self._catalog.serial:
             self._tails.clear()
@@ -117,6 +124,8 @@ class Denials:
         tail = self._tails.get((plain.zone, start)) or self._tail(plain, start)
         opt = message[end + 4 :] if with_opt else b""
         if len(opt) > _BARE:
+            if asks_for(opt[_BARE:], _NSID):
+                return None
             options = echoed(opt[_BARE:])
             opt = opt[: _BARE - 2] + len(options).to_bytes(2, "big") + options
         if plain.limit and with_opt and int.from_bytes(opt[3:5], "big") > plain.limit:
@@ -125,6 +134,8 @@ class Denials:
             (0x84 | message[0] & 1).to_bytes(1, "big"), (message[1] & 0x10 | NXDOMAIN).to_bytes(1, "big"),
             b"\x00\x01\x00\x00\x00\x01\x00", message[9:10], message[10 : end + 4], tail, opt,
         ))  # fmt: skip
+        if len(reply) + 2 > ROOM:  # a client need not take more (WIR-40)
+            return None
         kind = self._kind(plain, qtype, message[end + 11] if with_opt else 0)
         kind.times += 1
         kind.request += len(message) + 2

@@ -168,6 +168,11 @@ def echoed(options: bytes, ours: bytes = b"") -> bytes:
     return b"".join(raw for code, raw in _walk(options) if code in ECHOED and code not in own)
 
 
+def asks_for(options: bytes, code: int) -> bool:
+    """Return whether a client's options contain one of this code."""
+    return any(found == code for found, _ in _walk(options))
+
+
 def _walk(options: bytes) -> list[tuple[int, bytes]]:
     found, at = [], 0
     while at + 4 <= len(options):

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 from pointsman.dns.contract import Plain, Responder
 from pointsman.dns.corefile.options import BufsizeOptions, CancelOptions, HeaderOptions, NsidOptions
+from pointsman.dns.encode import asks_for
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
 from pointsman.dns.question import AA, AD, CD, NOERROR, RA, RD, SERVFAIL, Query
 from pointsman.dns.reply import Record, Reply
@@ -125,16 +126,6 @@ class Nsid(Quiet):
             return reply.but(options=reply.options + self._option, life=None)
 
         return respond
-
-
-def asks_for(options: bytes, code: int) -> bool:
-    """Return whether EDNS options contain one of this code."""
-    at = 0
-    while at + 4 <= len(options):
-        if int.from_bytes(options[at : at + 2], "big") == code:
-            return True
-        at += 4 + int.from_bytes(options[at + 2 : at + 4], "big")
-    return False
 
 
 class Cancel(Quiet):

@@ -2,6 +2,7 @@
 
 import dns.message
 import pytest
+from dns.edns import GenericOption
 from fakes.dns_chain import desk_of
 from fakes.dns_cluster import ask, endpoint, endpoint_slice, plugin, service
 from hypothesis import given, settings
@@ -97,8 +98,6 @@ def test_unusual_messages_are_for_the_chain(desk, change):
 
 
 def test_wir_33_options_go_back_as_the_chain_sends_them(desk):
-    from dns.edns import GenericOption  # noqa: PLC0415
-
     options = [GenericOption(8, b"1234"), GenericOption(10, b"12345678"), GenericOption(65001, b"")]
     message = raw("x.cluster.local", use_edns=0, options=options)
     reply = desk[0].denials.answer(message[2:])
@@ -106,6 +105,29 @@ def test_wir_33_options_go_back_as_the_chain_sends_them(desk):
     assert [int(option.otype) for option in dns.message.from_wire(b"\x00\x00" + reply).options] == [10]
     assert desk[0].denials.answer(raw("x.cluster.local", use_edns=1)[2:]) is None
     assert desk[0].denials.answer(message[2:-1]) is None
+
+
+ZONE = wire("cluster.local")
+
+
+@pytest.mark.parametrize("name", [b"\x82" + b"a" * 130, b"\xc1" + b"a" * 193, (b"\x3f" + b"a" * 63) * 4])
+def test_wir_04_names_that_cannot_be_are_for_the_chain(desk, name):
+    message = b"\0\0\1\0\0\1\0\0\0\0\0\0" + name + ZONE + b"\0\1\0\1"
+    assert desk[0].denials.answer(message[2:]) is None
+    reply = desk[0].take(message, ("127.0.0.1", 1), ("127.0.0.1", 53), lambda late: None, udp=True)
+    assert reply[3] & 15 == 1  # FORMERR
+
+
+def test_wir_40_no_denial_is_larger_than_the_client_takes(desk):
+    message = raw("a." * 60 + "cluster.local", use_edns=0, payload=512, options=[GenericOption(12, bytes(310))])
+    assert desk[0].denials.answer(message[2:]) is None
+    shorter = raw("a." * 60 + "cluster.local", use_edns=0, payload=512, options=[GenericOption(12, bytes(200))])
+    assert len(desk[0].denials.answer(shorter[2:])) + 2 <= 512
+
+
+def test_who_asks_for_the_servers_name_is_answered_by_the_chain(desk):
+    message = raw("x.cluster.local", use_edns=0, options=[GenericOption(10, b"12345678"), GenericOption(3, b"")])
+    assert desk[0].denials.answer(message[2:]) is None
 
 
 def test_a_service_that_comes_is_answered_at_once_though_its_denial_is_hot():

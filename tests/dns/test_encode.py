@@ -6,7 +6,7 @@ import pytest
 from fakes.dns_cluster import query_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pointsman.dns.encode import encode, refuse, request
+from pointsman.dns.encode import asks_for, encode, refuse, request
 from pointsman.dns.names import wire
 from pointsman.dns.question import AA, BADVERS, NXDOMAIN, RA, Edns, Refusal, read
 from pointsman.dns.reply import Record, Reply
@@ -131,3 +131,9 @@ def test_whatever_names_are_in_it_is_read_as_it_was_meant(records, size):
     read_back = [(group.name.to_wire(), int(group.rdtype), group[0].target.to_wire()) for group in found.answer]
     assert read_back == [(wire(owner), rtype, wire(target)) for owner, rtype, target in records][: len(read_back)]
     assert len(read_back) == len(records) or found.flags & dns.flags.TC
+
+
+def test_options_are_walked():
+    assert asks_for(b"\0\x0a\0\2xx\0\3\0\0", 3)
+    assert not asks_for(b"\0\x0a\0\2\0\3", 3)
+    assert not asks_for(b"\0", 3)

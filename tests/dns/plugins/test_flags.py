@@ -6,7 +6,7 @@ from fakes.chains import CNAME, MX, TXT, A, Next, around, edns, linked, query, r
 from fakes.corefiles import NOWHERE
 from pointsman.dns.contract import Plain
 from pointsman.dns.corefile.options import BufsizeOptions, CancelOptions, HeaderOptions, HeaderRule, NsidOptions
-from pointsman.dns.plugins.flags import Bufsize, Cancel, Header, Loadbalance, Minimal, Nsid, asks_for
+from pointsman.dns.plugins.flags import Bufsize, Cancel, Header, Loadbalance, Minimal, Nsid
 from pointsman.dns.question import AA, RA, RD
 from pointsman.dns.reply import Life, Reply
 
@@ -60,12 +60,6 @@ async def test_nsid_is_told_to_who_asks():
     asking = await respond(query("a", edns=edns(options=b"\0\3\0\0")))
     assert asking.options == b"\0\3\0\6node-7"
     assert asking.life is None
-
-
-def test_options_are_walked():
-    assert asks_for(b"\0\x0a\0\2xx\0\3\0\0", 3)
-    assert not asks_for(b"\0\x0a\0\2\0\3", 3)
-    assert not asks_for(b"\0", 3)
 
 
 async def test_cancel_ends_what_takes_too_long():
