@@ -121,8 +121,11 @@ class ConntrackKernel:
         only: Filter = EVERYTHING,
         limit: int = LIMIT,
     ) -> Swept:
-        """Judge every entry of a family; `prepare` makes the judge on the channel's thread, which is work too. Raises KernelError."""
-        return await self._channel.run(lambda talk: _sweep(talk, Sweep(prepare(), family, wanted, limit), only))
+        """Judge every entry of a family, or of a protocol. Raises KernelError.
+
+        `prepare` makes the judge on the channel's thread, for that is work too.
+        """
+        return await self._channel.run(lambda talk: _sweep(talk, Sweep(prepare(), family, wanted, limit, only.protocol), only))
 
     async def flows(
         self, family: Family | None = None, only: Filter = EVERYTHING, keep: Callable[[Flow], bool] | None = None
@@ -214,7 +217,7 @@ def _flows(talk: Talk, family: Family | None, only: Filter, keep: Callable[[Flow
                 return
             if message.type == wire.NEW and message.body[0] in wire.FAMILIES:
                 flow = wire.flow(message.body)
-                if keep is None or keep(flow):
+                if only.admits(flow) and (keep is None or keep(flow)):
                     yield flow
 
 

@@ -3,7 +3,8 @@
 What a flow is to be judged by stands at fixed places of an entry (`wire.TUPLES`): the bytes of its two ends are looked up in what is known,
 and only ends not met before are decoded and given to the `Judge`. What no Service plays a part in is known from two look-ups. So an entry
 costs well under a microsecond and nothing is kept of it, unless its class is one that was asked for. An entry of another shape takes the
-long way, attribute by attribute, and is judged the same.
+long way, attribute by attribute, and is judged the same. A sweep of one protocol passes over all others: kernels before 5.8 tell them too,
+and whoever looks at one protocol judges by its routes alone.
 
 Nothing here has effects: `socket` is imported for its conversion of addresses. A sweep is of one family and one thread; `kernel` feeds it
 the datagrams of a dump.
@@ -67,18 +68,21 @@ class Places:
 class Sweep:
     """One pass over the entries of a family: counts by class and Service, and hands over the flows of classes that were asked for."""
 
-    def __init__(self, judge: Judge, family: Family, wanted: frozenset[FlowClass] = frozenset(), limit: int = 1) -> None:
-        """Judge by `judge`; the first flows of wanted classes are kept, as many as `limit` says."""
+    def __init__(
+        self, judge: Judge, family: Family, wanted: frozenset[FlowClass] = frozenset(), limit: int = 1, protocol: int | None = None
+    ) -> None:
+        """Judge by `judge`, a protocol or all; the first flows of wanted classes are kept, as many as `limit` says."""
         self.family = family
         self.unreadable = 0
         self.taken: list[tuple[Flow, Judgement]] = []
         self.more = 0
         self._judge = judge
         self._limit = limit
+        self._protocol = protocol
         self._places = Places(judge.places(family), family)
         self._wanted = wanted
         self._plain = 0
-        self._met: dict[int, dict[bytes, list[int]]] = {number: {} for number in NUMBERS.values()}
+        self._met: dict[int, dict[bytes, list[int]]] = {one: {} for one in NUMBERS.values() if protocol in (None, one)}
         self._judgements: list[Judgement] = []
         self._counted: Counter[tuple[FlowClass, str]] = Counter()
 
@@ -88,6 +92,7 @@ class Sweep:
         head, ports, reply, more, follows = constants
         unpack, size, end, offset = layout.unpack_from, layout.size, len(raw), 0
         vips, node_ports, met = self._places.vips, self._places.ports, self._met
+        alone = self._protocol or 0
         plain, skip, pass_well = 0, FlowClass.NOT_A_SERVICE not in self._wanted, FlowClass.OK not in self._wanted
         while offset + size <= end:
             (length, kind, one, src, dst, two, number, sport, dport, three, rsrc, rdst, four, _, rsport, rdport, _, next_kind, status) = (
@@ -102,7 +107,7 @@ class Sweep:
                 continue
             usual = one == head and two == ports and three == reply and four == more and next_kind == follows and number in met
             if not usual or status[2] & _CLASH or (rdst == src and rdport != sport):  # a clash depends on the client
-                self._long_way(raw, offset, length)
+                self._long_way(raw, offset, length, other=alone not in (0, number) and one == head and two == ports)
             else:
                 there = vips[number].get(dst + dport)
                 if there is None and skip and rsrc == dst and rsport == dport and dport not in node_ports[number]:
@@ -179,8 +184,10 @@ class Sweep:
         if judgement.kind in self._wanted:
             self._keep(body, judgement)
 
-    def _long_way(self, raw: bytes, offset: int, length: int) -> None:
-        """Judge one entry for itself."""
+    def _long_way(self, raw: bytes, offset: int, length: int, *, other: bool = False) -> None:
+        """Judge one entry for itself, unless it is seen to be of a protocol other than the wanted one."""
+        if other:
+            return
         body = memoryview(raw)[offset + 16 : offset + length]
         if len(body) < wire.FIXED or body[0] != wire.AF[self.family]:
             self.unreadable += 1
@@ -189,6 +196,8 @@ class Sweep:
             flow = wire.flow(body)
         except codec.MalformedError:
             self.unreadable += 1
+            return
+        if self._protocol not in (None, flow.protocol):
             return
         judgement = self._judge.judge(flow)
         self._counted[judgement.kind, judgement.service] += 1

@@ -84,6 +84,15 @@ class Filter(Struct, frozen=True):
     mark: tuple[int, int] | None = None
     zone: int | None = None
 
+    def admits(self, flow: Flow) -> bool:
+        """Return whether a flow is left in; to be asked of everything that comes, for an older kernel leaves in more."""
+        return (
+            self.protocol in (None, flow.protocol)
+            and self.zone in (None, flow.zone)
+            and (self.status is None or flow.status & self.status[1] == self.status[0] & self.status[1])
+            and (self.mark is None or flow.mark & self.mark[1] == self.mark[0] & self.mark[1])
+        )
+
 
 EVERYTHING: Final = Filter()
 

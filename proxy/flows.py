@@ -211,6 +211,8 @@ class Flows:
             unchanged = {str(name) for name in refused}  # also frontends that such a Service no longer wants
             portion: list[tuple[Flow, Judgement]] = []
             for flow, _ in found.taken[start : start + reconcile.PORTION]:
+                if flow.protocol != NUMBERS[protocol]:  # the judge knows the routes of one protocol only
+                    continue
                 judgement = judge.judge(flow)
                 stays = judgement.port_name in refused if judgement.port_name is not None else judgement.service in unchanged
                 doomed = not stays and reconcile.doomed(flow, judgement, self.tombstones, now)

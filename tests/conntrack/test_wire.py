@@ -172,3 +172,12 @@ def test_an_entry_that_is_cut_is_refused_or_read(one, length):
 def test_statistics_are_read_by_number():
     body = bytes(4) + codec.attribute(1, struct.pack(">I", 7)) + codec.attribute(2, struct.pack(">I", 262144)) + codec.attribute(9, b"xx")
     assert wire.numbers(body) == {1: 7, 2: 262144}
+
+
+def test_a_filter_can_be_applied_to_what_comes_as_well():
+    """An older kernel ignores what it does not know."""
+    one = replace(flow(protocol=UDP, zone=3), status=0b110, mark=0x12)
+    for only in (Filter(), Filter(17), Filter(zone=3), Filter(status=(0b010, 0b011)), Filter(mark=(0x10, 0xF0)), Filter(17, zone=3)):
+        assert only.admits(one)
+    for only in (Filter(6), Filter(zone=0), Filter(status=(0b011, 0b011)), Filter(mark=(0x20, 0xF0)), Filter(17, zone=4)):
+        assert not only.admits(one)

@@ -5,7 +5,7 @@ import contextlib
 from collections import Counter
 
 import pytest
-from fakes.flows import NODE, SCTP, TCP, UDP, V4, V6, backend, flow, route, routing
+from fakes.flows import NODE, SCTP, TCP, UDP, V4, V6, backend, flow, judge, route, routing
 from fakes.scratch import namespace
 from msgspec.structs import replace
 from pointsman.conntrack import reconcile
@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 60.0
 
 
 class FakeKernel:
-    """A table of flows; `before_delete` is called when a deletion comes."""
+    """A table of flows; `during` is called during a look."""
 
     def __init__(self, *flows):
         self.flows = {number: replace(one, identity=number) for number, one in enumerate(flows, 1)}
@@ -267,6 +267,19 @@ async def test_families_and_protocols_are_looked_at_for_themselves(bench):
         one.offer(route(cluster_ip="fd00:96::10", ends=(backend("fd00:2::7"),), protocol=SCTP, external_ips=()))
         await one.until(lambda: one.kernel.deleted)
         assert [(gone.protocol, gone.client) for gone in one.kernel.deleted] == [(NUMBERS[SCTP], "[fd00:5::2]:1")]
+
+
+async def test_a_look_deletes_nothing_of_another_protocol(bench):
+    """An older kernel tells all protocols, and the judge knows the routes of one."""
+    async with bench(flow("192.0.2.1:53"), applied=False) as one:
+        one.offer(route())
+        one.offer()
+        [found] = one.kernel.flows.values()
+        taken = Swept(Counter(), ((found, judge(tombstones=one.flows.tombstones).judge(found)),), 0)
+        assert await one.flows._delete(one.kernel, V4, SCTP, taken) == []
+        assert one.kernel.deleted == []
+        await one.flows._delete(one.kernel, V4, UDP, taken)
+        assert one.kernel.deleted == [found]
 
 
 async def test_tombstones_are_forgotten_when_nothing_is_left(bench):
