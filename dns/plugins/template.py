@@ -15,7 +15,7 @@ from pointsman.dns.corefile.values import CLASSES
 from pointsman.dns.plugins.acl import EXTENDED_ERROR
 from pointsman.dns.plugins.cache import covers
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
-from pointsman.dns.plugins.reporting import CLASS_NAMES, type_name
+from pointsman.dns.plugins.reporting import CLASS_NAMES, TYPE_NAMES, type_name
 from pointsman.dns.question import SERVFAIL, Query
 from pointsman.dns.reply import Life, Record, Reply
 
@@ -102,7 +102,8 @@ class Template(Quiet):
         return EXTENDED_ERROR.to_bytes(2, "big") + len(content).to_bytes(2, "big") + content
 
     def _count(self, metric: str, where: Where, zone: str, query: Query, *more: str) -> None:
-        labels = (where.server, zone, "", CLASS_NAMES.get(query.qclass, str(query.qclass)), type_name(query.qtype), *more)
+        """Count by names of class and type; clients may make up numbers, and each would be a series of its own."""
+        labels = (where.server, zone, "", CLASS_NAMES.get(query.qclass, "other"), TYPE_NAMES.get(query.qtype, "other"), *more)
         self._around.tally.cell(metric, *labels)[0] += 1
 
 

@@ -107,3 +107,13 @@ def test_the_short_cut_is_borne_for_other_zones():
     plain = Plain(wire("cluster.local"), 5, 5, ".")
     assert Template(options(TemplateOptions, "template IN A example.org"), around()).plain(plain) is plain
     assert Template(options(TemplateOptions, "template IN A ."), around()).plain(plain) is None
+
+
+async def test_obs_01_clients_make_no_series_by_types_and_classes_that_nobody_knows():
+    surroundings = around()
+    respond, _ = linked(Template(options(TemplateOptions, "template ANY ANY example {", "rcode NXDOMAIN", "}"), surroundings))
+    for number in range(1000, 1100):
+        await respond(query("x.example", number, qclass=number))
+    await respond(query("x.example", MX))
+    told = {one.labels[3:5] for one in surroundings.tally.dump() if one.metric == "coredns_template_matches_total"}
+    assert told == {("other", "other"), ("IN", "MX")}
