@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Row = tuple[str, ...]
 NUMBERS = {name: number for number, name in TYPES.items()}
 SHOWN = 20
+NOBODY = "127.0.0.1"
+"""Who asks if nobody is named: rules for clients need an address."""
 
 
 def top(serving: "Serving") -> tuple[Row, ...]:
@@ -45,7 +47,10 @@ def storms(serving: "Serving") -> tuple[Row, ...]:
 
 async def explain(serving: "Serving", name: str, qtype: str, client: str) -> tuple[Row, ...]:
     """Ask a name and say why it is answered so."""
-    number_of_type = NUMBERS.get(qtype.upper()) or (int(qtype[4:]) if qtype[:4].upper() == "TYPE" and qtype[4:].isdigit() else 0)
+    number_of_type = _number(qtype)
+    client = client or NOBODY
+    if packed(client.partition("%")[0]) is None:
+        return (("error", f"{client} is no address of a client"),)
     try:
         asked = wire(name)
     except NotANameError as error:
@@ -69,6 +74,14 @@ async def explain(serving: "Serving", name: str, qtype: str, client: str) -> tup
     rows.append(("took", f"{took * 1000:.2f} ms"))
     pod = serving.catalog.pods.at(address) if (address := packed(client)) else None
     return (*((("client", f"Pod {pod.namespace}/{pod.name}"),) if pod else ()), *rows)
+
+
+def _number(qtype: str) -> int:
+    """Return the number of a type by its name or as TYPE and a number; 0 if it is none."""
+    name, digits = qtype.upper(), qtype[4:]
+    if name.startswith("TYPE") and digits.isdecimal() and digits.isascii() and len(digits) <= 5 and int(digits) < 65536:
+        return int(digits)
+    return NUMBERS.get(name, 0)
 
 
 def about(serving: "Serving", key: bytes) -> list[Row]:

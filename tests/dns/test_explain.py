@@ -49,6 +49,8 @@ CASES = [
     ("9.9.in-addr.arpa", "PTR", "name", "not a whole address"),
     ("example.com", "A", "rcode", "SERVFAIL: it could not be found out"),
     ("a..b", "A", "error", "'a..b': a label must have 1 to 63 bytes, this one has 0"),
+    ("web", "TYPE65536", "error", "TYPE65536 is no type of records: write A, AAAA, SRV, PTR, TXT or TYPE65"),
+    ("web", "TYPE²", "error", "TYPE² is no type of records: write A, AAAA, SRV, PTR, TXT or TYPE65"),
     ("web", "NONSENSE", "error", "NONSENSE is no type of records: write A, AAAA, SRV, PTR, TXT or TYPE65"),
 ]
 
@@ -65,6 +67,22 @@ async def test_who_asks_is_named(serving):
     assert rows["plugin"] == "kubernetes"
     assert rows["zone"] == "."
     assert "client" not in dict(await explain(serving, "web.shop.svc.cluster.local", "A", ""))
+
+
+async def test_an_unnamed_client_has_an_address_for_rules_and_a_wrong_one_is_told(serving):
+    asked = []
+
+    class Chain:
+        label, plain, speculate, enabled = "dns://:53", (), None, ()
+
+        async def answer(self, query):
+            asked.append(query.client[0])
+
+    serving.desks[0][1].chain = Chain()
+    await explain(serving, "web", "A", "")
+    await explain(serving, "web", "A", "fe80::1%eth0")
+    assert asked == ["127.0.0.1", "fe80::1%eth0"]
+    assert await explain(serving, "web", "A", "shop-web") == (("error", "shop-web is no address of a client"),)
 
 
 async def test_storms_are_told_by_pod(serving):

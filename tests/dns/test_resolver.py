@@ -9,13 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import dns.message
+import msgspec
 import pytest
 from fakes.chains import Upstream, address
 from fakes.dns_cluster import endpoint, endpoint_slice, outcome, service, snapshot_of
 from fakes.dns_process import COREFILE, Running
-from pointsman.dns import feed
+from pointsman.dns import feed, resolver
 from pointsman.dns.feed import Change, Done, Failed, Ready, Reload
 from pointsman.dns.journal import Journal, fact_of
 from pointsman.dns.resolver import main
@@ -213,3 +215,20 @@ def test_ten_thousand_connections_are_held_and_served(tmp_path):
             assert client.recv(65535)[2:4] == message[:2]
         assert process.ask("example.com", "TXT")
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_what_breaks_while_a_name_is_explained_is_told_to_who_asks(monkeypatch):
+    async def broken(*args):
+        raise KeyError("planted")
+
+    monkeypatch.setattr(resolver, "explain", broken)
+    said = []
+    writer = SimpleNamespace(is_closing=lambda: False, write=lambda data: said.extend(feed.Unframer().bodies(data)))
+    process = resolver.Process(feed.Start((), ""), writer, SimpleNamespace(corefile=SimpleNamespace(all=lambda kind: ())))
+    process.hear(msgspec.msgpack.encode(feed.Ask(7, "explain", "web", "A", "")))
+    async with asyncio.timeout(60):
+        while not said:  # noqa: ASYNC110 - the process tells its agent only
+            await asyncio.sleep(0.01)
+    answer = feed.for_agent(said[0])
+    assert answer.id == 7
+    assert "the resolver failed over this name: KeyError: 'planted'" in answer.rows[0][1]
