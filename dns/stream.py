@@ -6,6 +6,12 @@ that close after some questions cost nothing: what was still open when a used co
 (FWD-38). A server that ends a connection while it still owes replies is taken for one that cannot pipeline, and gets one question at a
 time from then on.
 
+When nothing comes on a connection while a question waits its whole time, the path behind it is taken for dead, as after a restart of what
+translates addresses: no connection that was silent since then gets another question, so whoever asks next does so on a fresh one, and those
+that still wait end in peace. A connection on which others were answered meanwhile is good: only that question was slow.
+
+A question that finds no room waits for a connection that is being made already, unless as many wait for it as it may carry.
+
 Connections that were idle for `expire` seconds, or are older than `max_age`, are not used again (FWD-16, FWD-17).
 """
 
@@ -32,13 +38,14 @@ class Limits(Struct, frozen=True):
 
 
 class Connection(asyncio.Protocol):
-    """One connection: questions that wait by id, and what was read so far."""
+    """One connection: questions that wait by id, what was read so far, and when that was; a retired one gets no more questions."""
 
-    def __init__(self, born: float) -> None:
-        self.born = born
-        self.used = born
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.born = self.used = self.heard = clock()
         self.answered = 0
         self.ended = False
+        self.retired = False
         self.owed = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._read = bytearray()
@@ -56,6 +63,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Give every whole message to who waits for its id; others are dropped."""
+        self.heard = self._clock()
         self._read += data
         while len(self._read) >= 2 and len(self._read) >= (size := int.from_bytes(self._read[:2], "big")) + 2:
             message = bytes(self._read[2 : size + 2])
@@ -76,7 +84,8 @@ class Connection(asyncio.Protocol):
 
     async def ask(self, message: bytes, patience: float) -> bytes:
         """Send a message and return the reply of its id."""
-        assert self._transport is not None
+        if self.ended or self._transport is None:
+            raise ConnectionEndedError("the upstream closed the connection")
         ident = int.from_bytes(message[:2], "big")
         waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[ident] = waiter
@@ -98,6 +107,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
+class Dial(Struct):
+    """A connection that is being made, and how many questions wait for it."""
+
+    task: asyncio.Task[Connection]
+    waiting: int = 0
+
+
 class Pool:
     """The connections to one upstream over one transport."""
 
@@ -111,25 +127,33 @@ class Pool:
         self._tls = tls
         self._name = name
         self._open: list[Connection] = []
+        self._dials: list[Dial] = []
+        self._closed = False
         self._pipeline = PIPELINE
 
-    async def ask(self, message: bytes, patience: float, dial: float) -> tuple[bytes, bool]:
-        """Return the reply, and whether a connection was there already; raises OSError and TimeoutError."""
+    async def ask(self, message: bytes, patience: float, dial: float, *, fresh: bool = False) -> tuple[bytes, bool]:
+        """Return the reply, and whether a connection was there already or on its way; raises OSError and TimeoutError.
+
+        `patience` is for everything, `dial` for making a connection, in seconds. `fresh` asks for a connection that nobody has used.
+        """
         ident = int.from_bytes(message[:2], "big")
-        while (connection := self._pick(ident)) is not None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience
+        made = 0
+        while True:
+            connection = None if fresh else self._pick(ident)
+            reused = connection is not None
+            if connection is None:
+                connection, reused = await self._made(ident, min(dial, deadline - loop.time()), alone=fresh)
+                made += 1
             try:
-                return await self._on(connection, message, patience), True
+                return await self._on(connection, message, deadline - loop.time()), reused
             except ConnectionEndedError:
-                continue  # an old connection proves nothing: try the next, then a fresh one
-        fresh = await self._dial(dial)
-        try:
-            return await self._on(fresh, message, patience), False
-        except ConnectionEndedError:
-            if fresh.answered == 0:
-                raise
-            return await self._on(await self._dial(dial), message, patience), False
+                if made > 1 or (made and not connection.answered):
+                    raise  # an old connection that ends proves nothing, but two new ones, or one that never said a word, do
 
     async def _on(self, connection: Connection, message: bytes, patience: float) -> bytes:
+        asked = self._clock()
         try:
             return await connection.ask(message, patience)
         except ConnectionEndedError:
@@ -137,8 +161,10 @@ class Pool:
                 self._pipeline = 1
             raise
         except TimeoutError:
-            if connection.load == 0:
-                connection.close()  # nobody else waits, and what is late belongs to nobody
+            connection.retired |= connection.load == 0  # nobody else waits, and what is late belongs to nobody
+            if connection.heard <= asked:
+                for one in self._open:
+                    one.retired |= one.heard <= asked
             raise TimeoutError("i/o timeout") from None
         finally:
             connection.used = self._clock()
@@ -147,11 +173,14 @@ class Pool:
     def _pick(self, ident: int) -> Connection | None:
         """Return the fullest connection that has room, so that the others can end by age."""
         self._tidy()
-        fit = [one for one in self._open if one.load < self._pipeline and not one.waits_for(ident)]
+        fit = [one for one in self._open if not one.retired and self._has_room(one, ident)]
         return max(fit, key=lambda one: one.load, default=None)
 
+    def _has_room(self, connection: Connection, ident: int) -> bool:
+        return connection.load < self._pipeline and not connection.waits_for(ident)
+
     def _tidy(self) -> None:
-        """Close what is too old or too many."""
+        """Close what is too old or too many, retired, or left over."""
         now = self._clock()
         idle = 0
         for one in self._open:
@@ -159,25 +188,53 @@ class Pool:
                 continue
             idle += 1
             old = now - one.used >= self._limits.expire or (self._limits.max_age and now - one.born >= self._limits.max_age)
-            if old or (self._limits.max_idle and idle > self._limits.max_idle):
+            if old or one.retired or self._closed or (self._limits.max_idle and idle > self._limits.max_idle):
                 one.close()
         self._open = [one for one in self._open if not one.ended]
+
+    async def _made(self, ident: int, patience: float, *, alone: bool) -> tuple[Connection, bool]:
+        """Return a connection that has just been made, and whether somebody else had begun to make it."""
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    under_way = [] if alone else [one for one in self._dials if one.waiting < self._pipeline and not one.task.done()]
+                    dial = next(iter(under_way), None)
+                    joined = dial is not None
+                    if dial is None:
+                        dial = self._begin(patience)
+                    dial.waiting += 1
+                    connection = await asyncio.shield(dial.task)
+                    if connection.ended or self._has_room(connection, ident):
+                        return connection, joined
+        except TimeoutError:
+            raise TimeoutError("i/o timeout while connecting") from None
+
+    def _begin(self, patience: float) -> Dial:
+        """Begin to make a connection; who waits for it may go away."""
+        dial = Dial(asyncio.get_running_loop().create_task(self._dial(patience)))
+        self._dials.append(dial)
+
+        def end(task: asyncio.Task[Connection]) -> None:
+            self._dials = [one for one in self._dials if one is not dial]
+            if not task.cancelled():
+                task.exception()  # whoever waited has heard of it
+
+        dial.task.add_done_callback(end)
+        return dial
 
     async def _dial(self, patience: float) -> Connection:
         loop = asyncio.get_running_loop()
         tls_name = (self._name or self._address) if self._tls else None
-        try:
-            async with asyncio.timeout(patience):
-                _, made = await loop.create_connection(
-                    lambda: Connection(self._clock()), self._address, self._port, ssl=self._tls, server_hostname=tls_name
-                )
-        except TimeoutError:
-            raise TimeoutError("i/o timeout while connecting") from None
+        async with asyncio.timeout(patience):
+            _, made = await loop.create_connection(
+                lambda: Connection(self._clock), self._address, self._port, ssl=self._tls, server_hostname=tls_name
+            )
         self._open.append(made)
         return made
 
     def close(self) -> None:
-        """End all connections."""
+        """End all connections; one that is made later ends after its first question."""
+        self._closed = True
         for one in self._open:
             one.close()
         self._open.clear()

@@ -133,10 +133,10 @@ class Upstream:
             raise TimeoutError(f"read udp ->{self.label}: i/o timeout") from None
         return _reply(message, cut_is_truncated=True)
 
-    async def _over_stream(self, query: Query, patience: float, protocol: str) -> Reply:
+    async def _over_stream(self, query: Query, patience: float, protocol: str, *, fresh: bool = False) -> Reply:
         ident = secrets.randbelow(65536)
         try:
-            message, reused = await self._pool.ask(request(query, ident), patience, min(patience, DIAL_TIMEOUT))
+            message, reused = await self._pool.ask(request(query, ident), patience, min(patience, DIAL_TIMEOUT), fresh=fresh)
         except TimeoutError:
             raise TimeoutError(f"read tcp ->{self.label}: i/o timeout") from None
         self._around.tally.cell(REUSED if reused else FRESH, "forward", self.label, protocol)[0] += 1
@@ -158,7 +158,7 @@ class Upstream:
         query = Query(0, RD if self._options.health_recursion else 0, name, name.lower(), NS, udp=not self._options.force_tcp)
         try:
             if self.target.transport == "tls" or self._options.force_tcp:
-                await self._over_stream(query, PROBE_TIMEOUT, "tcp")
+                await self._over_stream(query, PROBE_TIMEOUT, "tcp", fresh=True)
             else:
                 await self._over_udp(query, PROBE_TIMEOUT)
         except MismatchedError:

@@ -107,6 +107,81 @@ async def test_time_runs_out():
         mine.close()
 
 
+async def test_pain_02_a_dead_connection_gets_no_more_questions_though_others_still_wait_on_it():
+    mute = []
+
+    def say(message, transport):
+        mute[:] = mute or [asyncio.current_task()]
+        return None if message.id != 1 and asyncio.current_task() in mute else address()(message, transport)
+
+    async with Upstream(say) as upstream:
+        mine = pool(upstream)
+        await mine.ask(question(1), 60, 60)
+        others = asyncio.create_task(mine.ask(question(2), 60, 60))
+        with pytest.raises(TimeoutError):
+            await mine.ask(question(3), 0.05, 60)
+        assert not (await mine.ask(question(4), 10, 60))[1]
+        assert (await mine.ask(question(5), 10, 60))[1]
+        assert upstream.connections == 2
+        others.cancel()
+        await asyncio.gather(others, return_exceptions=True)
+        mine.close()
+
+
+async def test_a_slow_question_does_not_end_a_connection_that_answers_others():
+    clock = Clock()
+    async with Upstream(lambda message, transport: None if message.id in {2, 3} else address()(message, transport)) as upstream:
+        mine = pool(upstream, clock)
+        await mine.ask(question(1), 60, 60)
+        slow, slower = (asyncio.create_task(mine.ask(question(ident), 60, 60)) for ident in (2, 3))
+        await asyncio.sleep(0)
+        clock.now += 1
+        await mine.ask(question(4), 60, 60)
+        mine._open[0]._waiting[2].set_exception(TimeoutError())
+        with pytest.raises(TimeoutError):
+            await slow
+        await mine.ask(question(5), 60, 60)
+        assert upstream.connections == 1
+        slower.cancel()
+        await asyncio.gather(slower, return_exceptions=True)
+        mine.close()
+
+
+async def test_fwd_39_a_crowd_makes_no_more_connections_than_it_needs():
+    async with Upstream(address()) as upstream:
+        mine = pool(upstream)
+        replies = await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(3 * PIPELINE + 8)))
+        assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == list(range(3 * PIPELINE + 8))
+        assert upstream.connections <= 4
+        mine.close()
+
+
+async def test_a_connection_that_cannot_be_made_is_an_error_for_all_who_wait_for_it():
+    async with Upstream(address()) as upstream:
+        mine = pool(upstream)
+        upstream.server.close()
+        found = await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(5)), return_exceptions=True)
+        assert {type(one) for one in found} == {ConnectionRefusedError}
+        mine.close()
+
+
+async def test_a_probe_has_a_connection_of_its_own():
+    async with Upstream(address()) as upstream:
+        mine = pool(upstream)
+        await mine.ask(question(1), 60, 60)
+        assert not (await mine.ask(question(2), 60, 60, fresh=True))[1]
+        assert upstream.connections == 2
+        mine.close()
+
+
+async def test_a_pool_that_was_closed_keeps_nothing():
+    async with Upstream(address()) as upstream:
+        mine = pool(upstream)
+        mine.close()
+        await mine.ask(question(1), 60, 60)
+        assert not mine._open
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     """A certificate for dns.example and its key, made by openssl; it is its own authority."""
