@@ -8,7 +8,7 @@ connection ends with its peers, and is not told). Rules of other programs that c
 from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
-from pointsman.conntrack.classify import WRONG, Judge
+from pointsman.conntrack.classify import WRONG
 from pointsman.conntrack.flow import NUMBERS
 from pointsman.conntrack.kernel import ConntrackKernel
 from pointsman.conntrack.wire import Filter
@@ -18,6 +18,7 @@ from pointsman.explain.findings import Level
 from pointsman.explain.machine import ForeignTable, packet_settings
 from pointsman.proxy import machine
 from pointsman.proxy.inspection import inspector
+from pointsman.proxy.judging import judge_of
 from pointsman.proxy.known import Known
 from pointsman.proxy.report import SCHEMA
 from pointsman.proxy.status import FailingKey
@@ -25,6 +26,8 @@ from pointsman.routing.route import Family, Protocol
 
 FLOWS = 50
 """So many flows are told one by one."""
+TRACKED = "conntrack "
+"""Where a flow is, before its class."""
 
 
 class Entry(Struct, frozen=True, rename="camel"):
@@ -78,17 +81,21 @@ def settings(family: Family) -> Iterator[Difference]:
 
 
 async def stale(known: Known, family: Family) -> tuple[Difference, ...]:
-    """Return the UDP flows that go where a new one would not go; none where connection tracking cannot be read."""
-    seen, routing = known.picture, known.picture.routing()
+    """Return the UDP flows that go where a new one would not go; none where connection tracking cannot be read.
+
+    While an agent has not read everything, nobody knows where a new one would go: none either.
+    """
+    if known.picture.waiting_for:
+        return ()
     try:
         async with await ConntrackKernel.open() as kernel:
             only = Filter(protocol=NUMBERS[Protocol.UDP])
-            swept = await kernel.sweep(lambda: Judge(routing, seen.node), family, WRONG, only)
+            swept = await kernel.sweep(lambda: judge_of(known), family, WRONG, only)
     except KernelError:
         return ()
     return tuple(
-        Difference(f"{one.service} udp" if one.service else "node", f"a flow of {flow.client} goes on {one.reason}", "conntrack", "",
-                   flow.line())
+        Difference(f"{one.service} udp" if one.service else "node", f"a flow of {flow.client} goes on {one.reason}",
+                   f"{TRACKED}{one.kind.value}", "", flow.line())
         for flow, one in swept.taken[:FLOWS]
     )  # fmt: skip
 
@@ -101,7 +108,7 @@ def _entry(one: Difference, family: Family, known: Known, failing: Mapping[str, 
     key = failing.get(one.where)
     status = next((each for each in known.picture.families if each.family == family.value), None)
     since, because = "", "no agent was asked" if not known.live else "the agent has not programmed this family yet"
-    if one.where == "conntrack" or one.where.startswith("sysctl "):
+    if one.where.startswith(TRACKED) or one.where.startswith("sysctl "):
         because = ""
     elif key is not None:
         since, because = f"{key.since:%Y-%m-%dT%H:%M:%SZ}", f"the kernel refuses it ({key.attempts} attempts): {key.text}"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from msgspec import Struct
-from pointsman.conntrack.classify import WRONG, classify
+from pointsman.conntrack.classify import WRONG
 from pointsman.conntrack.flow import NUMBERS
 from pointsman.conntrack.kernel import ConntrackKernel
 from pointsman.conntrack.wire import Filter
@@ -31,13 +31,14 @@ from pointsman.proxy.cli.dns_query import ask
 from pointsman.proxy.cli.services import UnreachableError
 from pointsman.proxy.dns import questions
 from pointsman.proxy.inspection import Inspector, inspector
+from pointsman.proxy.judging import judge_of
 from pointsman.proxy.known import Known
 from pointsman.proxy.machine import settings
 from pointsman.proxy.picture import Picture
 from pointsman.proxy.report import SCHEMA
 from pointsman.routing.oracle import Oracle
 from pointsman.routing.packet import Outcome, Packet
-from pointsman.routing.route import Family, Frontend, FrontendKind, Protocol, Routing
+from pointsman.routing.route import Family, Frontend, FrontendKind, Protocol
 
 DNS_PORT = 53
 FLOWS = 20
@@ -65,7 +66,7 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
     trace = Trace(sight.tracer.trace(asked.packet).ways, sight.said)
     apart = await _differences(looker, known, outcome, asked)
     failures = _failures(seen, asked.family, apart)
-    flows = await _flows(routing, seen, asked)
+    flows = await _flows(known, asked)
     resolver = await asyncio.to_thread(answered, known, asked)
     findings = judged.packet_settings(settings(), asked.family)
     verdict = judge(
@@ -227,9 +228,11 @@ def _frontend(frontend: Frontend) -> str:
     return f"{frontend.kind.value} {address}:{frontend.port}"
 
 
-async def _flows(routing: Routing, seen: Picture, asked: Understood) -> tuple[FlowFacts, ...]:
-    """Return the flows of this very pair that connection tracking holds; none where it cannot be read."""
+async def _flows(known: Known, asked: Understood) -> tuple[FlowFacts, ...]:
+    """Return the flows of this very pair that connection tracking holds; none where it cannot be read, or the agent has not read all."""
     packet = asked.packet
+    if known.picture.waiting_for:
+        return ()
 
     def of_pair(flow: object) -> bool:
         first = getattr(flow, "original", None)
@@ -241,7 +244,8 @@ async def _flows(routing: Routing, seen: Picture, asked: Understood) -> tuple[Fl
             found = await kernel.flows(asked.family, Filter(protocol=NUMBERS[packet.protocol]), of_pair)
     except KernelError:
         return ()
-    judgements = [(flow, classify(flow, routing, seen.node)) for flow in found]
+    judge = judge_of(known) if found else None
+    judgements = [(flow, judge.judge(flow)) for flow in found] if judge else []
     ranked = sorted(judgements, key=lambda one: one[1].kind not in WRONG)
     kept = packet.protocol is Protocol.UDP  # a sender keeps its flow with its socket; a connection ends with its peers
     return tuple(

@@ -17,17 +17,17 @@ from pointsman.conntrack import sysctl
 from pointsman.conntrack.classify import WRONG, FlowClass, Judge
 from pointsman.conntrack.flow import Flow
 from pointsman.conntrack.kernel import ConntrackKernel, events
-from pointsman.conntrack.tombstones import Tombstones
 from pointsman.conntrack.wire import EVERYTHING, Filter
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.sysctl import read_sysctl
-from pointsman.proxy import notebook, privileges
+from pointsman.proxy import privileges
 from pointsman.proxy.cli import conntrack_advice as advice
 from pointsman.proxy.cli import conntrack_rows as rows
 from pointsman.proxy.cli import conntrack_table as table
 from pointsman.proxy.cli import wanted
 from pointsman.proxy.cli.conntrack_rows import Choice, FlowRow, FlowsReport
 from pointsman.proxy.flags import FlagCommand
+from pointsman.proxy.judging import judge_of
 from pointsman.proxy.known import Known
 from pointsman.routing.route import Family
 
@@ -176,7 +176,7 @@ def flush(ctx: click.Context, /, output: str, *, yes: bool, dry_run: bool, **val
 @click.pass_context
 def show_top(ctx: click.Context, /, output: str, interval: float, limit: int, *, once: bool, **values: Any) -> int:
     """Show which Services and pods have most entries, and how many new ones come per second."""
-    judge = _judge(wanted.known(ctx, values))
+    judge = judge_of(wanted.known(ctx, values))
     first = _asked(_totals(judge))
     began, second = time.monotonic(), None
     if not once:
@@ -208,7 +208,7 @@ def show_stats(output: str) -> int:
 @click.pass_context
 def watch(ctx: click.Context, /, output: str, **values: Any) -> int:
     """Show live how connections begin, change and end, with names and classes, until Ctrl-C."""
-    _asked(_watch(_judge(wanted.known(ctx, values)), _choice(values), output))
+    _asked(_watch(judge_of(wanted.known(ctx, values)), _choice(values), output))
     return 0
 
 
@@ -253,22 +253,12 @@ def _since(text: str) -> float:
     return time.time() - int(found[1]) * _SECONDS[found[2]]
 
 
-def _judge(known: Known) -> Judge:
-    stones = Tombstones()
-    seen = known.picture
-    routing = seen.routing()
-    socket = known.socket or seen.config.socket
-    stones.follow({}, dict(routing.routes), 0.0)
-    stones.inherit(notebook.read(notebook.beside(socket), seen.node.name), time.time())
-    return Judge(routing, seen.node, rows.names(seen), stones)
-
-
 def _filter(choice: Choice) -> Filter:
     return Filter(protocol=_NUMBERS[choice.protocol]) if choice.protocol else EVERYTHING
 
 
 def _found(known: Known, choice: Choice) -> FlowsReport:
-    judge = _judge(known)
+    judge = judge_of(known)
     found, counted, unreadable = _asked(_sweep(judge, choice))
     return rows.report(found.values(), counted, unreadable)
 
@@ -292,7 +282,7 @@ async def _sweep(judge: Judge, choice: Choice) -> tuple[dict[tuple[int, str], Fl
 
 
 async def _flush(known: Known, choice: Choice, *, act: bool) -> tuple[FlowsReport, list[str]]:
-    judge = _judge(known)
+    judge = judge_of(known)
     doomed: list[Flow] = []
 
     def wants(flow: Flow) -> bool:

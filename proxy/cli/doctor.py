@@ -14,7 +14,7 @@ from pointsman.explain.findings import Finding, Level
 from pointsman.explain.machine import findings
 from pointsman.kube.events import Problem
 from pointsman.proxy.cli import wanted
-from pointsman.proxy.comparison import DiffReport, compare
+from pointsman.proxy.comparison import TRACKED, DiffReport, compare
 from pointsman.proxy.config import Config
 from pointsman.proxy.flags import FlagCommand, load
 from pointsman.proxy.known import Known
@@ -91,7 +91,7 @@ async def examine(config: Config, known: Known | None, absent: str = "") -> tupl
     else:
         found += of_agent(known)
     if differences is not None:
-        found += _of_kernel(differences)
+        found += of_kernel(differences)
     order = {level: place for place, level in enumerate(Level)}
     found.sort(key=lambda one: order[one.level])
     node = known.picture.node.name if known else config.hostname_override
@@ -141,13 +141,14 @@ def _unread(problem: Problem) -> Finding:
     return Finding(Level.BAD, "api", str(problem), why, "look at the agent's log; is the API server reached, and may the agent read?")
 
 
-def _of_kernel(found: DiffReport) -> list[Finding]:
+def of_kernel(found: DiffReport) -> list[Finding]:
     """Return whether the kernel holds what is wanted."""
     findings_ = [Finding(Level.BAD, "kernel", one, "it is not known what the kernel holds", "ask as root") for one in found.unread]
     listed = [one for one in found.differences if not one.where.startswith("sysctl ")]  # these are findings of their own
     for one in listed[:20]:
-        if one.where == "conntrack":
-            fix = "pointsman conntrack flush --class stale-backend"
+        if one.where.startswith(TRACKED):
+            of = f" --service {one.subject.partition(' ')[0].partition(':')[0]}" if "/" in one.subject else ""
+            fix = f"pointsman conntrack flush --class {one.where.removeprefix(TRACKED)}{of} --proto udp --yes"
             findings_.append(Finding(Level.BAD, one.subject, one.text, "a sender that keeps its socket is not answered", fix))
             continue
         fix = "kubectl -n kube-system logs -l app.kubernetes.io/name=pointsman; the agent repairs it when it reads the kernel again"

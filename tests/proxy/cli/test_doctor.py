@@ -8,7 +8,8 @@ from fakes.scratch import lock_file, namespace, shell
 from msgspec import structs
 from pointsman.explain.findings import Finding, Level
 from pointsman.kube.events import Problem
-from pointsman.proxy.cli.doctor import DoctorReport, command, of_agent, text
+from pointsman.proxy.cli.doctor import DoctorReport, command, of_agent, of_kernel, text
+from pointsman.proxy.comparison import DiffReport, Entry
 from pointsman.proxy.known import Known
 from pointsman.proxy.picture import picture
 from pointsman.proxy.status import ApplyStatus, FamilyStatus, ForeignStatus
@@ -43,6 +44,16 @@ def test_a_lost_api_and_objects_nobody_understands_are_bad_and_news_are_old():
         assert [one.level for one in found] == levels
         assert [one.text for one in found[:1]] == [str(one) for one in problems]
     assert found[0].fix == "kubectl -n shop get service bad -o yaml"
+
+
+def test_a_flow_that_goes_astray_is_ended_by_its_own_class():
+    entry = Entry("IPv4", "shop/dns:udp udp", "a flow of 10.5.0.1:9 goes on ...", "conntrack recycled", "", "udp 17 ...")
+    node = structs.replace(entry, subject="node", where="conntrack stale-frontend")
+    found = of_kernel(DiffReport("s", "n1", "iptables", "an agent", (entry, node)))
+    assert [one.fix for one in found] == [
+        "pointsman conntrack flush --class recycled --service shop/dns --proto udp --yes",
+        "pointsman conntrack flush --class stale-frontend --proto udp --yes",
+    ]
 
 
 @pytest.mark.kernel
