@@ -192,7 +192,7 @@ class Judge:
         former = self.tombstones.departed(known.service, ends.at, ends.at_port) if known.service else None
         was = former.pod if former is not None else ""
         if was and owner.startswith("pod ") and owner.rpartition("/")[2] != was:
-            return replace(known, kind=FlowClass.RECYCLED, reason=f"{text.format(at)}: it was pod {was}, and is {owner} now")
+            return replace(known, kind=FlowClass.RECYCLED, reason=f"{text.format(at)}: it was pod {was}, and {owner} is there now")
         if owner:
             return replace(known, reason=f"{text.format(at)} (it is {owner})")
         return replace(known, reason=f"{text.format(at)}{f' (it was pod {was})' if was else ''}")

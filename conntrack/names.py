@@ -1,8 +1,8 @@
 """Whose an address is: pods, by the endpoints of Services or by their own objects, and nodes. Pure.
 
 Flows hold addresses, people think in names. Every endpoint that a route has tells the pod behind its address; Pods and Nodes tell more
-where they are read. An address of a node is shared by all its host-network pods, so there the node is named, never one of them. A name is
-`pod namespace/name` or `node name`.
+where they are read. An address of a node is shared by all its host-network pods, so there the node is named, never one of them; nor is one
+where several pods are, for most nodes are not read (IN-03). A name is `pod namespace/name` or `node name`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -51,12 +51,7 @@ NOBODY: Final = Names()
 
 def collected(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) -> Known:
     """Return what routes and objects tell."""
-    found: dict[str, str] = {}
-    for route in routes:
-        namespace = route.port_name.namespace
-        for one in (*route.reachable, *route.lingering):
-            if one.pod:
-                found[one.address] = f"pod {namespace}/{one.pod}"
+    found = _of_routes(routes)
     if snapshot is None:
         return Known(found)
     for pod in snapshot.pods.values():
@@ -76,3 +71,19 @@ def collected(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) 
         if address and address != "None"
     }
     return Known(found, elsewhere)
+
+
+def _of_routes(routes: Iterable[ServiceRoute]) -> dict[str, str]:
+    """Return the pods that routes tell, without addresses where there are several."""
+    found: dict[str, str] = {}
+    shared: set[str] = set()
+    for route in routes:
+        namespace = route.port_name.namespace
+        for one in (*route.reachable, *route.lingering):
+            if one.pod:
+                name = f"pod {namespace}/{one.pod}"
+                if found.setdefault(one.address, name) != name:
+                    shared.add(one.address)
+    for address in shared:
+        del found[address]
+    return found

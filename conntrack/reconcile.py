@@ -6,8 +6,9 @@ often as that changes and now and then besides: nothing is missed because nobody
 goes (pain 8). A Service without endpoints is no exception (pain 6).
 
 Connections with an end of their own are kept, unless the Service says otherwise (`routing.removal`). Of SCTP, an association that was never
-translated, or that reaches another pod by now, goes as well: it cannot get well. What came by a frontend that is no more goes while its
-tombstone stands (`tombstones`); who translates the same address later is somebody else.
+translated goes as well: it cannot get well. One to an address where another pod is by now does not: on a node's own address both pods may
+have been all the time, and where they were not, the other pod ends it. What came by a frontend that is no more goes while its tombstone
+stands (`tombstones`); who translates the same address later is somebody else.
 
 `Rhythm` bounds the work: one look at a time, a pause after it in proportion to what it took, so many deletions in a second at most.
 """
@@ -35,9 +36,6 @@ PORTION_SECONDS: Final = 0.02
 MOST: Final = 50_000
 """Deletions of one look; what is left is found by the next."""
 
-_STUCK: Final = frozenset({FlowClass.UNNATTED, FlowClass.RECYCLED})
-
-
 def doomed(flow: Flow, judgement: Judgement, tombstones: Tombstones, now: float) -> bool:
     """Return whether a flow is to be deleted; `now` in seconds since the epoch."""
     protocol = PROTOCOLS.get(flow.protocol)
@@ -45,7 +43,7 @@ def doomed(flow: Flow, judgement: Judgement, tombstones: Tombstones, now: float)
         return False
     if protocol is Protocol.UDP:
         return True
-    if protocol is Protocol.SCTP and judgement.kind in _STUCK:
+    if protocol is Protocol.SCTP and judgement.kind is FlowClass.UNNATTED:
         return True
     if judgement.reset_after is None or judgement.kind not in {FlowClass.STALE_BACKEND, FlowClass.RECYCLED}:
         return False

@@ -75,7 +75,7 @@ def test_who_left_is_named():
 def test_pain_83_recycled_is_an_address_that_is_another_pods_now():
     kind, reason = judged(flow(at="10.2.0.9:53"), stones=left(backend("10.2.0.9", "dns-9")))
     assert kind is FlowClass.RECYCLED
-    assert reason.endswith("which is none of its endpoints: it was pod dns-9, and is pod blog/web-1 now")
+    assert reason.endswith("which is none of its endpoints: it was pod dns-9, and pod blog/web-1 is there now")
 
 
 def test_nobody_is_said_to_have_taken_over_where_nobody_knows_who_was_there():

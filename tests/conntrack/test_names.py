@@ -27,6 +27,13 @@ def test_pods_and_nodes_tell_themselves_and_an_address_of_a_node_is_no_pods():
     assert found == {"10.2.0.1": "pod shop/a", "fd00::1": "pod shop/a", "172.20.0.2": "node n2"}
 
 
+def test_an_address_with_several_pods_is_nobodys():
+    """Pods on the network of a node that is not read."""
+    one = route(ends=(backend("172.20.0.9", "dns-1"), backend("10.2.0.7", "dns-2")))
+    two = route("web", ends=(backend("172.20.0.9", "web-1"),))
+    assert collected([one, two, one]).by_address == {"10.2.0.7": "pod shop/dns-2"}
+
+
 def test_services_of_another_proxy_are_known_by_their_cluster_ips():
     meta = ObjectMeta("web", "other", labels=Labels(service_proxy_name="cilium"))
     services = {ServiceKey("other", "web"): Service(meta, ServiceSpec(cluster_ip="10.96.0.77", cluster_ips=("10.96.0.77",)))}

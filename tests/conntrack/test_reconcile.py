@@ -4,6 +4,8 @@ import pytest
 from fakes.flows import SCTP, TCP, UDP, V4, V6, backend, flow, judge, route, routing
 from msgspec.structs import replace
 from pointsman.conntrack import reconcile
+from pointsman.conntrack.classify import FlowClass
+from pointsman.conntrack.names import Known, Names
 from pointsman.conntrack.reconcile import PAUSE, PERIOD, SHARE, Rhythm
 from pointsman.conntrack.tombstones import Served, Tombstones
 
@@ -37,6 +39,17 @@ def test_pain_85_connections_end_some_time_after_their_endpoint_left():
     assert not doomed(TCP, "draining", reset_after=0.0, left_at=900.0)
     assert not doomed(TCP, "unnatted", reset_after=0.0, left_at=900.0)
     assert not doomed(TCP, "stale", reset_after=30.0), "nobody saw it leave: it counts from now"
+
+
+def test_an_association_to_an_address_where_another_pod_is_stays():
+    """Both may be on the network of a node, of which only the address is known."""
+    one = route(protocol=SCTP)
+    stones = Tombstones()
+    stones.follow({one.key: replace(one, reachable=(GONE,))}, {one.key: one}, 1.0)
+    found = flow(at="10.2.0.5:53", protocol=SCTP)
+    judgement = judge(one, names=Names(lambda: Known({"10.2.0.5": "pod shop/web-1"})), tombstones=stones).judge(found)
+    assert judgement.kind is FlowClass.RECYCLED
+    assert not reconcile.doomed(found, judgement, stones, 1000.0)
 
 
 def test_another_zone_is_never_touched():
