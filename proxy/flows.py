@@ -137,12 +137,12 @@ class Flows:
     async def _follow(self, family: Family) -> None:
         while True:
             await self._until_due(family)
-            routed = self._routed
+            routed, rhythm = self._routed, self._pulses[family].rhythm
             if routed is None:
                 continue
+            rhythm.began(self._clock())  # first: what changes while the rules are awaited is for the next look
             await self._loops[family].applied(routed.routing.revision)
-            rhythm, began = self._pulses[family].rhythm, self._clock()
-            rhythm.began(began)
+            began = self._clock()
             try:
                 look = await self._look(family, routed)
             except KernelError as error:

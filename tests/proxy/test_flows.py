@@ -175,6 +175,19 @@ async def test_an_endpoint_that_comes_during_the_look_keeps_its_flows(bench):
         assert one.kernel.deleted == []
 
 
+async def test_a_change_while_the_rules_are_awaited_leads_to_another_look(bench):
+    """The look judges by what the kernel followed when it began; an endpoint that left meanwhile is for the next, at once."""
+    both, later = route(), route(ends=(backend("10.2.0.9"),))
+    async with bench(flow(), flow(at="10.2.0.8:53", client="10.5.0.9:1"), applied=False) as one:
+        one.offer(both)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert one.kernel.sweeps == 0
+        one.offer(later)
+        one.loop.gate.set()
+        await one.until(lambda: len(one.kernel.deleted) == 2)
+
+
 async def test_flows_of_what_the_kernel_refuses_stay(bench):
     """They would be made again as they were."""
     async with bench(STALE, applied=True) as one:
