@@ -88,6 +88,10 @@ class Reload(Struct, frozen=True, tag="reload"):
     """Read the Corefile again now."""
 
 
+class Succeeded(Struct, frozen=True, tag="succeeded"):
+    """Another resolver answers at the same sockets now: end, and leave the signs of life to it."""
+
+
 class Ask(Struct, frozen=True, tag="ask"):
     """A question of the agent: `stats`, `top`, `storms`, or `explain` with a name, a type and the address of who would ask."""
 
@@ -124,7 +128,7 @@ class Failed(Struct, frozen=True, tag="failed"):
     text: str
 
 
-ToResolver = Start | Change | Synced | Reload | Ask
+ToResolver = Start | Change | Synced | Reload | Succeeded | Ask
 ToAgent = Ready | Answer | Done | Failed
 
 _encoder = msgspec.msgpack.Encoder()

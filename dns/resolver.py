@@ -33,6 +33,7 @@ from pointsman.dns.feed import (
     Ready,
     Reload,
     Start,
+    Succeeded,
     Synced,
     ToAgent,
     Unframer,
@@ -116,6 +117,8 @@ class Process:
                 self._beat()
             case Reload():
                 self._serving.reload()
+            case Succeeded():
+                self._succeed()
             case Ask():
                 self._spawn(self._answer(value))
             case Start():

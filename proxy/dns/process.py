@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from pointsman.dns import feed
-from pointsman.dns.feed import Answer, Ask, Done, Failed, FeedError, Ready, Start, ToResolver, Unframer
+from pointsman.dns.feed import Answer, Ask, Done, Failed, FeedError, Ready, Start, Succeeded, ToResolver, Unframer
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +84,12 @@ class Resolver:
                     await self._advanced.wait()
         return self._done >= mark
 
-    async def end(self) -> None:
-        """Let it answer what it has read, and go."""
-        self._signal(signal.SIGTERM)
+    async def end(self, *, succeeded: bool = False) -> None:
+        """Let it answer what it has read, and go; `succeeded` says that another one answers at its sockets."""
+        if succeeded:
+            self.tell(Succeeded())
+        else:
+            self._signal(signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL):
                 await asyncio.shield(self.ended)

@@ -111,7 +111,7 @@ class Supervisor:
 
     async def _end(self, resolver: Resolver) -> None:
         self._telling.detach(resolver)
-        await resolver.end()
+        await resolver.end(succeeded=True)
 
     async def _stay(self) -> None:
         """Return when the resolver is gone."""

@@ -1,11 +1,12 @@
 """One resolver as a process: started, told, asked, ended; and one that cannot work."""
 
+import asyncio
 import socket
 
 import pytest
 from fakes import dns as fake
 from fakes import objects as make
-from pointsman.dns.feed import Start
+from pointsman.dns.feed import Start, Succeeded
 from pointsman.kube.events import Batch, Replace
 from pointsman.kube.objects import Kind, Namespace, ObjectMeta
 from pointsman.proxy.dns.process import FailedError, launch
@@ -47,6 +48,25 @@ async def test_a_resolver_answers_what_it_is_told_and_ends_when_asked_to(tmp_pat
     assert not resolver.serving
     assert await resolver.ask("stats") is None
     assert not await resolver.done(1, 0.01)
+
+
+@pytest.mark.parametrize(("succeeded", "left"), [(True, "+169.254.20.10\n"), (False, "-169.254.20.10\n")])
+async def test_nld_42_who_is_replaced_leaves_the_signs_of_life_to_the_successor(tmp_path, listening, succeeded, left):
+    (tmp_path / "Corefile").write_text(". {\n    whoami\n}\n")
+    (tmp_path / "list").write_text("")
+    beats = {str(tmp_path / "list"): ("169.254.20.10",)}
+    resolver = await launch(Start(listening.of(0), str(tmp_path / "Corefile"), everywhere=True, cluster=False, heartbeat=beats))
+    await resolver.ready
+    async with asyncio.timeout(60):
+        while (tmp_path / "list").read_text() != "+169.254.20.10\n":  # noqa: ASYNC110 - another process writes it
+            await asyncio.sleep(0.01)
+    if succeeded:
+        resolver.tell(Succeeded())
+    else:
+        resolver.process.terminate()
+    async with asyncio.timeout(60):
+        assert await resolver.ended == 0
+    assert (tmp_path / "list").read_text() == left
 
 
 async def test_a_resolver_that_cannot_work_says_why(tmp_path, listening):
