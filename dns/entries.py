@@ -87,9 +87,10 @@ def endpoint_name(endpoint: EndpointFact, *, pod_names: bool = False) -> str:
 
 def decoded_address(label: str) -> bytes | None:
     """Return the packed address that a Pod's label stands for (POD-02)."""
-    text = label.replace("-", ".") if label.count("-") == 3 and "--" not in label else label.replace("-", ":")
+    if "%" in label:  # a zone index, which Python would read: no Pod has such an address
+        return None
     try:
-        address = ip_address(text)
+        address = ip_address(pod_text(label))
     except ValueError:
         return None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -88,7 +88,7 @@ def test_pod_02_labels_that_are_addresses(label, address):
     assert decoded_address(label) == packed(address)
 
 
-@pytest.mark.parametrize("label", ["web", "10-1-2", "10-1-2-256", "01-1-2-3", "g--1", ""])
+@pytest.mark.parametrize("label", ["web", "10-1-2", "10-1-2-256", "01-1-2-3", "g--1", "", "fe80--1%x", "%"])
 def test_pod_03_labels_that_are_not(label):
     assert decoded_address(label) is None
 
