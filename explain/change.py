@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 
 from msgspec import Struct
-from pointsman.routing.route import Frontend, FrontendKind, Notice, Routing, ServiceRoute
+from pointsman.routing.route import Backend, Frontend, FrontendKind, Notice, Routing, ServiceRoute
 
 
 class Kind(Enum):
@@ -73,14 +73,19 @@ def _whole(route: ServiceRoute) -> Iterator[str]:
 
 def _differences(before: ServiceRoute, after: ServiceRoute) -> Iterator[str]:
     yield from _lists("frontend", [_frontend(one) for one in before.frontends()], [_frontend(one) for one in after.frontends()])
-    yield from _lists("endpoint", list(map(str, before.reachable)), list(map(str, after.reachable)))
+    yield from _lists("address without the node port", list(before.node_port_taken), list(after.node_port_taken))
+    yield from _endpoints(before, after)
     if before.internal_local != after.internal_local:
         yield f"internal traffic policy {_policy(before.internal_local)} → {_policy(after.internal_local)}"
     if before.external_local != after.external_local:
         yield f"external traffic policy {_policy(before.external_local)} → {_policy(after.external_local)}"
     if before.affinity_seconds != after.affinity_seconds:
         yield f"session affinity {before.affinity_seconds} s → {after.affinity_seconds} s (0 = none)"
+    if before.reset_after != after.reset_after:
+        yield f"connections to an endpoint that has left: {_ended(before.reset_after)} → {_ended(after.reset_after)}"
     yield from _lists("source range", list(before.source_ranges), list(after.source_ranges))
+    if before.vip_is_source != after.vip_is_source:
+        yield f"the load-balancer IPs {'are' if after.vip_is_source else 'are not'} admitted as sources"
     if before.topology != after.topology:
         yield f"hints: {_hints(before)} → {_hints(after)}"
     for name, old, new in (
@@ -91,6 +96,30 @@ def _differences(before: ServiceRoute, after: ServiceRoute) -> Iterator[str]:
             yield f"new connections to {name}: {' → '.join(words)}"
     if (before.scheduler, before.scheduler_flags) != (after.scheduler, after.scheduler_flags):
         yield f"scheduler {before.scheduler or 'default'} → {after.scheduler or 'default'}"
+
+
+def _endpoints(before: ServiceRoute, after: ServiceRoute) -> Iterator[str]:
+    """Yield what becomes of endpoints; of those that stay, who is led to them, and how."""
+    old, new = {str(one): one for one in before.reachable}, {str(one): one for one in after.reachable}
+    yield from _lists("endpoint", list(old), list(new))
+    for policy, were, are in (("Cluster", before.cluster, after.cluster), ("Local", before.local, after.local)):
+        some, others = frozenset(map(str, were)), frozenset(map(str, are))
+        for name in sorted((some ^ others) - (old.keys() ^ new.keys())):
+            yield f"endpoint {name} {'takes' if name in others else 'does not take'} new connections of policy {policy}"
+    yield from _lists("draining endpoint", list(map(str, before.lingering)), list(map(str, after.lingering)))
+    for name in sorted(old.keys() & new.keys()):
+        if old[name].weight != new[name].weight:
+            yield f"endpoint {name} weighs {old[name].weight} → {new[name].weight}"
+        if (old[name].local, old[name].hairpin) != (new[name].local, new[name].hairpin):
+            yield f"endpoint {name} is {_place(new[name])}"
+
+
+def _place(one: Backend) -> str:
+    return "on this node" if one.local else "where nobody knows" if one.hairpin else "elsewhere"
+
+
+def _ended(seconds: float | None) -> str:
+    return "kept" if seconds is None else f"ended after {seconds:g} s"
 
 
 def _lists(word: str, before: list[str], after: list[str]) -> Iterator[str]:
