@@ -5,8 +5,11 @@ datagram cannot end a question (FWD-41). If the id was right and only the questi
 A reply that is cut in the middle of a record becomes an empty one with TC, so that the client comes back over TCP.
 
 Probing begins after an error and goes on until one probe succeeds (FWD-33); while more than `max_fails` probes in a row have failed, the
-upstream is down. An upstream that refuses TCP, or answers FORMERR over it only, is asked over UDP even where TCP is wanted, and that is
-said once (pain 78).
+upstream is down.
+
+An upstream that refuses TCP, or answers FORMERR over it only, is asked over UDP for half a minute even where force_tcp wants TCP, and that
+is said once (pain 78). A refusal may be a moment's, as when pods behind an address change: clients that came over TCP are asked over TCP
+all the same, and so is what UDP cuts; the first answer over TCP ends it.
 """
 
 import asyncio
@@ -28,6 +31,8 @@ from pointsman.dns.stream import Limits, Pool
 
 PROBE_TIMEOUT = 1.0
 """Seconds that a probe may take (FWD-33)."""
+WITHOUT_TCP = 30.0
+"""Seconds for which an upstream that would not speak TCP is asked over UDP."""
 DIAL_TIMEOUT = 5.0
 """Seconds that a connection may take to be made; a question's own deadline is shorter."""
 REUSED, FRESH = "coredns_proxy_conn_cache_hits_total", "coredns_proxy_conn_cache_misses_total"
@@ -42,11 +47,16 @@ class MismatchedError(OSError):
 
 
 class Health(Struct):
-    """How an upstream's probes went: failures in a row, and the task that probes now."""
+    """How an upstream's probes went: failures in a row, and the task that probes now.
+
+    Until `udp_until` it is asked over UDP though TCP is wanted; `told` is whether that was said.
+    """
 
     fails: int = 0
     probing: asyncio.Task[None] | None = None
-    without_tcp: bool = False
+    closed: bool = False
+    udp_until: float = 0.0
+    told: bool = False
 
 
 class Upstream:
@@ -72,11 +82,13 @@ class Upstream:
 
     def failed(self) -> None:
         """Begin to probe after an error, if nobody does already."""
-        if self._options.max_fails and (self._health.probing is None or self._health.probing.done()):
+        probing = self._health.probing is not None and not self._health.probing.done()
+        if self._options.max_fails and not probing and not self._health.closed:
             self._health.probing = asyncio.get_running_loop().create_task(self._probe())
 
     def close(self) -> None:
-        """End probing and all connections."""
+        """End probing and all connections, for good."""
+        self._health.closed = True
         if self._health.probing is not None:
             self._health.probing.cancel()
         self._pool.close()
@@ -96,11 +108,26 @@ class Upstream:
         if self.target.transport == "tls":
             return await self._over_stream(query, patience, "tcp-tls")
         wants_tcp = options.force_tcp or (not query.udp and not options.prefer_udp)
-        if wants_tcp and not self._health.without_tcp:
+        if wants_tcp and (not query.udp or self._around.clock() >= self._health.udp_until):
             return await self._over_tcp_if_possible(query, patience)
+        started = self._around.clock()
         reply = await self._over_udp(query, patience)
-        if reply.flags & TC and options.prefer_udp and not options.force_tcp:
-            return await self._over_stream(query, patience, "tcp")
+        if not reply.flags & TC:
+            return reply
+        left = patience - (self._around.clock() - started)
+        if options.force_tcp:
+            return await self._uncut(query, left, reply)
+        return await self._over_stream(query, left, "tcp") if options.prefer_udp else reply
+
+    async def _uncut(self, query: Query, patience: float, cut: Reply) -> Reply:
+        """Return the whole answer over TCP, or the cut one if there is none."""
+        try:
+            reply = await self._over_stream(query, patience, "tcp")
+        except OSError:
+            return cut
+        if reply.rcode == FORMERR:
+            return cut
+        self._health.udp_until = 0.0
         return reply
 
     async def _over_tcp_if_possible(self, query: Query, patience: float) -> Reply:
@@ -109,6 +136,7 @@ class Upstream:
         except ConnectionRefusedError:
             reply = None
         if reply is not None and reply.rcode != FORMERR:
+            self._health.udp_until = 0.0
             return reply
         if not query.udp:  # a client of TCP may want more than fits into a datagram
             if reply is None:
@@ -116,9 +144,12 @@ class Upstream:
             return reply
         by_udp = await self._over_udp(query, patience)
         if by_udp.rcode != FORMERR and not by_udp.flags & TC:
-            self._health.without_tcp = True
+            self._health.udp_until = self._around.clock() + WITHOUT_TCP
+            if self._health.told:
+                return by_udp
+            self._health.told = True
             what = "refuses TCP connections" if reply is None else "answers FORMERR over TCP"
-            self._around.tell("warning", f"plugin/forward: {self.label} {what}, but answers over UDP: it is asked over UDP from now on")
+            self._around.tell("warning", f"plugin/forward: {self.label} {what}, but answers over UDP: it is asked over UDP until TCP works")
         return by_udp
 
     async def _over_udp(self, query: Query, patience: float) -> Reply:
@@ -151,7 +182,6 @@ class Upstream:
             self._fallen[0] += 1
             await asyncio.sleep(self._options.health_interval or 0.5)
         self._health.fails = 0
-        self._health.without_tcp = False
 
     async def _answers(self) -> bool:
         name = names.wire(self._options.health_domain)

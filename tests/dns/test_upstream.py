@@ -8,18 +8,27 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
+from fakes.chains import Clock, address, around, counted, edns, query, until
 from fakes.chains import Upstream as Server
-from fakes.chains import address, around, counted, edns, query, until
 from fakes.corefiles import NOWHERE
 from pointsman.dns.corefile.options import ForwardOptions
 from pointsman.dns.corefile.options import Upstream as Target
 from pointsman.dns.question import TC
-from pointsman.dns.upstream import MismatchedError, Upstream
+from pointsman.dns.upstream import WITHOUT_TCP, MismatchedError, Upstream
 
 
 def upstream(server, surroundings=None, **options):
     target = Target("127.0.0.1", server.port)
     return Upstream(target, ForwardOptions(place=NOWHERE, zone=".", upstreams=(target,), **options), None, surroundings or around())
+
+
+def cut(message, transport):
+    """Give an address over TCP, and a reply with TC over UDP."""
+    reply = address()(message, transport)
+    if transport == "udp":
+        reply.flags |= dns.flags.TC
+        reply.answer = []
+    return reply
 
 
 async def test_fwd_30_the_transport_follows_the_client():
@@ -41,14 +50,7 @@ async def test_fwd_11_12_force_tcp_and_prefer_udp():
 
 
 async def test_fwd_12_a_truncated_reply_is_asked_again_over_tcp():
-    def say(message, transport):
-        reply = address()(message, transport)
-        if transport == "udp":
-            reply.flags |= dns.flags.TC
-            reply.answer = []
-        return reply
-
-    async with Server(say) as server:
+    async with Server(cut) as server:
         one = upstream(server, prefer_udp=True)
         assert (await one.ask(query("a.example"), 60)).answer
         other = upstream(server)
@@ -203,3 +205,67 @@ async def test_pain_78_an_upstream_that_answers_formerr_over_tcp_is_asked_over_u
         assert [transport for transport, _ in server.asked] == ["tcp", "udp", "udp"]
         assert surroundings.tell.text().count("FORMERR over TCP") == 1
         one.close()
+
+
+class Shut:
+    """A pool whose connections are refused."""
+
+    async def ask(self, *_, **__):
+        raise ConnectionRefusedError
+
+
+async def test_pain_78_one_refused_connection_is_forgiven():
+    """Clients of TCP are asked over TCP at once, those of UDP where an answer is cut, and after a while all of them."""
+    clock = Clock()
+    async with Server(cut) as server:
+        surroundings = around(clock=clock)
+        one = upstream(server, surroundings, force_tcp=True)
+        open_door = one._pool
+
+        async def refused_once():
+            one._pool, server.say = Shut(), address()
+            assert (await one.ask(query("a.example"), 60)).answer
+            assert (await one.ask(query("a.example"), 60)).answer
+            one._pool, server.say = open_door, cut
+
+        for more in ({"udp": False}, {}):
+            await refused_once()
+            assert (await one.ask(query("b.example", **more), 60)).answer
+            server.say = address()
+            assert (await one.ask(query("c.example"), 60)).answer
+        await refused_once()
+        clock.now += WITHOUT_TCP
+        assert (await one.ask(query("b.example"), 60)).answer
+        used = [transport for transport, _ in server.asked]
+        assert used == ["udp", "udp", "tcp", "tcp", "udp", "udp", "udp", "tcp", "tcp", "udp", "udp", "tcp"]
+        one.close()
+
+
+async def test_pain_78_what_stays_refused_is_told_once():
+    clock = Clock()
+    async with Server(address()) as server:
+        surroundings = around(clock=clock)
+        one = upstream(server, surroundings, force_tcp=True)
+        one._pool.close()
+        one._pool = Shut()
+        for _ in range(4):
+            assert (await one.ask(query("a.example"), 60)).answer
+            clock.now += WITHOUT_TCP
+        assert surroundings.tell.text().count("refuses TCP connections") == 1
+
+
+async def test_a_cut_answer_is_better_than_none_where_tcp_is_refused():
+    async with Server(cut) as server:
+        one = upstream(server, force_tcp=True)
+        one._pool.close()
+        one._pool = Shut()
+        for _ in range(2):
+            assert (await one.ask(query("a.example"), 60)).flags & TC
+
+
+async def test_an_upstream_that_is_gone_is_not_probed():
+    async with Server(lambda message, transport: None) as server:
+        one = upstream(server)
+        one.close()
+        one.failed()
+        assert one._health.probing is None
