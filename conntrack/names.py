@@ -51,7 +51,8 @@ NOBODY: Final = Names()
 
 def collected(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) -> Known:
     """Return what routes and objects tell."""
-    found = _of_routes(routes)
+    ends = ((route.port_name.namespace, one) for route in routes for one in (*route.reachable, *route.lingering))
+    found = unshared((one.address, f"pod {namespace}/{one.pod}") for namespace, one in ends if one.pod)
     if snapshot is None:
         return Known(found)
     for pod in snapshot.pods.values():
@@ -73,17 +74,13 @@ def collected(routes: Iterable[ServiceRoute], snapshot: Snapshot | None = None) 
     return Known(found, elsewhere)
 
 
-def _of_routes(routes: Iterable[ServiceRoute]) -> dict[str, str]:
-    """Return the pods that routes tell, without addresses where there are several."""
+def unshared(told: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return names by address, without the addresses that have several."""
     found: dict[str, str] = {}
     shared: set[str] = set()
-    for route in routes:
-        namespace = route.port_name.namespace
-        for one in (*route.reachable, *route.lingering):
-            if one.pod:
-                name = f"pod {namespace}/{one.pod}"
-                if found.setdefault(one.address, name) != name:
-                    shared.add(one.address)
+    for address, name in told:
+        if found.setdefault(address, name) != name:
+            shared.add(address)
     for address in shared:
         del found[address]
     return found

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from pointsman.conntrack.classify import FlowClass, Judge, Judgement
 from pointsman.conntrack.flow import Flow, Status, place
-from pointsman.conntrack.names import Known, Names
+from pointsman.conntrack.names import Known, Names, unshared
 from pointsman.proxy.picture import Picture
 from pointsman.proxy.report import SCHEMA
 from pointsman.routing.addresses import parse_address
@@ -113,7 +113,7 @@ def names(picture: Picture) -> Names:
     """Return the names that a picture holds, collected when they are needed."""
 
     def collect() -> Known:
-        found = {address: f"pod {pod.namespace}/{pod.name}" for pod in picture.pods for address in pod.addresses}
+        found = unshared((address, f"pod {pod.namespace}/{pod.name}") for pod in picture.pods for address in pod.addresses)
         for node, addresses in picture.nodes.items():
             found |= {address: f"node {node}" for text in addresses if (address := parse_address(text)) is not None}
         for local in picture.node.local_addresses.values():

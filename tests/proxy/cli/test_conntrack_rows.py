@@ -42,6 +42,13 @@ def test_names_come_from_pods_nodes_and_services_of_other_proxies():
     assert NAMES.elsewhere("None") == NAMES.elsewhere("10.96.0.10") == ""
 
 
+def test_an_address_of_several_pods_is_nobodys():
+    """Of other nodes most often nothing is known, so pods on their network share an address that nobody explains."""
+    pods = (KnownPod("shop", "a", ("172.20.0.9", "10.5.0.7")), KnownPod("shop", "b", ("172.20.0.9",)), KnownPod("shop", "a", ("fd00::7",)))
+    names = rows.names(replace(PICTURE, pods=pods))
+    assert [names.of(one) for one in ("172.20.0.9", "10.5.0.7", "fd00::7")] == ["", "pod shop/a", "pod shop/a"]
+
+
 def test_a_row_has_the_entry_and_the_names():
     one = made(replace(flow(back="172.20.0.1:4000"), sent=Counters(2, 200), returned=Counters(1, 100), mark=7))
     assert (one.client_name, one.backend_name) == ("pod shop/client", "pod shop/dns-1")
