@@ -4,9 +4,12 @@ Equal questions that come while one is on its way wait for the same answer (FWD-
 and EDNS size, and no EDNS options. The work is a task of its own, so the client that began it may go away.
 
 A query walks the policy's order, passing over upstreams that are down; an error starts probing and goes on to the next. It ends with an
-answer, after five seconds, or when each upstream had two attempts. SERVFAIL and REFUSED are answers, unless `failover` or `next` say
-otherwise. Where upstreams come from a resolv.conf, the file is looked at again and again; addresses that this process listens on itself are
-left out, as are those that `loop` found to lead back here (LOP-02, LOP-03).
+answer, after five seconds, or when twice as many attempts failed as there are upstreams. SERVFAIL and REFUSED are answers, unless
+`failover` or `next` say otherwise: with `failover` each upstream answers once at most, and the last answer counts if none is better; with
+`next` the query goes to the next forward line that takes the name, if there is one.
+
+Where upstreams come from a resolv.conf, the file is looked at again and again; addresses that this process listens on itself are left out,
+as are those that `loop` found to lead back here (LOP-02, LOP-03).
 """
 
 import asyncio
@@ -57,16 +60,7 @@ class Forward(Quiet):
 
     def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
         """Return the responder."""
-
-        async def respond(query: Query) -> Reply | None:
-            if not self.matches(query.key):
-                return await following(query)
-            reply = await self.ask(query)
-            if reply.error == "" and self._goes_on(reply):
-                return await following(query)
-            return reply
-
-        return respond
+        return Line(self, following)
 
     def start(self) -> None:
         """Watch the resolv.conf, if there is one."""
@@ -104,48 +98,47 @@ class Forward(Quiet):
         usable = [upstream for upstream in self.upstreams if not upstream.looping]
         if not usable:
             return self._no_upstream()
-        order = list(self._order(usable))
+        waiting = list(self._order(usable))
         deadline = around.clock() + DEADLINE
-        left = options.max_attempts if options.max_attempts is not None else 2 * len(usable)
-        attempts = left or None
-        reason = ""
-        refused: set[str] = set()
-        at = 0
-        while (remaining := deadline - around.clock()) > 0 and (attempts is None or attempts > 0):
-            upstream = self._next(order, at)
+        limit = options.max_attempts if options.max_attempts is not None else 2 * len(usable)
+        failed, reason = 0, "no healthy proxies"
+        last: Reply | None = None
+        while waiting and (remaining := deadline - around.clock()) > 0 and (not limit or failed < limit):
+            upstream = self._next(waiting, answered=last is not None)
             if upstream is None:
-                return Reply(SERVFAIL, flags=0, plugin=NAME, error="no healthy proxies")
-            at += 1
-            if attempts is not None:
-                attempts -= 1
+                break
+            waiting.remove(upstream)
             try:
                 reply = await upstream.ask(query, min(options.read_timeout, remaining))
             except MismatchedError as error:
-                return Reply(FORMERR, flags=0, plugin=NAME, error=str(error))
+                return last or Reply(FORMERR, flags=0, plugin=NAME, error=str(error))
             except (OSError, TimeoutError) as error:
+                failed += 1
                 reason = str(error) or type(error).__name__
                 upstream.failed()
+                waiting.append(upstream)
                 continue
-            refused.add(upstream.label)
-            if reply.rcode in options.failover and len(refused) < len(usable):
-                continue
-            return reply.but(plugin=NAME)
-        return Reply(SERVFAIL, flags=0, plugin=NAME, error=reason or "no healthy proxies")
+            last = reply.but(plugin=NAME)
+            if reply.rcode not in options.failover:
+                break
+        return last or Reply(SERVFAIL, flags=0, plugin=NAME, error=reason)
 
-    def _next(self, order: list[Upstream], at: int) -> Upstream | None:
-        """Return the upstream for an attempt: those that are down are passed over; if all are, any may do (FWD-32)."""
-        for step in range(len(order)):
-            upstream = order[(at + step) % len(order)]
-            if not upstream.down:
-                return upstream
+    def _next(self, waiting: list[Upstream], *, answered: bool) -> Upstream | None:
+        """Return the upstream for an attempt: those that are down are passed over (FWD-32).
+
+        If all are, any may do, unless there is an answer already.
+        """
+        found = next((upstream for upstream in waiting if not upstream.down), None)
+        if found is not None or answered:
+            return found
         self._around.tally.cell("coredns_forward_healthcheck_broken_total")[0] += 1
-        return None if self.options.fail_fast else self._around.dice.choice(order)
+        return None if self.options.fail_fast else self._around.dice.choice(waiting)
 
     def _no_upstream(self) -> Reply:
         why = "every upstream leads back to this server" if self.upstreams else "there is no upstream that can be used"
         return Reply(SERVFAIL, flags=0, plugin=NAME, error=why)
 
-    def _goes_on(self, reply: Reply) -> bool:
+    def goes_on(self, reply: Reply) -> bool:
         """Return whether the next forward line is to be asked, too (FWD-23)."""
         return reply.rcode in self.options.next or (self.options.next_on_nodata and reply.rcode == NOERROR and not reply.answer)
 
@@ -196,6 +189,27 @@ class Forward(Quiet):
         if own and not self.upstreams:
             self._around.tell("warning", f"plugin/forward: {target.file} names this server itself ({', '.join(own)}): it is left out")
         return tuple(Target(address) for address in found.nameservers if address not in own)
+
+
+class Line:
+    """A forward line in a chain; only another one can take a query over that this one was to hand on (FWD-23)."""
+
+    def __init__(self, forward: Forward, following: Responder) -> None:
+        self._forward = forward
+        self._following = following
+
+    async def __call__(self, query: Query) -> Reply | None:
+        """Answer a query."""
+        if not self._forward.matches(query.key):
+            return await self._following(query)
+        reply = await self._forward.ask(query)
+        if reply.error == "" and self._forward.goes_on(reply) and isinstance(self._following, Line) and self._following.takes(query.key):
+            return await self._following(query)
+        return reply
+
+    def takes(self, key: bytes) -> bool:
+        """Return whether this line or one behind it forwards a name."""
+        return self._forward.matches(key) or (isinstance(self._following, Line) and self._following.takes(key))
 
 
 def _equality(query: Query) -> Hashable | None:

@@ -91,17 +91,57 @@ async def test_fwd_22_failover_tries_each_once():
             one.stop()
 
 
+async def test_fwd_22_the_last_reply_counts_where_all_have_been_asked():
+    """None is asked twice, not even if another one fails; a reply is better than none."""
+    async with Upstream(failing(dns.rcode.NXDOMAIN)) as one, Upstream(failing(dns.rcode.NXDOMAIN)) as other:
+        both = forward(one, other, failover=(3,), max_attempts=1)
+        assert (await both.ask(query("a.example"))).rcode == 3
+        assert (len(one.asked), len(other.asked)) == (1, 1)
+        for order in ((NOBODY, one), (one, NOBODY)):
+            refused = forward(*order, policy="sequential", failover=(3,))
+            assert (await refused.ask(query("a.example", udp=False))).rcode == 3
+            refused.stop()
+        sick = forward(NOBODY, one, policy="sequential", failover=(3,))
+        sick.upstreams[0]._health.fails = 9
+        assert (await sick.ask(query("a.example"))).rcode == 3
+        assert (len(one.asked), len(other.asked)) == (4, 1)
+        for plugin in (both, sick):
+            plugin.stop()
+
+
 @pytest.mark.parametrize(
     ("options", "rcode", "goes_on"),
     [({"next": (3,)}, 3, True), ({"next": (3,)}, 2, False), ({"next_on_nodata": True}, 0, True), ({}, 3, False)],
 )
 async def test_fwd_23_the_next_forward_line(options, rcode, goes_on):
-    async with Upstream(failing(rcode)) as server:
-        plugin = forward(server, **options)
-        respond, behind = linked(plugin, Reply(plugin="second"))
-        await respond(query("a.example"))
-        assert bool(behind.asked) == goes_on
+    async with Upstream(failing(rcode)) as server, Upstream(address()) as second:
+        plugin, line = forward(server, **options), forward(second)
+        respond = plugin.link(linked(line)[0], None)
+        assert bool((await respond(query("a.example"))).answer) == goes_on
         plugin.stop()
+        line.stop()
+
+
+@pytest.mark.parametrize(("first", "second"), [(".", ""), (".", "other.example."), ("a.example.", "b.a.example.")])
+async def test_fwd_23_where_no_next_line_takes_the_name_the_own_reply_counts(first, second):
+    async with Upstream(failing(dns.rcode.NXDOMAIN)) as server:
+        plugin, line = forward(server, zone=first, next=(3,)), forward(NOBODY, zone=second or ".")
+        behind, following = linked(line)
+        respond = plugin.link(behind if second else following, None)
+        assert (await respond(query("a.example"))).rcode == 3
+        assert not following.asked
+        plugin.stop()
+
+
+async def test_fwd_23_a_line_that_does_not_take_the_name_is_passed_over():
+    async with Upstream(failing(dns.rcode.NXDOMAIN)) as server, Upstream(address()) as third:
+        lines = forward(server, next=(3,)), forward(NOBODY, zone="other.example."), forward(third)
+        respond, _ = linked(lines[2])
+        for line in reversed(lines[:2]):
+            respond = line.link(respond, None)
+        assert (await respond(query("a.example"))).answer
+        for line in lines:
+            line.stop()
 
 
 async def test_fwd_13_too_many_at_once_are_refused():
