@@ -1,7 +1,8 @@
 """`pointsman conntrack`: the kernel's connection tracking with names, and what is to be thought of each flow.
 
 It reads the network namespace that it runs in. What is wanted comes from the running agent, or from manifests or the API where no agent
-runs (`wanted`); what was served and is no more, from the agent's notes beside its socket. Nothing is changed but by `flush --yes`.
+runs (`wanted`); what was served and is no more, from the agent's notes beside its socket (`judging`). Nothing is changed but by
+`flush --yes`.
 `conntrack_rows` joins and picks, `conntrack_advice` judges counters and settings, `conntrack_table` draws.
 """
 
@@ -67,7 +68,7 @@ Exit status:
   0  done; `stale`: there are none; `sysctl`: nothing has drifted
   1  `stale`: there are some; `sysctl`: something has drifted; `flush --yes`: an entry could not be deleted
   2  the command line is wrong
-  3  no agent answers, and no other source was named
+  3  no agent answers, and no other source was named; or it has not read yet what is wanted
   4  the kernel could not be asked: the reason is on standard error
 """
 
@@ -176,7 +177,7 @@ def flush(ctx: click.Context, /, output: str, *, yes: bool, dry_run: bool, **val
 @click.pass_context
 def show_top(ctx: click.Context, /, output: str, interval: float, limit: int, *, once: bool, **values: Any) -> int:
     """Show which Services and pods have most entries, and how many new ones come per second."""
-    judge = judge_of(wanted.known(ctx, values))
+    judge = _judge(wanted.known(ctx, values))
     first = _asked(_totals(judge))
     began, second = time.monotonic(), None
     if not once:
@@ -208,7 +209,7 @@ def show_stats(output: str) -> int:
 @click.pass_context
 def watch(ctx: click.Context, /, output: str, **values: Any) -> int:
     """Show live how connections begin, change and end, with names and classes, until Ctrl-C."""
-    _asked(_watch(judge_of(wanted.known(ctx, values)), _choice(values), output))
+    _asked(_watch(_judge(wanted.known(ctx, values)), _choice(values), output))
     return 0
 
 
@@ -253,12 +254,24 @@ def _since(text: str) -> float:
     return time.time() - int(found[1]) * _SECONDS[found[2]]
 
 
+def _judge(known: Known, *, deletes: bool = False) -> Judge:
+    """Return what judges flows; ends the command where too little is known for that (pain 10)."""
+    seen = known.picture
+    waits = " and ".join(f"{kind} objects" for kind in seen.waiting_for)
+    if not waits and known.live and not any(one.revision_wanted is not None for one in seen.families):
+        waits = "what this node is; `pointsman status` says more"
+    if waits:
+        text = f"{known.origin} does not know yet what is wanted, so healthy flows would look wrong; it waits for {waits}"
+        raise wanted.WantedError(f"{text}; ask again later")
+    return judge_of(known, deletes=deletes)
+
+
 def _filter(choice: Choice) -> Filter:
     return Filter(protocol=_NUMBERS[choice.protocol]) if choice.protocol else EVERYTHING
 
 
 def _found(known: Known, choice: Choice) -> FlowsReport:
-    judge = judge_of(known)
+    judge = _judge(known)
     found, counted, unreadable = _asked(_sweep(judge, choice))
     return rows.report(found.values(), counted, unreadable)
 
@@ -282,7 +295,7 @@ async def _sweep(judge: Judge, choice: Choice) -> tuple[dict[tuple[int, str], Fl
 
 
 async def _flush(known: Known, choice: Choice, *, act: bool) -> tuple[FlowsReport, list[str]]:
-    judge = judge_of(known)
+    judge = _judge(known, deletes=True)
     doomed: list[Flow] = []
 
     def wants(flow: Flow) -> bool:

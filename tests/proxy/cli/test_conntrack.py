@@ -7,16 +7,22 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from fakes.flows import TCP, UDP, flow
+from fakes.flows import NODE, TCP, UDP, flow
 from fakes.scratch import namespace, shell
+from msgspec import structs
 from pointsman.conntrack.classify import FlowClass
 from pointsman.conntrack.kernel import ConntrackKernel
 from pointsman.conntrack.tombstones import Entry, Notebook
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.proxy.cli import conntrack as module
+from pointsman.proxy.cli import wanted
 from pointsman.proxy.cli.conntrack import command
+from pointsman.proxy.known import Known
 from pointsman.proxy.notebook import write
+from pointsman.proxy.picture import picture
+from pointsman.proxy.report import View
 from pointsman.routing.route import Family
+from pointsman.routing.snapshot import EMPTY
 
 pytestmark = pytest.mark.kernel
 LATE = 3000
@@ -215,6 +221,17 @@ async def stirred(process):
             await kernel.delete(await kernel.flows(keep=lambda found: found.client == one.client))
             await asyncio.wait({line}, timeout=0.2)
     return json.loads(line.result())
+
+
+@pytest.mark.parametrize(("waiting", "told"), [(("EndpointSlice",), "EndpointSlice objects"), ((), "what this node is")])
+@pytest.mark.parametrize("name", ["list", "stale", "flush", "top", "watch"])
+def test_pain_10_an_agent_that_has_not_read_everything_is_no_judge(name, waiting, told, monkeypatch):
+    seen = picture(View(NODE, "iptables", "", EMPTY, None))
+    known = Known(structs.replace(seen, waiting_for=waiting), "the agent at /run/n1.sock", socket="/run/n1.sock")
+    monkeypatch.setattr(wanted, "known", lambda *_: known)
+    done = call(name, *(("--class", "stale-frontend", "--yes") if name == "flush" else ()))
+    assert done.exception.exit_code == 3
+    assert told in str(done.exception)
 
 
 def test_no_agent_and_no_source_is_told_with_the_way_out(tmp_path):
