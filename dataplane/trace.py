@@ -61,7 +61,8 @@ class Difference(Struct, frozen=True, order=True):
     """Something that the kernel holds otherwise than it should.
 
     `subject` is the Service port (`shop/web:http tcp`), or `node` for what belongs to none; `text` says it in words that are the same in
-    every mode; `where` names the object in the mode's own terms, `wanted` and `found` quote it, empty for nothing.
+    every mode; `where` names the object in the mode's own terms, `wanted` and `found` quote it, empty for nothing; `key` is the mode's key
+    as it is told elsewhere, empty where it is none.
     """
 
     subject: str
@@ -69,6 +70,7 @@ class Difference(Struct, frozen=True, order=True):
     where: str
     wanted: str = ""
     found: str = ""
+    key: str = ""
 
 
 class Tracer(Protocol):

@@ -7,6 +7,7 @@ gives its compiler and its words (`Words`); the order is by subject, so that all
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar
 
+from msgspec import structs
 from pointsman.dataplane.contract import ABSENT, Compiler, K, K_contra, Mark, V
 from pointsman.dataplane.trace import Difference
 from pointsman.routing.node import NodeFacts
@@ -36,7 +37,11 @@ def between(
             name = f"{key.port_name} {key.port_name.protocol.lower}"
             wanted.update(fragment)
             owners.update((one, _owner(owners.get(one), name)) for one in fragment)
-    found = [one for key, want, have in _unequal(wanted, seen) for one in words(key, want, have, owners.get(key, ""))]
+    found = [
+        structs.replace(one, key=str(key))
+        for key, want, have in _unequal(wanted, seen)
+        for one in words(key, want, have, owners.get(key, ""))
+    ]
     return tuple(sorted(found, key=lambda one: (one.subject != NODE, one)))
 
 

@@ -105,7 +105,7 @@ def _concerns(one: Difference, service: str) -> bool:
 
 
 def _entry(one: Difference, family: Family, known: Known, failing: Mapping[str, FailingKey]) -> Entry:
-    key = failing.get(one.where)
+    key = failing.get(one.key)
     status = next((each for each in known.picture.families if each.family == family.value), None)
     since, because = "", "no agent was asked" if not known.live else "the agent has not programmed this family yet"
     if one.where.startswith(TRACKED) or one.where.startswith("sysctl "):

@@ -65,7 +65,7 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
     sight = await looker.sight(asked.family, [asked.packet.source, asked.packet.destination, *ends])
     trace = Trace(sight.tracer.trace(asked.packet).ways, sight.said)
     apart = await _differences(looker, known, outcome, asked)
-    failures = _failures(seen, asked.family, apart)
+    failures = reasons(seen, asked.family, apart)
     flows = await _flows(known, asked)
     resolver = await asyncio.to_thread(answered, known, asked)
     findings = judged.packet_settings(settings(), asked.family)
@@ -189,13 +189,13 @@ async def _differences(looker: Inspector, known: Known, outcome: Outcome, asked:
     return tuple(sorted((one for one in found if one.subject in subjects), key=rank))
 
 
-def _failures(seen: Picture, family: Family, apart: tuple[Difference, ...]) -> tuple[Failure, ...]:
-    """Return what the agent says about why it is not done: keys that the kernel refuses, or changes that wait."""
-    now, found = datetime.now(UTC), []
+def reasons(seen: Picture, family: Family, apart: tuple[Difference, ...]) -> tuple[Failure, ...]:
+    """Return what the agent says about why it is not done: refused keys, of those that differ here, or changes that wait."""
+    now, found, keys = datetime.now(UTC), [], {one.key for one in apart}
     for status in seen.families:
         if status.family != family.value:
             continue
-        for key in status.failing:
+        for key in (one for one in status.failing if one.subject in keys):
             since = (now - key.since).total_seconds()
             found.append(Failure(key.subject, f"wanted since {since:.0f} s, refused {key.attempts} times, last error: {key.text}"))
         if status.apply.last_error:

@@ -30,7 +30,7 @@ SUSPECTS = 5
 
 
 class FailingKey(Struct, frozen=True, rename="camel"):
-    """A key that the kernel does not take: what it is, the last error, how often it was tried, since when, and when again."""
+    """A key that the kernel does not take: which it is, the last error, how often it was tried, since when, and when again."""
 
     subject: str
     kind: str
@@ -217,11 +217,11 @@ class FamilyProgress:
 
 
 def _failing(key: K, entry: Failing, now: float, wall: datetime) -> FailingKey:
-    error = entry.error
+    error, subject = entry.error, str(key)
     return FailingKey(
-        subject=error.subject or str(key),
+        subject=subject,
         kind=error.kind.value,
-        text=error.text,
+        text=error.text if error.subject == subject else str(error),
         attempts=entry.attempts,
         since=_wall(entry.since, now, wall),
         next_try=_wall(entry.next_try, now, wall),

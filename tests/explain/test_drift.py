@@ -35,6 +35,7 @@ def test_what_is_missing_is_told_with_whose_it_is_and_the_node_comes_first():
         ("node", "chain KUBE-MARK-MASQ (nat) is missing"),
         ("shop/web:http tcp", "cluster IP 10.96.0.10 is missing in set POINTSMAN-CLUSTER-IP"),
     ]
+    assert [one.key for one in drift(seen)] == ["nat KUBE-MARK-MASQ", "set POINTSMAN-CLUSTER-IP: 10.96.0.10"]
 
 
 def test_what_nobody_wants_is_told_too():

@@ -1,23 +1,27 @@
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 from fakes.planted import config, prepare, program
 from fakes.scratch import lock_file, namespace
 from msgspec import structs
+from pointsman.dataplane.trace import Difference
 from pointsman.dns.feed import Answer
 from pointsman.explain.question import QuestionError
 from pointsman.proxy.config import Config
 from pointsman.proxy.dns import questions
 from pointsman.proxy.dns.service import DnsService, Settings
 from pointsman.proxy.dns.telling import Telling
-from pointsman.proxy.explaining import answered, explain, remarks, understand
+from pointsman.proxy.explaining import answered, explain, reasons, remarks, understand
 from pointsman.proxy.facts import Host
 from pointsman.proxy.known import Known, from_snapshot, from_source
+from pointsman.proxy.status import ApplyStatus, FailingKey, FamilyStatus, ForeignStatus
 from pointsman.routing.route import Family, Protocol
 
 from .views import small
 
 HOST = Host("n1", {Family.IPV4: ("192.168.50.1",), Family.IPV6: ()})
+THEN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SEEN = from_snapshot(Config(hostname_override="n1", cluster_cidr=("10.244.0.0/16",)), small().snapshot, HOST).picture
 
 
@@ -40,6 +44,16 @@ async def test_what_cannot_be_asked_is_told():
     ):  # fmt: skip
         with pytest.raises(QuestionError, match=says):
             await packet(source, target)
+
+
+def test_a_refusal_is_a_reason_only_for_what_differs_because_of_it():
+    """The refused key of another Service says nothing about this one."""
+    failing = tuple(FailingKey(key, "invalid", "no such match", 3, THEN, THEN) for key in ("set X: 10.96.0.10", "set X: 10.96.0.99"))
+    family = FamilyStatus("IPv4", 7, 6, None, 2, THEN, 9.0, THEN, ApplyStatus(), 2, failing, ForeignStatus())
+    seen = structs.replace(SEEN, families=(family,))
+    missing = Difference("shop/web:http tcp", "cluster IP 10.96.0.10 is missing in set X", "set X", key="set X: 10.96.0.10")
+    assert [one.subject for one in reasons(seen, Family.IPV4, (missing,))] == ["set X: 10.96.0.10", "agent"]
+    assert reasons(seen, Family.IPV4, ()) == ()
 
 
 @pytest.mark.kernel

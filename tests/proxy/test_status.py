@@ -118,9 +118,11 @@ def test_writes_are_counted_with_the_last_ones_duration_and_error():
 def test_failing_keys_are_told_with_error_age_and_next_try():
     retry = Retry()
     retry.failed("chain KUBE-SVC-1", KernelError(ErrorKind.INVALID, "no such match"), 100.0)
-    retry.failed("chain KUBE-SVC-1", KernelError(ErrorKind.INVALID, "line 7: no such match", "rule 7"), 101.0)
+    retry.failed("chain KUBE-SVC-1", KernelError(ErrorKind.INVALID, "line 7: no such match", "nat"), 101.0)
     (failing,) = report(FamilyProgress(Family.IPV4), 102.0, retry=retry).failing
-    assert (failing.subject, failing.kind, failing.text, failing.attempts) == ("rule 7", "invalid", "line 7: no such match", 2)
+    assert (failing.subject, failing.kind, failing.text, failing.attempts) == (
+        "chain KUBE-SVC-1", "invalid", "nat: line 7: no such match", 2,
+    )  # fmt: skip
     assert failing.since == WALL - timedelta(seconds=2)
     assert failing.next_try == WALL - timedelta(seconds=0.8)
 
