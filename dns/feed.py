@@ -40,7 +40,8 @@ class Start(Struct, frozen=True, tag="start"):
     `linger` seconds, and ends at once if that is 0. `client_rate` is how many queries a second one client may ask at each socket, on
     average (0: no limit); twice as many may come at once.
 
-    `search_ahead` lets the last step of a search path begin at the first (`speculation`).
+    `search_ahead` lets the last step of a search path begin at the first (`speculation`). `reads` is what the agent reads of the cluster: a
+    Corefile that needs more is not taken over (`needs`); None if that is not known.
     """
 
     listeners: tuple[Listener, ...]
@@ -55,6 +56,7 @@ class Start(Struct, frozen=True, tag="start"):
     linger: float = 0.0
     client_rate: float = 0.0
     search_ahead: bool = True
+    reads: dict[str, str] | None = None
 
 
 class Change(Struct, frozen=True, tag="change", omit_defaults=True):

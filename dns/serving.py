@@ -22,6 +22,7 @@ from pointsman.dns.corefile.options import KubernetesOptions, TimeoutsOptions
 from pointsman.dns.feed import Change, Listener, Start, Synced
 from pointsman.dns.hot import Hot
 from pointsman.dns.limit import Limits
+from pointsman.dns.needs import unmet
 from pointsman.dns.plugins.link import Surroundings, Tell
 from pointsman.dns.server import Desk
 from pointsman.dns.site import Site
@@ -186,7 +187,9 @@ class Serving:
         return loaded.corefile
 
     def _site(self, corefile: Corefile, former: Site | None = None) -> Site:
-        """Return a Corefile's plugins and chains. Raises UnusableError if one of its plugins cannot be made."""
+        """Return a Corefile's plugins and chains. Raises UnusableError if a plugin cannot be made, or a later Corefile needs more facts."""
+        if former is not None and self._start.reads is not None and (lack := unmet(corefile, self._start.reads)):
+            raise UnusableError(lack)
         try:
             return Site(corefile, self.around, former=former)
         except ValueError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 from pointsman.dns.corefile.files import read
+from pointsman.dns.needs import needs
 from pointsman.kube.api import ApiSource
 from pointsman.kube.client import ApiClient, connect
 from pointsman.kube.events import Batch, Source
@@ -56,7 +57,7 @@ async def serve(options: Options) -> int:
     telling = Telling(pods=wanted.all_pods or wanted.own_pods)
     settings = Settings(
         corefile=options.corefile, listen=options.listen, workers=options.workers, node=options.node or socket.gethostname(),
-        client_rate=options.client_rate,
+        client_rate=options.client_rate, reads=needs(loaded.corefile),
     )  # fmt: skip
     service = DnsService(settings, telling)
     await service.prepare()

@@ -69,7 +69,7 @@ class Host(Protocol):
 class NodeDns:
     """DNS of this node; `host` is set before it runs."""
 
-    def __init__(self, config: Config, node: str, wanted: Wishes) -> None:
+    def __init__(self, config: Config, node: str, wanted: Wishes, reads: dict[str, str] | None = None) -> None:
         self.wanted = wanted
         self.telling = Telling(pods=wanted.all_pods or wanted.own_pods, gated=True)
         self.addresses: tuple[str, ...] = config.dns_addresses
@@ -81,6 +81,7 @@ class NodeDns:
             corefile=corefile_of(config), addresses=self.addresses, workers=config.dns_workers, node=node,
             search_ahead=config.dns_search_ahead, client_rate=config.dns_client_rate,
             linger=0.0 if os.getpid() == 1 else LINGER, inherit=True, patient=True, heartbeat=surroundings.lists,
+            reads=reads,
         )  # fmt: skip
         self.service = DnsService(settings, self.telling, self._changed)
         self._state = saved.Store(Path(state_of(config)))
@@ -257,6 +258,7 @@ def state_of(config: Config) -> str:
 def make(config: Config, node: str) -> NodeDns:
     """Return DNS for this node as the configuration wants it. Raises DnsError, WishError, OSError with what is wrong."""
     from pointsman.dns.corefile.files import read  # noqa: PLC0415 - only where DNS is on
+    from pointsman.dns.needs import needs  # noqa: PLC0415
 
     loaded = read(corefile_of(config))
     if loaded.corefile is None:
@@ -265,5 +267,5 @@ def make(config: Config, node: str) -> NodeDns:
     if wanted.restricted:
         text = "kubernetes: labels and namespace_labels cannot be served by this node's one watch, which the rules need whole"
         raise DnsError(f"{text}; leave them out, or run `pointsman dns serve` beside the agent")
-    return NodeDns(config, node, wanted)
+    return NodeDns(config, node, wanted, needs(loaded.corefile))
 

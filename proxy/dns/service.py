@@ -23,6 +23,7 @@ from pointsman.dns.corefile.files import read
 from pointsman.dns.corefile.load import Corefile
 from pointsman.dns.corefile.options import HealthOptions, KubernetesOptions, ReloadOptions
 from pointsman.dns.feed import Answer, Reload, Start
+from pointsman.dns.needs import unmet
 from pointsman.dns.tally import Sample
 from pointsman.proxy import servers
 from pointsman.proxy.dns.interfaces import interfaces
@@ -50,7 +51,7 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     `heartbeat` says into which lists of the kernel belong which addresses (`dns.heartbeat`), `patient` not to give up at the first failure.
     One client may ask `client_rate` queries per second (0: no limit). With `search_ahead` the last step of a search path begins at the
-    first (`dns.speculation`).
+    first (`dns.speculation`). `reads` is what is read of the cluster (`dns.needs`): a Corefile that needs more is not taken over.
     """
 
     corefile: str
@@ -63,6 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     patient: bool = False
     search_ahead: bool = True
     client_rate: int = 0
+    reads: dict[str, str] | None = None
     heartbeat: Callable[[Sequence[str]], dict[str, tuple[str, ...]]] = lambda _: {}
 
 
@@ -215,6 +217,7 @@ class DnsService:
             linger=self.settings.linger,
             search_ahead=self.settings.search_ahead,
             client_rate=float(self.settings.client_rate),
+            reads=self.settings.reads,
         )
 
     def _answers(self, resolver: Resolver) -> None:  # noqa: ARG002 - every one counts alike
@@ -251,6 +254,7 @@ class DnsService:
 
     async def _compare(self) -> None:
         """Look at the Corefile now and then, for where to listen and what to serve beside."""
+        told = ""
         while True:
             reload = self.corefile.one(ReloadOptions)
             with suppress(TimeoutError):
@@ -263,6 +267,12 @@ class DnsService:
             loaded = await asyncio.to_thread(read, self.settings.corefile)
             if loaded.corefile is None or loaded.fingerprint == self.corefile.fingerprint:
                 continue
+            if self.settings.reads is not None and (lack := unmet(loaded.corefile, self.settings.reads)):
+                if lack != told:
+                    log.error("the new Corefile is not taken over: %s", lack)
+                told = lack
+                continue
+            told = ""
             before, self.corefile = self.corefile, loaded.corefile
             try:
                 await self._rearrange(self._alive())

@@ -139,6 +139,18 @@ async def test_obs_50_a_corefile_whose_plugins_cannot_be_made_is_not_taken_over(
     await serving.close()
 
 
+async def test_obs_50_a_corefile_that_needs_more_than_is_read_is_not_taken_over(tmp_path, sock, caplog):
+    start = start_of(tmp_path, listeners=(listener(sock),), everywhere=False, reads={"kubernetes": ""})
+    serving = Serving(start, silent)
+    await serving.open()
+    chain = serving.desks[0][1].chain
+    (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods verified"))
+    assert not serving.reload()
+    assert "Corefile:3: `pods verified` needs more of the cluster" in caplog.text
+    assert serving.desks[0][1].chain is chain
+    await serving.close()
+
+
 async def test_a_start_with_a_plugin_that_cannot_be_made_is_told_with_its_place(tmp_path):
     with pytest.raises(UnusableError, match="Corefile:4: forward cannot be set up: No such file"):
         Serving(start_of(tmp_path, UNMADE), silent)

@@ -104,6 +104,17 @@ async def test_a_new_place_is_listened_at_by_a_new_resolver(tmp_path):
         assert (await asked(after)).additional
 
 
+async def test_obs_50_a_corefile_that_needs_more_than_is_read_is_not_taken_over(tmp_path, caplog):
+    plain = ".:53 {\n  whoami\n}\n"
+    async with serving(tmp_path, plain, reads={}) as (service, place):
+        before = service.corefile
+        (tmp_path / "Corefile").write_text(plain.replace("whoami", "kubernetes cluster.local"))
+        service.reload()
+        await until(lambda: "Corefile:2: `kubernetes` needs more of the cluster" in caplog.text)
+        assert service.corefile is before
+        assert (await asked(place)).additional
+
+
 @pytest.mark.kernel
 async def test_a_resolver_that_lingers_serves_on_until_a_successor_takes_its_sockets(tmp_path):
     with namespace():  # who takes sockets over looks for them in its network namespace
