@@ -204,7 +204,7 @@ class Flows:
             while judged_by is not self._routed or judge is None:
                 judged_by, tombstones = self._routed, self.tombstones.copy()
                 assert judged_by is not None
-                judge = await asyncio.to_thread(_judge, judged_by, family, protocol, tombstones)
+                judge = await asyncio.to_thread(_prepared, judged_by, family, protocol, tombstones)
             if not self._complete:
                 return [*left, *found.taken[start:]]
             refused, now = self._loops[family].refused(), self._wall()
@@ -246,6 +246,13 @@ def _judge(routed: _Routed, family: Family, protocol: Protocol, tombstones: Tomb
     routing, snapshot = routed.routing, routed.snapshot
     names = Names(lambda: collected(routing.routes.values(), snapshot))
     return Judge(reconcile.part(routing, family, protocol), routed.node, names, tombstones)
+
+
+def _prepared(routed: _Routed, family: Family, protocol: Protocol, tombstones: Tombstones) -> Judge:
+    """Return a judge that has collected its names: it is used where others wait."""
+    judge = _judge(routed, family, protocol, tombstones)
+    judge.names.of("")
+    return judge
 
 
 def _report(family: Family, protocol: Protocol, gone: list[tuple[Flow, Judgement]]) -> None:

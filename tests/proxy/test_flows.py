@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from pointsman.conntrack import reconcile
 from pointsman.conntrack.classify import FlowClass
 from pointsman.conntrack.flow import NUMBERS
 from pointsman.conntrack.kernel import ConntrackKernel, CpuCounters, Swept
+from pointsman.conntrack.names import Known
 from pointsman.conntrack.tombstones import Entry, Notebook
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.proxy import flows as module
@@ -41,16 +43,21 @@ class FakeKernel:
         self.sweeps += 1
         if self.error:
             raise self.error
-        judge, counts, taken = prepare(), Counter(), []
+        swept = Counter(), []
+        await asyncio.to_thread(self.judge, prepare, family, wanted, only, *swept)
+        counts, taken = swept
+        self.during()
+        await asyncio.sleep(0)
+        return Swept(counts, tuple(taken[:limit]), 0, True, max(len(taken) - limit, 0))
+
+    def judge(self, prepare, family, wanted, only, counts, taken):
+        judge = prepare()
         for one in self.flows.values():
             if one.family is family and one.protocol == only.protocol:
                 judgement = judge.judge(one)
                 counts[judgement.kind, judgement.service] += 1
                 if judgement.kind in wanted:
                     taken.append((one, judgement))
-        self.during()
-        await asyncio.sleep(0)
-        return Swept(counts, tuple(taken[:limit]), 0, True, max(len(taken) - limit, 0))
 
     async def delete(self, flows):
         if flows:
@@ -348,6 +355,17 @@ async def test_a_tombstone_stays_while_nothing_may_be_deleted(bench):
         await one.until(lambda: one.flows.meters[V4].looks.total and len(one.flows.tombstones) == 1)
         one.flows.trust(complete=True)
         await one.until(lambda: one.kernel.deleted)
+
+
+async def test_names_are_never_collected_where_everything_else_waits(bench, monkeypatch):
+    """Going through a hundred thousand endpoints takes longer than the loop may stand still."""
+    threads = []
+    monkeypatch.setattr(module, "collected", lambda *_: (threads.append(threading.current_thread()), Known())[1])
+    async with bench(STALE) as one:
+        one.offer(route())
+        await one.until(lambda: one.kernel.deleted)
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_the_picture_has_everything_that_metrics_tell(bench):
