@@ -8,6 +8,7 @@ frontends that go while no agent runs are not recognised. The notes of another n
 import asyncio
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 PAUSE: Final = 1.0
 """Seconds between two writings at least."""
+AGAIN: Final = 10.0
+"""Seconds after which a writing that failed is tried again, unless something changes before."""
 
 
 def beside(socket: str) -> Path:
@@ -68,17 +71,21 @@ class Notes:
 
     async def run(self, tombstones: Tombstones) -> None:
         """Write down what changes, until cancelled."""
-        written = 0
+        written, failed = 0, False
         while True:
-            await self._touched.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN if failed else None):
+                    await self._touched.wait()
             self._touched.clear()
             if tombstones.revision != written:
                 revision, notebook = tombstones.revision, tombstones.notebook(self._node)
                 try:
                     await asyncio.to_thread(write, self._path, notebook)
                 except OSError as error:
+                    failed = True
                     self._tell(str(error))
-                written = revision
+                else:
+                    written, failed, self._told = revision, False, ""
                 await asyncio.sleep(PAUSE)
 
     def _tell(self, text: str) -> None:

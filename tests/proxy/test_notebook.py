@@ -88,3 +88,22 @@ async def test_a_place_that_cannot_be_written_is_told_once(tmp_path, monkeypatch
     task.cancel()
     await asyncio.wait({task})
     assert caplog.text.count("cannot be noted") == 1
+
+
+async def test_a_writing_that_failed_is_tried_again_although_nothing_changes(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(notebook, "PAUSE", 0.0)
+    monkeypatch.setattr(notebook, "AGAIN", 0.01)
+    folder = tmp_path / "late"
+    folder.write_text("")
+    notes = Notes(folder / "n1.flows.json", "n1")
+    task = asyncio.create_task(notes.run(stones()))
+    notes.touch()
+    async with asyncio.timeout(60):
+        while "cannot be noted" not in caplog.text:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+        folder.unlink()
+        while not (folder / "n1.flows.json").exists():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.wait({task})
+    assert read(folder / "n1.flows.json", "n1") == stones().notebook("n1")
