@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import ip_address
 
 from msgspec import Struct
+from pointsman.routing.addresses import parse_address
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Protocol, Routing
 
@@ -59,15 +60,16 @@ def source(text: str, node: NodeFacts, pods: Iterable[PodPlace], nodes: Mapping[
         return Source(f"node {rest}", _by_family(nodes[rest]), rest)
     if kind == "pod":
         return _pod(rest, pods)
-    if not _is_address(text):
+    address = _address(text)
+    if address is None:
         raise QuestionError(f"{text!r} is no source; write pod/NAMESPACE/NAME, node, or an address")
-    family = family_of(text)
-    if text in node.local_addresses.get(family, ()):
-        return Source(f"address {text} of this node", {family: text}, node.name, here=True)
-    owner = next((one for one in pods if text in one.addresses), None)
+    family = family_of(address)
+    if address in map(_address, node.local_addresses.get(family, ())):
+        return Source(f"address {address} of this node", {family: address}, node.name, here=True)
+    owner = next((one for one in pods if address in map(_address, one.addresses)), None)
     if owner is not None:
-        return Source(f"pod {owner.namespace}/{owner.name}", {family: text}, owner.node, owner.namespace)
-    return Source(f"address {text}", {family: text})
+        return Source(f"pod {owner.namespace}/{owner.name}", {family: address}, owner.node, owner.namespace)
+    return Source(f"address {address}", {family: address})
 
 
 def _pod(rest: str, pods: Iterable[PodPlace]) -> Source:
@@ -91,15 +93,16 @@ def target(text: str, node: NodeFacts) -> Target:
         return Target(f"node port {_number(port)}", port, address=_own(node).get(Family.IPV4) or next(iter(_own(node).values()), ""))
     text = text.removeprefix("service/").removeprefix("svc/")
     if text.startswith("["):
-        address, _, port = text[1:].partition("]:")
-        if not _is_address(address) or not port:
+        inside, _, port = text[1:].partition("]:")
+        address = _address(inside)
+        if address is None or not port:
             raise QuestionError(f"{text!r} is no address and port; write [ADDRESS]:PORT")
-        return Target(text, port, address=str(ip_address(address)))
+        return Target(text, port, address=address)
     if text.count(":") > 1:
         raise QuestionError(f"{text!r}: an IPv6 address with a port is written in brackets, such as [{text}]:80")
     host, _, port = text.partition(":")
-    if _is_address(host):
-        return Target(text, port, address=str(ip_address(host)))
+    if (address := _address(host)) is not None:
+        return Target(text, port, address=address)
     if "/" in host:
         namespace, _, name = host.partition("/")
         return Target(text, port, service=(namespace, name))
@@ -149,15 +152,11 @@ def _own(node: NodeFacts) -> dict[Family, str]:
 
 def _by_family(addresses: Iterable[str]) -> dict[Family, str]:
     found: dict[Family, str] = {}
-    for address in addresses:
-        if _is_address(address):
-            found.setdefault(family_of(address), str(ip_address(address)))
+    for address in filter(None, map(_address, addresses)):
+        found.setdefault(family_of(address), address)
     return found
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+def _address(text: str) -> str | None:
+    """Return the one text of an address, without its interface, by which all is compared; None if it is none."""
+    return parse_address(text.partition("%")[0])

@@ -36,6 +36,7 @@ from pointsman.proxy.known import Known
 from pointsman.proxy.machine import settings
 from pointsman.proxy.picture import Picture
 from pointsman.proxy.report import SCHEMA
+from pointsman.routing.addresses import parse_address
 from pointsman.routing.oracle import Oracle
 from pointsman.routing.packet import Outcome, Packet
 from pointsman.routing.route import Family, Frontend, FrontendKind, Protocol
@@ -105,7 +106,7 @@ async def understand(seen: Picture, source: str, target: str, protocol: Protocol
     if aim.name or aim.service:
         asked = f"{aim.service[1]}.{aim.service[0]}" if aim.service else aim.name
         name = resolve(asked, sender.namespace or "default", _named(seen), seen.config.dns_domain)
-        addresses, services = list(name.addresses), [(name.namespace, name.name)] if name.name else []
+        addresses, services = [parse_address(one) or one for one in name.addresses], [(name.namespace, name.name)] if name.name else []
         if not addresses:
             raise QuestionError(f"{aim.words}: {name.remark or 'resolves to nothing'}")
     owners = services or [

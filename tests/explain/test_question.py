@@ -28,6 +28,16 @@ def test_every_way_to_say_who_sends():
     assert asked("198.51.100.7").words == "address 198.51.100.7"
 
 
+def test_an_address_is_the_same_however_it_is_written():
+    node = NodeFacts("n1", local_addresses={Family.IPV6: ("fd00:20::1", "fe80::1%eth0"), Family.IPV4: ("192.168.50.1",)})
+    for text in ("fd00:20:0::1", "FD00:20::0001", "fe80::1%eth0", "fe80::1", "::ffff:192.168.50.1", "192.168.050.1"):
+        assert source(text, node, PODS, NODES).here, text
+    odd = [PodPlace("shop", "odd", ("FD00:0::9",), "n2")]
+    assert source("fd00::0:9", node, odd, NODES).addresses == {Family.IPV6: "fd00::9"}
+    assert source("fd00::9", node, odd, NODES).words == "pod shop/odd"
+    assert target("[FD00:0::9]:80", node).address == "fd00::9"
+
+
 @pytest.mark.parametrize(("text", "says"), [
     ("pod/web-1", "write pod/NAMESPACE/NAME"), ("pod/shop/none", "kubectl -n shop get pod none"), ("node/n9", "known: n1, n2"),
     ("web", "write pod/NAMESPACE/NAME, node, or an address"),
