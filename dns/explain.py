@@ -144,13 +144,17 @@ def _rcode(reply: Reply) -> str:
 
 def _records(reply: Reply) -> list[str]:
     """Return the records as text."""
-    from dns.rdata import from_wire  # noqa: PLC0415 - only people need it; the hot path's memory does not pay for it
+    from dns.exception import DNSException  # noqa: PLC0415 - only people need it; the hot path's memory does not pay for it
+    from dns.rdata import from_wire  # noqa: PLC0415
     from dns.rdataclass import IN  # noqa: PLC0415
     from dns.rdatatype import RdataType  # noqa: PLC0415
 
     shown = []
     for record in reply.answer[:SHOWN]:
-        value = from_wire(IN, RdataType.make(record.rtype), record.rdata, 0, len(record.rdata)).to_text()
+        try:
+            value = from_wire(IN, RdataType.make(record.rtype), record.rdata, 0, len(record.rdata)).to_text()
+        except DNSException:  # what an upstream sent need not be what its type says
+            value = f"\\# {len(record.rdata)} {record.rdata.hex()}"
         shown.append(f"{text(record.owner)} {record.ttl} {TYPES.get(record.rtype, f'TYPE{record.rtype}')} {value}")
     return [*shown, f"and {len(reply.answer) - SHOWN} more"] if len(reply.answer) > SHOWN else shown
 

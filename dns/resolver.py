@@ -191,7 +191,7 @@ class Process:
         """Explain a name; what breaks on the way is an answer, too: who asks is told nothing else."""
         try:
             return await explain(self._serving, ask.name, ask.qtype, ask.client)
-        except Exception as error:
+        except (ArithmeticError, LookupError, ValueError) as error:
             log.exception("a name could not be explained", extra={"question": ask.name, "type": ask.qtype})
             return (("error", f"the resolver failed over this name: {type(error).__name__}: {error}; its log says where"),)
 

@@ -8,6 +8,7 @@ from pointsman.dns.explain import explain, storms, top
 from pointsman.dns.feed import Listener, Start
 from pointsman.dns.hot import Hot
 from pointsman.dns.journal import Journal
+from pointsman.dns.reply import Record, Reply
 from pointsman.dns.server import Desk
 from pointsman.dns.serving import Serving
 
@@ -83,6 +84,17 @@ async def test_an_unnamed_client_has_an_address_for_rules_and_a_wrong_one_is_tol
     await explain(serving, "web", "A", "fe80::1%eth0")
     assert asked == ["127.0.0.1", "fe80::1%eth0"]
     assert await explain(serving, "web", "A", "shop-web") == (("error", "shop-web is no address of a client"),)
+
+
+async def test_a_record_that_nobody_can_read_is_shown_as_it_came(serving):
+    class Chain:
+        label, plain, speculate, enabled = "dns://:53", (), None, ()
+
+        async def answer(self, query):
+            return Reply(answer=(Record(query.name, 1, 60, b"\x01\x02"),))
+
+    serving.desks[0][1].chain = Chain()
+    assert ("answer", "web. 60 A \\# 2 0102") in await explain(serving, "web", "A", "")
 
 
 async def test_storms_are_told_by_pod(serving):
