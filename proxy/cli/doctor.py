@@ -5,6 +5,8 @@ report of a defect needs, with secrets left out (`doctor_bundle`).
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,16 +66,34 @@ def command(ctx: click.Context, /, output: str, bundle: str | None, *, everythin
     except wanted.WantedError as error:
         absent = error.format_message()
     config = known.picture.config if known else load(ctx, values, wanted.check).config
-    found, differences = asyncio.run(examine(config, known, absent))
-    if bundle:
-        from pointsman.proxy.cli import doctor_bundle  # noqa: PLC0415 - only when asked for
-
-        click.echo(f"packed {doctor_bundle.pack(Path(bundle), found, differences, known)} files into {bundle}", err=True)
+    found = _packed(Path(bundle), config, known, absent) if bundle else asyncio.run(examine(config, known, absent))[0]
     if output == "json":
         wanted.write(found)
     else:
         click.echo(text(found, everything=everything), nl=False)
     return 1 if any(one.level is Level.BAD for one in found.findings) else 0
+
+
+def _packed(target: Path, config: Config, known: Known | None, absent: str) -> DoctorReport:
+    """Examine, and pack what a report of a defect needs."""
+    from pointsman.proxy.cli import doctor_bundle  # noqa: PLC0415 - only when asked for
+
+    with ExitStack() as stack:
+        with _writing(target):
+            into = stack.enter_context(doctor_bundle.opened(target))
+        found, differences = asyncio.run(examine(config, known, absent))
+        with _writing(target):
+            count = doctor_bundle.pack(into, found, differences, known)
+    click.echo(f"packed {count} files into {target}", err=True)
+    return found
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise click.BadParameter(f"{target} cannot be written: {error.strerror or error}", param_hint="--bundle") from error
 
 
 async def examine(config: Config, known: Known | None, absent: str = "") -> tuple[DoctorReport, DiffReport | None]:

@@ -5,12 +5,17 @@ such files are kept, not their content. Lines that programs print are left out i
 makes the ends of IPv6 addresses, RFC 7217). Addresses and names of Services and pods are in it, and the first file says so.
 """
 
+import errno
 import io
+import os
 import platform
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from msgspec import Struct
@@ -33,16 +38,35 @@ What is not: credentials, Secrets, logs.
 """
 
 
-def pack(target: Path, found: Struct, differences: DiffReport | None, known: Known | None) -> int:
-    """Write the file; return how many files are in it."""
+@contextmanager
+def opened(target: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the place of `target` once it is whole; until then, too, nobody else may read it.
+
+    Open it before the work whose outcome it is to hold: where nothing can be written OSError is raised at once. So it is for what is no
+    plain file: a link may be somebody else's, and a device may not be replaced.
+    """
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise FileExistsError(errno.EEXIST, "what stands there is no plain file")
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")  # with mode 0600
+    draft = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as into:
+            yield into
+        draft.replace(target)
+    except BaseException:
+        draft.unlink()
+        raise
+
+
+def pack(into: BinaryIO, found: Struct, differences: DiffReport | None, known: Known | None) -> int:
+    """Write everything into an open file; return how many files are in it."""
     count = 0
-    with tarfile.open(target, "w:gz") as bundle:
+    with tarfile.open(fileobj=into, mode="w:gz") as bundle:
         for name, content in _contents(found, differences, known):
             entry = tarfile.TarInfo(f"pointsman/{name}")
             entry.size, entry.mtime, entry.mode = len(content), int(time.time()), 0o600
             bundle.addfile(entry, io.BytesIO(content))
             count += 1
-    target.chmod(0o600)
     return count
 
 

@@ -8,6 +8,7 @@ from fakes.scratch import lock_file, namespace, shell
 from msgspec import structs
 from pointsman.explain.findings import Finding, Level
 from pointsman.kube.events import Problem
+from pointsman.proxy.cli import doctor
 from pointsman.proxy.cli.doctor import DoctorReport, command, of_agent, of_kernel, text
 from pointsman.proxy.comparison import DiffReport, Entry
 from pointsman.proxy.known import Known
@@ -64,6 +65,13 @@ def test_a_node_without_an_agent_is_examined_all_the_same(monkeypatch, tmp_path)
     assert result.return_value == 1
     assert "bad   agent:" in result.output
     assert "bad   net.ipv4.ip_forward: net.ipv4.ip_forward is 0" in result.output
+
+
+def test_a_bundle_that_cannot_be_written_is_told_before_anything_is_examined(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "examine", None)
+    result = CliRunner().invoke(command, ["--socket", str(tmp_path / "none"), "--bundle", str(tmp_path / "no" / "b.tar.gz")])
+    assert result.exit_code == 2
+    assert "b.tar.gz cannot be written: No such file or directory" in result.output
 
 
 @pytest.mark.kernel
