@@ -22,6 +22,8 @@ class Stream:
         self._source_address = source_address
         self._socket: socket.socket | None = None
         self._count = 0
+        self._sent = 0
+        self._heard = b""
         self.answer: Answer | None = None
 
     @property
@@ -41,24 +43,36 @@ class Stream:
             self.answer = msgspec.json.decode(await loop.sock_recv(self._socket, _READ), type=Answer)
 
     async def exchange(self, timeout_seconds: float = 60.0) -> bool:
-        """Send a line and wait until it comes back; return whether it did. False means the connection is broken."""
+        """Send a line and wait until it comes back; return whether it did. False means the connection is broken.
+
+        Each line has a number of its own: echoes of an exchange that was cancelled are passed over.
+        """
         if self._socket is None:
             return False
         loop = asyncio.get_running_loop()
-        line = b"%d\n" % self._count
+        number, self._sent = self._sent, self._sent + 1
         try:
             async with asyncio.timeout(timeout_seconds):
-                await loop.sock_sendall(self._socket, line)
-                heard = b""
-                while not heard.endswith(b"\n"):
-                    text = await loop.sock_recv(self._socket, _READ)
-                    if not text:
-                        return False
-                    heard += text
+                await loop.sock_sendall(self._socket, b"%d\n" % number)
+                while (echo := await self._line()).isdigit() and int(echo) < number:
+                    continue
         except OSError:
             return False
+        if echo != b"%d" % number:
+            return False
         self._count += 1
-        return heard == line
+        return True
+
+    async def _line(self) -> bytes:
+        """Return the next line, without its end; nothing if the other end has closed."""
+        assert self._socket is not None
+        while b"\n" not in self._heard:
+            text = await asyncio.get_running_loop().sock_recv(self._socket, _READ)
+            if not text:
+                return b""
+            self._heard += text
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line
 
     async def keep_exchanging(self, interval_seconds: float = 0.05) -> None:
         """Exchange until it breaks; cancel it to stop."""

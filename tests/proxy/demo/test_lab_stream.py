@@ -34,6 +34,18 @@ async def test_a_stream_keeps_exchanging_until_it_breaks():
         assert not await stream.exchange(2.0)
 
 
+async def test_an_exchange_that_was_cut_short_does_not_spoil_the_next():
+    async with Laboratory(ONE) as lab:
+        stream = await lab.stream("n1p2", lab.place("n1p1").addresses[Family.IPV4], 8080)
+        for _ in range(20):
+            cut = asyncio.create_task(stream.exchange())
+            await asyncio.sleep(0)  # it has sent, and waits
+            cut.cancel()
+            await asyncio.gather(cut, return_exceptions=True)
+        assert await stream.exchange()
+        assert await stream.exchange()
+
+
 async def test_a_stream_that_cannot_be_established_is_an_error():
     async with Laboratory(ONE) as lab:
         with pytest.raises(ConnectionRefusedError):
