@@ -106,9 +106,10 @@ class Agent:
             self._route(CLEAN)
 
     def offer(self, change: RoutingChange) -> None:
-        """Offer the modes a change."""
+        """Offer the modes a change, and flows with them: they follow what the modes have."""
         for loop in self.parts.loops.values():
             loop.offer(change, self.facts.node)
+        self.flows.offer(self.flows.routes, change, self.facts.node, self.snapshot)
 
     async def advanced(self) -> None:
         """Wait until some family has done everything that it can."""
@@ -224,7 +225,6 @@ class Agent:
                 self._bury()
             notices += change.routing.notices
             self.offer(self.parts.dns.offered(change) if self.parts.dns is not None else change)
-            self.flows.offer(before, change, self.facts.node, self.snapshot)
             self.ports.offer(change.routing.revision, change.routing.health_checks)
         self.journal.set_notices(notices)
 

@@ -40,15 +40,19 @@ log = logging.getLogger(__name__)
 
 AGAIN: Final = 30.0
 """Seconds until connection tracking that could not be read is tried again."""
+SETTLED: Final = 5.0
+"""Seconds after a change without a revision of its own (an address of the node, DNS) until a second look: when the kernel follows such a
+change, nobody tells."""
 NAMED: Final = 5
 
 
 class _Routed(Struct, frozen=True):
-    """What is routed: by which flows are judged."""
+    """What is routed: by which flows are judged; `same` says that what was routed before had the same revision."""
 
     routing: Routing
     node: NodeFacts
     snapshot: Snapshot
+    same: bool = False
 
 
 class _Pulse(Struct, frozen=True):
@@ -91,7 +95,9 @@ class Flows:
 
     def offer(self, before: Mapping[RouteKey, ServiceRoute], change: RoutingChange, node: NodeFacts, snapshot: Snapshot = EMPTY) -> None:
         """Say what is routed now, and what was. Call it only once Services and EndpointSlices are in sync."""
-        first, self._routed = self._routed is None, _Routed(change.routing, node, snapshot)
+        former, routing = self._routed, change.routing
+        first, same = former is None, former is not None and former.routing.revision == routing.revision
+        self._routed = _Routed(routing, node, snapshot, same)
         self.tombstones.follow(before, change.changed, self._wall())
         if first and (inherited := self.tombstones.inherit(self._notes.inherited, self._wall())):
             log.info("frontends of an earlier run are gone; their flows are looked for", extra={"frontends": inherited})
@@ -99,6 +105,11 @@ class Flows:
         touched = {key.family for key, after in change.changed.items() if reconcile.matters(before.get(key), after)}
         for family in self._loops if first else touched & self._loops.keys():
             self._ask(family)
+
+    @property
+    def routes(self) -> Mapping[RouteKey, ServiceRoute]:
+        """Return the routes that were offered last."""
+        return self._routed.routing.routes if self._routed is not None else {}
 
     def trust(self, *, complete: bool) -> None:
         """Say whether all input could be read; until it can, nothing is deleted."""
@@ -135,6 +146,7 @@ class Flows:
     # --- one family ----------------------------------------------------------------------------------------------------
 
     async def _follow(self, family: Family) -> None:
+        settled: _Routed | None = None
         while True:
             await self._until_due(family)
             routed, rhythm = self._routed, self._pulses[family].rhythm
@@ -152,6 +164,8 @@ class Flows:
             now = self._clock()
             self.meters[family].looks.observe(now - began)
             rhythm.ended(look.seconds, now, again=look.again, at=look.due)
+            if routed.same and routed is not settled:
+                settled, rhythm.due = routed, min(rhythm.due, now + SETTLED)
 
     def _ask(self, family: Family) -> None:
         self._pulses[family].rhythm.ask(self._clock())
@@ -171,7 +185,8 @@ class Flows:
         """Look at every protocol that may hold wrong flows, and delete them."""
         again, seconds, moments, looked = False, 0.0, [], self._wall()
         kernel = await self._opened()
-        for protocol in reconcile.protocols(routed.routing.routes.values(), self.tombstones, family):
+        routes, stones = routed.routing.routes, self.tombstones.copy()
+        for protocol in await asyncio.to_thread(lambda: reconcile.protocols(routes.values(), stones, family)):
             tombstones, began = self.tombstones.copy(), self._clock()
             found = await kernel.sweep(
                 lambda protocol=protocol, tombstones=tombstones: _judge(routed, family, protocol, tombstones),  # type: ignore[misc]

@@ -1,3 +1,5 @@
+from typing import ClassVar
+
 import pytest
 from msgspec import structs
 from pointsman.kube.events import Batch, Problem, Remove, Replace, Upsert
@@ -5,6 +7,7 @@ from pointsman.kube.objects import Kind, Node, NodeAddress, NodeStatus, ObjectMe
 from pointsman.proxy.agent import Agent, Parts
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
+from pointsman.routing.build import RoutingChange
 from pointsman.routing.route import Family, Protocol, ServicePortName
 
 from .engines import FakeEngine, FakeLoop
@@ -163,3 +166,28 @@ def test_endpoints_are_those_that_services_use_now() -> None:
     assert one.endpoints() == {(Protocol.TCP, "10.244.1.1", 8080)}
     one.receive(Batch((Remove(ref_of(WEB_SLICE)),)))
     assert one.endpoints() == frozenset()
+
+
+class FakeDns:
+    """Gives the modes routes with one more frontend."""
+
+    local: ClassVar = {}
+
+    def advance(self, snapshot: object, dirty: object) -> bool:
+        return False
+
+    def offered(self, change: RoutingChange) -> RoutingChange:
+        shown = {key: structs.replace(route, external_ips=("169.254.20.10",)) for key, route in change.routing.routes.items()}
+        return RoutingChange(structs.replace(change.routing, routes=shown), {key: shown.get(key) for key in change.changed})
+
+
+def test_flows_are_judged_by_what_the_modes_have() -> None:
+    """Queries to the node's own DNS address that fell back to the cluster's DNS are flows of its Service like others."""
+    one, loop = agent()
+    one.parts.dns = FakeDns()
+    one.receive(Batch((SERVICES, SLICES)))
+    (route,) = one.flows.routes.values()
+    assert route.external_ips == ("169.254.20.10",)
+    withheld = structs.replace(loop.offers[0][0].routing, routes={route.key: structs.replace(route, cluster_ip="")})
+    one.offer(RoutingChange(withheld, dict(withheld.routes)))
+    assert loop.offers[-1][0].routing.routes == one.flows.routes == withheld.routes

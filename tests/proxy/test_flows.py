@@ -195,6 +195,26 @@ async def test_a_change_while_the_rules_are_awaited_leads_to_another_look(bench)
         await one.until(lambda: len(one.kernel.deleted) == 2)
 
 
+async def test_a_change_without_a_revision_of_its_own_is_looked_at_twice(bench, monkeypatch):
+    """Nobody tells when the kernel follows it; what was made wrong again in between is found by the second look, and that is the last."""
+    monkeypatch.setattr(module, "SETTLED", 0.05)
+
+    async def delete(flows):
+        done = await FakeKernel.delete(one.kernel, flows)
+        if len(one.kernel.deleted) == 1:
+            one.kernel.flows[9] = replace(STALE, identity=9)
+        return done
+
+    async with bench(STALE) as one:
+        one.kernel.delete = delete
+        one.offer(route(ends=(backend("10.2.0.5"),)))
+        await one.until(lambda: one.flows.meters[V4].looks.total == 1)
+        one.revision -= 1
+        one.offer(route())
+        await one.until(lambda: len(one.kernel.deleted) == 2 and one.flows.meters[V4].looks.total == 3)
+        assert one.flows._pulses[V4].rhythm.next_time() > one.flows._clock() + reconcile.PERIOD / 2
+
+
 async def test_flows_of_what_the_kernel_refuses_stay(bench):
     """They would be made again as they were."""
     async with bench(STALE, applied=True) as one:
