@@ -81,7 +81,6 @@ class Sweep:
         self._protocol = protocol
         self._places = Places(judge.places(family), family)
         self._wanted = wanted
-        self._plain = 0
         self._met: dict[int, dict[bytes, list[int]]] = {one: {} for one in NUMBERS.values() if protocol in (None, one)}
         self._judgements: list[Judgement] = []
         self._counted: Counter[tuple[FlowClass, str]] = Counter()
@@ -133,8 +132,6 @@ class Sweep:
         for there in (one for places in self._places.vips.values() for one in places.values() if one.met):
             assert there.route is not None
             found[FlowClass.OK, str(there.route.port_name)] += there.met
-        if self._plain:
-            found[FlowClass.NOT_A_SERVICE, ""] += self._plain
         return found
 
     def release(self) -> None:
@@ -159,7 +156,8 @@ class Sweep:
         return False
 
     def _finish(self, plain: int, *, last: bool) -> bool:
-        self._plain += plain
+        if plain:
+            self._counted[FlowClass.NOT_A_SERVICE, ""] += plain
         return last
 
     @staticmethod
