@@ -1,8 +1,10 @@
 """DNS over TCP: many queries on one connection, answered as soon as each is known, in any order (WIR-45, RFC 7766).
 
 A connection costs its client something and this process little: a query must be whole soon after its first byte (slow loris), an idle
-connection is closed, one that does not take its replies is not read any further and then closed, and only so many queries of one connection
-may wait at once. When there are too many connections, the one that has been silent longest goes.
+connection is closed, one that does not take its replies is not read any further and then closed. Only so many queries of one connection may
+wait at once; what came beyond that is kept, and nothing more is read, until some are answered. Who sends many queries in one piece has a
+turn of some milliseconds at a time, as all others wait meanwhile. When there are too many connections, the one that has been silent longest
+goes.
 
 Times are looked at once a second for all connections together; no connection has a timer of its own.
 """
@@ -19,6 +21,8 @@ from pointsman.dns.server import Desk
 WAITING: Final = 128
 """Queries of one connection that may wait at once; its next ones are not read until then."""
 ROOM: Final = 65535 + 2
+TURN: Final = 0.002
+"""Seconds for which the queries of one connection are answered without a look at anybody else."""
 
 
 class Patience(Struct, frozen=True):
@@ -85,7 +89,7 @@ class TcpServer:
 class Connection(asyncio.Protocol):
     """One client's connection; `deadline` is when it is closed unless something happens."""
 
-    __slots__ = ("_asked", "_client", "_closing", "_held", "_server", "_stuck", "_transport", "_waiting", "deadline")
+    __slots__ = ("_asked", "_client", "_closing", "_due", "_held", "_server", "_stuck", "_transport", "_waiting", "deadline")
 
     def __init__(self, server: TcpServer) -> None:
         self.deadline = time.monotonic() + server.patience.read
@@ -96,6 +100,7 @@ class Connection(asyncio.Protocol):
         self._asked = 0
         self._waiting = 0
         self._closing = False
+        self._due = False
         self._stuck = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -113,16 +118,43 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, received: bytes) -> None:
         """Answer the queries that are whole."""
-        held = self._held
-        begun = len(held) > 0
-        held += received
-        if len(held) < 2 or len(held) < 2 + int.from_bytes(held[:2], "big"):
-            if not begun:
-                self.deadline = time.monotonic() + self._server.patience.read
-            return  # more of the same query: the time that it has goes on
-        del held[: self._answer(bytes(held))]
-        if not self._closing:
-            self.deadline = time.monotonic() + (self._server.patience.read if held else self._server.patience.idle)
+        begun = len(self._held) > 0
+        self._held += received
+        if self._whole():
+            if not self._due and not self._full():
+                self._work()
+        elif not begun:  # else more of the same query: the time that it has goes on
+            self.deadline = time.monotonic() + self._server.patience.read
+
+    def _whole(self) -> bool:
+        return len(self._held) >= 2 and len(self._held) >= 2 + int.from_bytes(self._held[:2], "big")
+
+    def _full(self) -> bool:
+        return self._stuck or self._waiting >= WAITING
+
+    def _work(self) -> None:
+        """Answer what is held for a turn; the rest has another one when it can."""
+        self._due = False
+        if self._transport is None or self._full():
+            return
+        del self._held[: self._answer(bytes(self._held))]
+        if self._closing:
+            return
+        more = self._whole()
+        if more or self._full():
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+        if not self._stuck:
+            patience = self._server.patience
+            self.deadline = time.monotonic() + (patience.read if self._held and not more else patience.idle)
+        if more and not self._full():
+            self._work_soon()
+
+    def _work_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._work)
 
     def pause_writing(self) -> None:
         """Read no more from a client that does not take his replies."""
@@ -149,10 +181,11 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _answer(self, held: bytes) -> int:
-        """Answer the whole queries in what was received; return how many bytes they took."""
+        """Answer the whole queries in what was received, while it is this connection's turn; return how many bytes they took."""
         at = 0
         replies = []
-        while len(held) - at >= 2 and not self._closing:
+        end_of_turn = time.monotonic() + TURN
+        while len(held) - at >= 2 and not self._closing and self._waiting < WAITING and (not at or time.monotonic() < end_of_turn):
             end = at + 2 + int.from_bytes(held[at : at + 2], "big")
             if end > len(held):
                 break
@@ -169,8 +202,6 @@ class Connection(asyncio.Protocol):
             self._server.stir(self)
         if replies:
             self._write(b"".join(replies))
-        if self._waiting >= WAITING and self._transport is not None:
-            self._transport.pause_reading()
         return at
 
     def _take(self, message: bytes) -> bytes | None:
@@ -206,8 +237,11 @@ class Connection(asyncio.Protocol):
             return
         if self._closing:
             self.finish()
-        elif self._waiting < WAITING and not self._stuck:
-            self._transport.resume_reading()
+        elif not self._full():
+            if self._whole():
+                self._work_soon()
+            else:
+                self._transport.resume_reading()
             self.deadline = time.monotonic() + self._server.patience.idle
 
     def _write(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 
 import dns.message
 import pytest
@@ -10,7 +11,7 @@ from fakes.dns_chain import desk_of
 from fakes.dns_cluster import service
 from pointsman.dns.limit import Limits
 from pointsman.dns.tally import Tally
-from pointsman.dns.tcp import WAITING, Patience, TcpServer
+from pointsman.dns.tcp import WAITING, Connection, Patience, TcpServer
 
 WEB = service("web", "10.96.0.1")
 
@@ -140,6 +141,85 @@ async def test_only_so_many_may_wait_on_one_connection():
         await until(lambda: len(server.desk.waiting) >= WAITING)
         chain.gate.set()
         assert {(await reply_of(reader)).id for _ in range(WAITING + 50)} == set(range(WAITING + 50))
+
+
+class Wire:
+    """A transport that keeps what is written, and says if it is read."""
+
+    def __init__(self):
+        self.written, self.reading = b"", True
+
+    def get_extra_info(self, _):
+        return ("127.0.0.1", 1)
+
+    def write(self, data):
+        self.written += data
+
+    def pause_reading(self):
+        self.reading = False
+
+    def close(self):
+        """Do nothing."""
+
+    def resume_reading(self):
+        self.reading = True
+
+    def count(self):
+        """Return how many replies were written."""
+        at = number = 0
+        while at < len(self.written):
+            at += 2 + int.from_bytes(self.written[at : at + 2], "big")
+            number += 1
+        return number
+
+
+async def test_only_so_many_may_wait_even_if_more_come_in_one_piece():
+    async with serving() as (server, chain):
+        chain.gate = asyncio.Event()
+        connection, wire = Connection(server), Wire()
+        connection.connection_made(wire)
+        before = time.monotonic()
+        connection.data_received(b"".join(framed("slow.example", ident) for ident in range(5 * WAITING)) + b"\0")
+        await until(lambda: len(server.desk.waiting) >= WAITING)
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert (len(server.desk.waiting), wire.reading) == (WAITING, False)
+        assert connection.deadline >= before + server.patience.idle
+        chain.gate.set()
+        await until(lambda: wire.count() == 5 * WAITING)
+        await until(lambda: wire.reading)
+        connection.data_received(framed("no.cluster.local")[1:])
+        assert wire.count() == 5 * WAITING + 1
+
+
+async def test_one_client_s_many_queries_leave_room_for_others(monkeypatch):
+    """With no time at all, there is a turn per query, and between them others are served."""
+    monkeypatch.setattr("pointsman.dns.tcp.TURN", 0.0)
+    async with serving(WEB) as (server, _):
+        connection, wire = Connection(server), Wire()
+        connection.connection_made(wire)
+        connection.data_received(b"".join(framed("no.cluster.local", ident) for ident in range(50)))
+        assert (wire.count(), wire.reading) == (1, False)
+        connection.data_received(framed("no.cluster.local", 50))
+        await asyncio.sleep(0)
+        assert wire.count() < 50
+        await until(lambda: wire.count() == 51)
+        assert wire.reading
+
+
+async def test_who_does_not_take_replies_is_not_answered_further(monkeypatch):
+    monkeypatch.setattr("pointsman.dns.tcp.TURN", 0.0)
+    async with serving(WEB) as (server, _):
+        connection, wire = Connection(server), Wire()
+        connection.connection_made(wire)
+        connection.data_received(b"".join(framed("no.cluster.local", ident) for ident in range(9)))
+        connection.pause_writing()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert (wire.count(), wire.reading) == (1, False)
+        connection.resume_writing()
+        await until(lambda: wire.count() == 9)
+        assert wire.reading
 
 
 async def test_who_does_not_read_is_not_read_and_then_closed():
