@@ -41,7 +41,8 @@ class Start(Struct, frozen=True, tag="start"):
     average (0: no limit); twice as many may come at once.
 
     `search_ahead` lets the last step of a search path begin at the first (`speculation`). `reads` is what the agent reads of the cluster: a
-    Corefile that needs more is not taken over (`needs`); None if that is not known.
+    Corefile that needs more is not taken over (`needs`); None if that is not known. `beats` is inherited memory in which several workers
+    note that they work (`heartbeat.Peers`), -1 if there is only one.
     """
 
     listeners: tuple[Listener, ...]
@@ -57,6 +58,7 @@ class Start(Struct, frozen=True, tag="start"):
     client_rate: float = 0.0
     search_ahead: bool = True
     reads: dict[str, str] | None = None
+    beats: int = -1
 
 
 class Change(Struct, frozen=True, tag="change", omit_defaults=True):

@@ -41,7 +41,7 @@ from pointsman.dns.feed import (
     frame,
 )  # fmt: skip
 from pointsman.dns.handover import Giver
-from pointsman.dns.heartbeat import Heartbeat
+from pointsman.dns.heartbeat import Heartbeat, Peers
 from pointsman.dns.lines import Lines
 from pointsman.dns.serving import Serving, UnusableError
 
@@ -66,7 +66,7 @@ class Process:
         self._writer = writer
         self._serving = serving
         self._known = asyncio.Event()
-        self._heart = Heartbeat(start.heartbeat)
+        self._heart = Heartbeat(start.heartbeat, Peers(start.beats, start.worker) if start.beats >= 0 else None)
         self._beating = False
         self._succeeded = False
         self._open = False

@@ -159,7 +159,7 @@ class Resolver:
 async def launch(start: Start) -> Resolver:
     """Start a resolver and tell it what to do. Raises OSError if no process can be started."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    inherited = {each.fd for each in start.listeners} | ({start.handover} if start.handover >= 0 else set())
+    inherited = {each.fd for each in start.listeners} | {fd for fd in (start.handover, start.beats) if fd >= 0}
     with theirs:
         try:
             process = await asyncio.create_subprocess_exec(

@@ -142,7 +142,7 @@ class DnsService:
             for each in running:
                 each.release()
         else:
-            await asyncio.gather(*(each.end() for each in running))
+            await asyncio.gather(*(each.end() for each in running), *(each.settled() for each in self.supervisors))
         self._sockets.close()
         for giving in self._giving.values():
             giving.close()
@@ -218,6 +218,7 @@ class DnsService:
             search_ahead=self.settings.search_ahead,
             client_rate=float(self.settings.client_rate),
             reads=self.settings.reads,
+            beats=self._sockets.beats,
         )
 
     def _answers(self, resolver: Resolver) -> None:  # noqa: ARG002 - every one counts alike

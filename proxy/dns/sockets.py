@@ -19,6 +19,7 @@ from typing import Final
 from msgspec import Struct
 from pointsman.dns.corefile.load import Corefile
 from pointsman.dns.feed import Listener
+from pointsman.dns.heartbeat import SIZE
 
 EVERYWHERE: Final = ("::",)
 BACKLOG: Final = 512
@@ -72,10 +73,14 @@ def _addresses(named: Iterable[str], interfaces: Mapping[str, Sequence[str]]) ->
 
 
 class Sockets:
-    """The open sockets of all places, for a number of workers."""
+    """The open sockets of all places, for a number of workers; `beats` is memory for the signs of life of several (`dns.heartbeat`)."""
 
     def __init__(self, workers: int = 1) -> None:
         self.workers = workers
+        self.beats = -1
+        if workers > 1:
+            self.beats = os.memfd_create("pointsman-dns-beats")
+            os.ftruncate(self.beats, workers * SIZE)
         self._open: dict[tuple[Place, str, int], socket.socket] = {}
         self._inherited: dict[tuple[Place, str, int], socket.socket] = {}
 
@@ -126,6 +131,9 @@ class Sockets:
             each.close()
         self._open.clear()
         self._inherited.clear()
+        if self.beats >= 0:
+            os.close(self.beats)
+            self.beats = -1
 
     def _opened(self, place: Place) -> dict[tuple[Place, str, int], socket.socket]:
         shared = self.workers > 1

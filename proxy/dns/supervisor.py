@@ -61,6 +61,10 @@ class Supervisor:
         """Replace the resolver by one that does what is wanted now."""
         self._renewal.set()
 
+    async def settled(self) -> None:
+        """Wait until those that were replaced are gone."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
     async def run(self) -> None:
         """Keep it running until cancelled; the resolver then goes on by itself."""
         pause = SHORTEST

@@ -1,9 +1,11 @@
 """Signs of life in the kernel's lists."""
 
 import asyncio
+import os
+from types import SimpleNamespace
 
 from pointsman.dns import heartbeat
-from pointsman.dns.heartbeat import Heartbeat
+from pointsman.dns.heartbeat import Heartbeat, Peers
 
 
 class Files:
@@ -54,3 +56,36 @@ def test_each_address_is_a_write_of_its_own(tmp_path):
     path.touch()
     assert heartbeat.write(str(path), ["10.96.0.10"], "+") == ""
     assert path.read_text() == "+10.96.0.10\n"
+
+
+async def test_nld_42_of_several_workers_nobody_names_anything_unless_all_beat(tmp_path, monkeypatch):
+    """The share of a worker that is gone waits at its socket: only the Service rules can lead it to somebody."""
+    now = [1000.0]
+    said = Files(tmp_path).watch(monkeypatch)
+    monkeypatch.setattr(heartbeat, "PERIOD", 0.001)
+    monkeypatch.setattr(heartbeat, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    shared = os.memfd_create("test")
+    os.ftruncate(shared, 2 * heartbeat.SIZE)
+    one, two = (Heartbeat({name: ["10.96.0.10"]}, Peers(shared, worker)) for worker, name in enumerate(("one", "two")))
+    os.close(shared)
+
+    async def until(wanted):
+        async with asyncio.timeout(60):
+            while wanted not in said:  # noqa: ASYNC110 - the loop's own timer
+                await asyncio.sleep(0.001)
+
+    one.start()
+    await asyncio.sleep(0.01)
+    assert said == []
+    two.start()
+    await until(("one", "+", "10.96.0.10"))
+    two.stop(keep=True)  # it is killed: nothing is said
+    now[0] += heartbeat.LATE
+    await until(("one", "-", "10.96.0.10"))
+    assert said.count(("one", "-", "10.96.0.10")) == 1
+    said.clear()
+    two.start()
+    await until(("one", "+", "10.96.0.10"))
+    two.stop()  # it ends as told: the others see it at once
+    await until(("one", "-", "10.96.0.10"))
+    one.stop()

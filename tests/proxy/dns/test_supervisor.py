@@ -61,7 +61,8 @@ async def test_a_renewal_ends_the_old_one_when_the_new_one_answers(corefile):
         supervisor.renew()
         await until(lambda: len(answering) == 2)
         assert supervisor.serving
-        await until(answering[0].ended.done)
+        await supervisor.settled()
+        assert answering[0].ended.done()
         assert lost == []
 
 
