@@ -136,13 +136,15 @@ class _Link:
         return await self._stale(query, key, entry)
 
     def _find(self, key: Hashable, now: float) -> tuple[str, Entry] | None:
-        """Return the entry that answers: denials first, but a failure does not hide a good answer (CAC-22)."""
+        """Return the entry that answers: denials first, but a failure neither hides a good answer (CAC-22) nor outlives its time."""
         stores, options = self._cache.stores, self._cache.options
         longest = options.stale.duration if options.stale else 0.0
 
         def usable(store: str) -> Entry | None:
             entry = stores[store].get(key)
-            return entry if entry is not None and (entry.left(now) > 0 or -entry.left(now) < longest) else None
+            if entry is None or entry.left(now) > 0:
+                return entry
+            return entry if -entry.left(now) < longest and entry.reply.rcode in {NOERROR, NXDOMAIN} else None
 
         success, denial = usable("success"), usable("denial")
         if success is not None and (denial is None or denial.reply.rcode == SERVFAIL or (options.prefer_positive and longest)):

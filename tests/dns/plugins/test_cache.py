@@ -286,6 +286,15 @@ async def test_an_upstream_that_fails_does_not_hide_what_was_good():
         assert (await cache.ask()).answer
 
 
+@pytest.mark.parametrize("rcode", [2, 4])
+async def test_cac_51_a_failure_is_never_served_stale(rcode):
+    cache = Kept(Reply(rcode=rcode, flags=0), "cache {", "serve_stale 1h", "}")
+    await cache.ask()
+    cache.behind.reply = positive()
+    cache.clock.now += 100
+    assert (await cache.ask()).answer
+
+
 async def test_obs_53_a_reload_forgets_nothing():
     cache = Kept(positive(60))
     await cache.ask()
