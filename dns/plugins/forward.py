@@ -1,7 +1,7 @@
 """forward: what this server does not know, an upstream is asked (FWD-01 to FWD-41).
 
-Equal questions that come while one is on its way wait for the same answer (FWD-40): equal means name, type, class, DO, CD, AD, transport
-and EDNS size, and no EDNS options. The work is a task of its own, so the client that began it may go away.
+Equal questions that come while one is on its way wait for the same answer (FWD-40): equal means name, type, class, DO, CD, AD, RD,
+transport and EDNS size, and no EDNS options. The work is a task of its own, so the client that began it may go away.
 
 A query walks the policy's order, passing over upstreams that are down; an error starts probing and goes on to the next. It ends with an
 answer, after five seconds, or when twice as many attempts failed as there are upstreams. SERVFAIL and REFUSED are answers, unless
@@ -23,7 +23,7 @@ from pointsman.dns.corefile.options import ForwardOptions
 from pointsman.dns.corefile.options import Upstream as Target
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
 from pointsman.dns.plugins.policy import policy
-from pointsman.dns.question import AD, CD, FORMERR, NOERROR, REFUSED, SERVFAIL, Query
+from pointsman.dns.question import AD, CD, FORMERR, NOERROR, RD, REFUSED, SERVFAIL, Query
 from pointsman.dns.reply import Reply
 from pointsman.dns.upstream import MismatchedError, Upstream
 
@@ -217,7 +217,7 @@ def _equality(query: Query) -> Hashable | None:
     if query.edns is not None and query.edns.options:
         return None
     size = 0 if query.edns is None else query.edns.size
-    return (query.key, query.qtype, query.qclass, query.flags & (CD | AD), query.do, query.udp, size)
+    return (query.key, query.qtype, query.qclass, query.flags & (CD | AD | RD), query.do, query.udp, size)
 
 
 def context(options: ForwardOptions) -> ssl.SSLContext:
