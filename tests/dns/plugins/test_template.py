@@ -117,3 +117,14 @@ async def test_obs_01_clients_make_no_series_by_types_and_classes_that_nobody_kn
     await respond(query("x.example", MX))
     told = {one.labels[3:5] for one in surroundings.tally.dump() if one.metric == "coredns_template_matches_total"}
     assert told == {("other", "other"), ("IN", "MX")}
+
+
+async def test_obs_01_clients_cannot_make_metrics():
+    """Types and classes that nobody knows are counted together, however many of them are asked."""
+    surroundings = around()
+    respond, _ = linked(Template(options(TemplateOptions, "template ANY ANY . {", "rcode NOERROR", "}"), surroundings))
+    for number in range(1000, 1300):
+        await respond(query("a.example", number, qclass=number))
+    await respond(query("a.example", A))
+    seen = {one.labels[3:5]: one.values[0] for one in surroundings.tally.dump() if one.metric == "coredns_template_matches_total"}
+    assert seen == {("other", "other"): 300, ("IN", "A"): 1}
