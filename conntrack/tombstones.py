@@ -51,8 +51,8 @@ class Departed(Struct, frozen=True, gc=False):
     since: float
 
 
-class Entry(Struct, frozen=True, gc=False, rename="camel"):
-    """A frontend in writing; `gone` is when it went, 0 while it is served."""
+class Entry(Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):
+    """A frontend in writing; `gone` is when it went, 0 while it is served; `ends` are a tombstone's, and None while it is served."""
 
     family: Family
     protocol: Protocol
@@ -60,6 +60,7 @@ class Entry(Struct, frozen=True, gc=False, rename="camel"):
     port: int
     service: str
     gone: float = 0.0
+    ends: tuple[tuple[str, int], ...] | None = None
 
 
 class Notebook(Struct, frozen=True, rename="camel"):
@@ -87,7 +88,8 @@ class Tombstones:
         for entry in notebook.frontends:
             one = Served(entry.family, entry.protocol, entry.address, entry.port)
             if one not in self._served:
-                self._gone.setdefault(one, Tombstone(entry.service, min(entry.gone or now, now)))
+                ends = frozenset(entry.ends) if entry.ends is not None else None
+                self._gone.setdefault(one, Tombstone(entry.service, min(entry.gone or now, now), ends))
         self.revision += 1
         return len(self._gone) - before
 
@@ -163,9 +165,9 @@ class Tombstones:
     def notebook(self, node: str) -> Notebook:
         """Return what to write down."""
         entries = [Entry(one.family, one.protocol, one.address, one.port, service) for one, service in self._served.items()]
-        entries += [
-            Entry(one.family, one.protocol, one.address, one.port, stone.service, stone.since) for one, stone in self._gone.items()
-        ]
+        for one, stone in self._gone.items():
+            ends = tuple(stone.ends) if stone.ends is not None else None
+            entries.append(Entry(one.family, one.protocol, one.address, one.port, stone.service, stone.since, ends))
         return Notebook(node, tuple(entries))
 
     def __len__(self) -> int:

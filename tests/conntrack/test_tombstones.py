@@ -112,11 +112,12 @@ def test_pain_7_a_service_that_goes_while_nobody_watches_is_missed_by_the_next()
     assert after.gone(V4, UDP, "10.96.0.11", 53) is None
 
 
-def test_a_tombstone_is_handed_on_with_its_age():
-    notebook = followed([route()], []).notebook("n1")
+def test_a_tombstone_is_handed_on_with_its_age_and_where_it_led():
+    notebook = msgspec.json.decode(msgspec.json.encode(followed([route()], []).notebook("n1")), type=Notebook)
     after = Tombstones()
     assert after.inherit(notebook, 900.0) == 3
-    assert after.gone(V4, UDP, "192.0.2.1", 53).since == 101.0
+    stone = after.gone(V4, UDP, "192.0.2.1", 53)
+    assert (stone.since, stone.ends) == (101.0, {("10.2.0.7", 53), ("10.2.0.8", 53)})
     assert after.inherit(notebook, 901.0) == 0
 
 
