@@ -4,7 +4,7 @@ CoreDNS asks one question at a time per connection, so a hundred waiting clients
 carries up to `PIPELINE` questions, replies find theirs by id in any order, and another connection is made only when all are full. Servers
 that close after some questions cost nothing: what was still open when a used connection ended is asked again on a fresh one, at once
 (FWD-38). A server that ends a connection while it still owes replies is taken for one that cannot pipeline, and gets one question at a
-time from then on.
+time for a minute: it may as well have been restarted.
 
 When nothing comes on a connection while a question waits its whole time, the path behind it is taken for dead, as after a restart of what
 translates addresses: no connection that was silent since then gets another question, so whoever asks next does so on a fresh one, and those
@@ -23,6 +23,8 @@ from msgspec import Struct
 
 PIPELINE = 64
 """Questions that wait on one connection, at most."""
+SINGLY = 60.0
+"""Seconds for which a server that seems unable to pipeline gets one question at a time."""
 
 
 class ConnectionEndedError(OSError):
@@ -129,7 +131,7 @@ class Pool:
         self._open: list[Connection] = []
         self._dials: list[Dial] = []
         self._closed = False
-        self._pipeline = PIPELINE
+        self._singly_until = 0.0
 
     async def ask(self, message: bytes, patience: float, dial: float, *, fresh: bool = False) -> tuple[bytes, bool]:
         """Return the reply, and whether a connection was there already or on its way; raises OSError and TimeoutError.
@@ -158,7 +160,7 @@ class Pool:
             return await connection.ask(message, patience)
         except ConnectionEndedError:
             if connection.answered and connection.owed > 1:
-                self._pipeline = 1
+                self._singly_until = self._clock() + SINGLY
             raise
         except TimeoutError:
             connection.retired |= connection.load == 0  # nobody else waits, and what is late belongs to nobody
@@ -169,6 +171,10 @@ class Pool:
         finally:
             connection.used = self._clock()
             self._tidy()
+
+    @property
+    def _pipeline(self) -> int:
+        return 1 if self._clock() < self._singly_until else PIPELINE
 
     def _pick(self, ident: int) -> Connection | None:
         """Return the fullest connection that has room, so that the others can end by age."""

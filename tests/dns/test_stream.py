@@ -10,7 +10,7 @@ from fakes.chains import Clock, Upstream, address
 from fakes.corefiles import NOWHERE
 from pointsman.dns.corefile.options import ForwardOptions
 from pointsman.dns.plugins.forward import context
-from pointsman.dns.stream import PIPELINE, ConnectionEndedError, Limits, Pool
+from pointsman.dns.stream import PIPELINE, SINGLY, ConnectionEndedError, Limits, Pool
 
 
 def question(ident):
@@ -72,6 +72,21 @@ async def test_a_server_that_closes_with_questions_open_is_asked_one_at_a_time()
         await mine.ask(question(0), 60, 60)
         replies = await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(1, 6)))
         assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == [1, 2, 3, 4, 5]
+        mine.close()
+
+
+async def test_a_server_that_was_restarted_gets_many_questions_at_a_time_again():
+    clock = Clock()
+    async with Upstream(address()) as upstream:
+        upstream.close_after = 2
+        mine = pool(upstream, clock)
+        await mine.ask(question(0), 60, 60)
+        await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(1, 6)))
+        upstream.close_after = None
+        clock.now += SINGLY
+        upstream.connections = 0
+        await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(20)))
+        assert upstream.connections <= 1
         mine.close()
 
 
