@@ -21,18 +21,29 @@ COREFILE = """.:53 {
 """
 
 
+def both():
+    """Return a socket of UDP and a listening one of TCP on one port of loopback: what is free for one may be taken for the other."""
+    while True:
+        udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            udp.bind(("127.0.0.1", 0))
+            tcp.bind(udp.getsockname())
+            tcp.listen(64)
+        except OSError:
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+
+
 class Running:
     """The process; `with` ends it."""
 
     def __init__(self, folder, corefile=COREFILE, **start):
         self.path = folder / "Corefile"
         self.path.write_text(corefile)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(("127.0.0.1", 0))
+        self.udp, self.tcp = both()
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.tcp.bind(("127.0.0.1", self.port))
-        self.tcp.listen(64)
         self.line, theirs = socket.socketpair()
         self.line.settimeout(60)
         sockets = (self.udp, self.tcp, theirs)
