@@ -126,6 +126,11 @@ class Connection(asyncio.Protocol):
         elif not begun:  # else more of the same query: the time that it has goes on
             self.deadline = time.monotonic() + self._server.patience.read
 
+    def eof_received(self) -> bool:
+        """Answer what still waits, then close: a client may have asked all that it wants to know."""
+        self.finish()
+        return self._waiting > 0
+
     def _whole(self) -> bool:
         return len(self._held) >= 2 and len(self._held) >= 2 + int.from_bytes(self._held[:2], "big")
 

@@ -75,6 +75,19 @@ async def test_pipelined_queries_are_answered_as_they_are_known():
         assert {(await reply_of(reader)).id for _ in range(2)} == {1, 4}
 
 
+async def test_who_has_no_more_questions_gets_the_answers_still():
+    async with serving(WEB, patience=Patience(idle=600.0)) as (server, chain), connected(server) as (reader, writer):
+        chain.gate = asyncio.Event()
+        writer.write(framed("slow.example", 1) + framed("web.shop.svc.cluster.local", 2))
+        writer.write_eof()
+        assert (await reply_of(reader)).id == 2
+        await until(lambda: any(one._closing for one in server.connections))
+        chain.gate.set()
+        assert (await reply_of(reader)).id == 1
+        assert await reader.read() == b""
+        await until(lambda: not server.connections)
+
+
 async def test_the_hot_table_serves_tcp_too():
     async with serving(WEB) as (server, chain), connected(server) as (reader, writer):
         for ident in range(5):
