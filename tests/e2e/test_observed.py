@@ -22,17 +22,14 @@ METRICS, HEALTH = "127.0.0.1:10298", "127.0.0.1:10299"
 ADDRESSES = ("--metrics-bind-address", METRICS, "--healthz-bind-address", HEALTH)
 CLEANUP = (sys.executable, "-P", "-m", "pointsman.proxy.cli.main", "cleanup")
 
-ABSENT = {
-    # Names that kube-proxy offers in mode iptables and this version does not, by what they describe.
-    "kubeproxy_conntrack_reconciler_deleted_entries_total": "reconciling connection tracking",
-    "kubeproxy_conntrack_reconciler_sync_duration_seconds": "reconciling connection tracking",
-}
 SILENT = {
     # Names that kube-proxy offers only once there is something to count, or where the kernel has nfacct.
     "kubeproxy_sync_proxy_rules_iptables_restore_failures_total",
     "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total",
     "kubeproxy_iptables_ct_state_invalid_dropped_packets_total",
     "kubeproxy_iptables_localhost_nodeports_accepted_packets_total",
+    "kubeproxy_conntrack_reconciler_sync_duration_seconds",
+    "kubeproxy_conntrack_reconciler_deleted_entries_total",
 }
 MEASURED = ("kubeproxy_network_programming_duration_seconds", "kubeproxy_sync_partial_proxy_rules_duration_seconds")
 ASK = """
@@ -134,7 +131,7 @@ async def test_metrics_and_health_are_kube_proxys(lab, plane, binaries, identity
 
 def compare_metrics(theirs, ours):
     wanted = {name: one for name, one in theirs.items() if name.startswith(("kubeproxy_", "rest_client_request"))}
-    wanted = {name: one for name, one in wanted.items() if name not in ABSENT and not name.startswith("rest_client_request_size")}
+    wanted = {name: one for name, one in wanted.items() if not name.startswith("rest_client_request_size")}
     assert len(wanted) > 15
     missing = sorted(wanted.keys() - ours.keys())
     assert not missing, f"kube-proxy offers these, we do not: {missing}"
