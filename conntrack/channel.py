@@ -21,7 +21,7 @@ from typing import Any, Final, Self, TypeVar
 
 from pointsman.conntrack import wire
 from pointsman.dataplane.errors import ErrorKind, KernelError
-from pointsman.netlink import codec
+from pointsman.netlink import codec, replies
 from pointsman.netlink.channel import EventsLostError, kernel_error
 from pointsman.netlink.loading import ALONE
 
@@ -36,9 +36,6 @@ _ADD_MEMBERSHIP: Final = 1
 _CAP_ACK: Final = 10
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
-_FIRST: Final = 0x10000
-"""Sequence numbers from here on are ours; pyroute2's own requests number below."""
-_LAST: Final = 0xFFFFFFFF
 
 _T = TypeVar("_T")
 
@@ -61,7 +58,7 @@ class Talk:
             self.fileno: int = self._socket.fileno()
             self._poll = select.poll()
             self._poll.register(self.fileno, select.POLLIN)
-            self._sequence = _FIRST
+            self._numbers = replies.Numbers()
             with suppress(PermissionError):  # reading needs no such right, deleting does and will say so
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE)
                 self._socket.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, _RECEIVE)
@@ -108,32 +105,26 @@ class Talk:
     def stream(self, kind: int, body: bytes, subject: str) -> Iterator[bytes]:
         """Ask for a list and yield its datagrams as they come, the one with the end mark last; stop when you have seen that."""
         self._drop_late()
-        self._send(codec.encode(kind, codec.REQUEST | codec.DUMP, self._number(1), body), subject)
+        self._send(codec.encode(kind, codec.REQUEST | codec.DUMP, self._numbers.take(1), body), subject)
         while True:
             yield self.receive()
 
     def ask(self, kind: int, body: bytes, subject: str, flags: int = codec.ACK) -> list[memoryview]:
         """Send one request and return the bodies of its answers. Raises KernelError."""
         self._drop_late()
-        sequence = self._number(1)
+        sequence = self._numbers.take(1)
         self._send(codec.encode(kind, codec.REQUEST | flags, sequence, body), subject)
         answers: list[memoryview] = []
-        while True:
-            for message in codec.messages(self.receive()):
-                if message.sequence != sequence:
-                    continue
-                if message.type in (codec.ERROR, codec.DONE):
-                    if number := codec.error_number(message):
-                        raise kernel_error(number, subject)
-                    return answers
-                answers.append(message.body)
+        while not replies.collect(codec.messages(self.receive()), sequence, subject, answers):
+            pass
+        return answers
 
     def apply(self, kind: int, bodies: Sequence[bytes], subject: str, flags: int = 0) -> dict[int, int]:
         """Send requests that change something; return the errno of each that failed, by its place. Raises KernelError."""
         failed: dict[int, int] = {}
         for start in range(0, len(bodies), AT_ONCE):
             part = bodies[start : start + AT_ONCE]
-            first = self._number(len(part))
+            first = self._numbers.take(len(part))
             last = len(part) - 1
             self._send(
                 b"".join(
@@ -142,20 +133,11 @@ class Talk:
                 ),
                 subject,
             )
-            done = False
-            while not done:
-                for message in codec.messages(self.receive()):
-                    place = message.sequence - first
-                    if message.type == codec.ERROR and 0 <= place <= last:
-                        if number := codec.error_number(message):
-                            failed[start + place] = number
-                        done = done or place == last
+            found: dict[int, int] = {}
+            while not replies.sort(codec.messages(self.receive()), first, len(part), found):
+                pass
+            failed.update((start + place, number) for place, number in found.items())
         return failed
-
-    def _number(self, count: int) -> int:
-        first = self._sequence if self._sequence + count <= _LAST else _FIRST
-        self._sequence = first + count
-        return first
 
     def _send(self, datagram: bytes, subject: str) -> None:
         try:

@@ -25,7 +25,7 @@ from typing import Final, Self, TypeVar
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import wire
 from pointsman.ipvs.datagrams import LONGEST, MESSAGES, Request, Writer
-from pointsman.netlink import codec, generic
+from pointsman.netlink import codec, generic, replies
 from pointsman.netlink.channel import Channel, kernel_error
 from pointsman.netlink.loading import ALONE
 
@@ -43,9 +43,6 @@ _SOL_NETLINK: Final = 270
 _CAP_ACK: Final = 10
 _SEND: Final = 2 * MESSAGES * LONGEST
 _RECEIVE: Final = 4 << 20
-_FIRST: Final = 0x10000
-"""Sequence numbers from here on are ours; pyroute2's own requests number below."""
-_LAST: Final = 0xFFFFFFFF
 
 _T = TypeVar("_T")
 
@@ -73,7 +70,7 @@ class _Talk:
         self.socket = IPVS(use_event_loop=asyncio.SelectorEventLoop())
         self.family: int = self.socket.prid
         self._fileno: int = self.socket.fileno()
-        self._sequence = _FIRST
+        self._numbers = replies.Numbers()
         self._writer = Writer(self.family)
         self.socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)  # errors need not repeat the request
         with suppress(PermissionError):  # pyroute2's own size holds then; programming IPVS needs the same right and will say so
@@ -84,12 +81,6 @@ class _Talk:
 
     def close(self) -> None:
         self.socket.close()
-
-    def number(self, count: int) -> int:
-        """Return the first of so many sequence numbers that nothing else has."""
-        first = self._sequence if self._sequence + count <= _LAST else _FIRST
-        self._sequence = first + count
-        return first
 
     def send(self, datagram: bytes) -> None:
         try:
@@ -126,51 +117,32 @@ class _Talk:
     def apply(self, requests: Sequence[Request]) -> dict[int, int]:
         """Send one datagram and return the errno of each request that failed, by its place."""
         count = len(requests)
-        first = self.number(count)
+        first = self._numbers.take(count)
         self.send(self._writer.write(requests, first))
         failed: dict[int, int] = {}
         try:
-            while not self._sort(self.receive(), first, count, failed):
+            while not replies.sort(self.receive(), first, count, failed):
                 pass
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise kernel_error(error.errno or errno.EIO, "IPVS") from error
             while (raw := self.arrived()) is not None:
-                self._sort(codec.messages(raw), first, count, failed)
+                replies.sort(codec.messages(raw), first, count, failed)
             # Some outcomes are lost, and nobody can say whose: those without a known error count as failed.
             return {place: failed.get(place, errno.ENOBUFS) for place in range(count)}
         return failed
 
-    @staticmethod
-    def _sort(messages: Iterator[codec.Message], first: int, count: int, failed: dict[int, int]) -> bool:
-        """Put errors to their place; return whether the last request of the datagram is answered."""
-        done = False
-        for message in messages:
-            place = message.sequence - first
-            if message.type != codec.ERROR or not 0 <= place < count:
-                continue  # the late answer to something that timed out
-            if number := codec.error_number(message):
-                failed[place] = number
-            done = done or place == count - 1
-        return done
-
     def ask(self, body: bytes, flags: int, subject: str) -> list[memoryview]:
         """Send one request and return the bodies of its answers."""
-        sequence = self.number(1)
+        sequence = self._numbers.take(1)
         self.send(codec.encode(self.family, codec.REQUEST | flags, sequence, body))
         answers: list[memoryview] = []
-        while True:
-            try:
-                for message in self.receive():
-                    if message.sequence != sequence:
-                        continue
-                    if message.type in (codec.ERROR, codec.DONE):
-                        if number := codec.error_number(message):
-                            raise kernel_error(number, subject)
-                        return answers
-                    answers.append(message.body)
-            except OSError as error:
-                raise kernel_error(error.errno or errno.EIO, subject) from error
+        try:
+            while not replies.collect(self.receive(), sequence, subject, answers):
+                pass
+        except OSError as error:
+            raise kernel_error(error.errno or errno.EIO, subject) from error
+        return answers
 
     def dump_all(self, bodies: Sequence[bytes], subject: str) -> list[list[memoryview]]:
         return [self.ask(body, codec.DUMP, subject) for body in bodies]
