@@ -87,12 +87,17 @@ def _ends(route: ServiceRoute) -> set[tuple[str, int]]:
     return {(one.address, one.port) for one in (*route.reachable, *route.lingering)}
 
 
+def by_tombstone(judgement: Judgement) -> bool:
+    """Return whether a flow is wrong by a tombstone's word: it came through a frontend that is no more."""
+    return judgement.kind in WRONG and judgement.frontend is None
+
+
 def spared(left: Iterable[tuple[Flow, Judgement]]) -> set[Served]:
     """Return the frontends that are no more and whose flows are left, as address and as node port."""
     found: set[Served] = set()
     known: set[int] = set()  # flows between the same ends share their judgement
     for flow, judgement in left:
-        if judgement.kind in WRONG and judgement.frontend is None and id(judgement) not in known:
+        if by_tombstone(judgement) and id(judgement) not in known:
             known.add(id(judgement))
             if (protocol := PROTOCOLS.get(flow.protocol)) is not None:
                 port = flow.original.destination_port

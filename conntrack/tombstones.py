@@ -4,14 +4,14 @@ A flow names addresses only. When a Service is deleted, nothing in the cluster s
 leaves, nothing says whose its address was. So both are noted when the routing changes: a *tombstone* for each frontend of a protocol
 without connections (pain 7), a name for each endpoint (pain 83). A tombstone goes when its frontend is served again, or with the first look
 at the kernel, some time after, that leaves no flow of it. It tells of endpoints too: what goes elsewhere, and what begins later, was
-translated by somebody else, for our rules are gone.
+translated by somebody else, for our rules are gone. A Service that another proxy serves now has none: what it left behind is that proxy's.
 
 What is served now is kept in writing as well: a Service that is deleted while no agent runs is then missed by the next one. `Notebook` is
 that writing, for a file beside the status socket, whose life ends with the kernel's, as that of flows does. The times are seconds since the
 epoch. `reconcile` asks, the daemon feeds and writes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -134,6 +134,18 @@ class Tombstones:
         """Return whether a frontend that is no more may have led to an address and port."""
         return stone.ends is None or (address, port) in stone.ends or (stone.service, address, port) in self._departed
 
+    def services(self) -> frozenset[str]:
+        """Return the Services, `namespace/name`, whose frontends have tombstones."""
+        return frozenset(_service(stone) for stone in self._gone.values())
+
+    def hand_over(self, services: Collection[str]) -> int:
+        """Remove the tombstones of Services that another proxy serves now; return how many: their flows are no longer ours (IN-01)."""
+        done = [one for one, stone in self._gone.items() if _service(stone) in services]
+        for one in done:
+            del self._gone[one]
+        self.revision += len(done)
+        return len(done)
+
     def forget(self, family: Family, protocol: Protocol, kept: Iterable[Served], looked: float) -> int:
         """Remove the tombstones that a look at the kernel left no flow of; return how many. `looked` is when it began."""
         spared = set(kept)
@@ -215,6 +227,10 @@ def same_frontends(one: ServiceRoute, other: ServiceRoute) -> bool:
 def _followed(route: ServiceRoute | None) -> bool:
     """Return whether flows of a route may have to be deleted when an endpoint leaves."""
     return route is not None and (route.protocol in REMEMBERED or route.reset_after is not None)
+
+
+def _service(stone: Tombstone) -> str:
+    return stone.service.partition(":")[0]
 
 
 def _served(route: ServiceRoute | None) -> set[Served]:

@@ -21,11 +21,13 @@ from itertools import islice
 from typing import Final, Protocol
 
 from pointsman.kube.client import Query, Stream
+from pointsman.kube.decode import DecodeError
 from pointsman.kube.errors import ApiError
 from pointsman.kube.events import Batch, Event, Problem, Sink
-from pointsman.kube.objects import Kind
+from pointsman.kube.objects import Kind, ObjectRef, ref_of
 from pointsman.kube.reflector import Fetch, Open, Reflector, Wait
-from pointsman.kube.resource import ROUTING, Selectors, resources
+from pointsman.kube.resource import OTHERS, ROUTING, Selectors, resources
+from pointsman.kube.stream import GarbledError, read_page
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +101,21 @@ class ApiSource:
             if self._rest is not None:
                 self._rest.cancel()
 
+    async def elsewhere(self) -> frozenset[ObjectRef]:
+        """Ask which Services another proxy serves, by a state no older than what was delivered. Raises ApiError.
+
+        A watch shows a Service that was given to another proxy as it shows one that was deleted; so who must know asks (IN-01).
+        """
+        services = next(one for one in self._reflectors if one.resource.kind is Kind.SERVICE)
+        least = {"resourceVersion": services.version, "resourceVersionMatch": "NotOlderThan"} if services.version else {}
+        body = await self._client.get(services.resource.paths[0], {"labelSelector": OTHERS, **least})
+        try:
+            page = read_page(Kind.SERVICE, body)
+        except GarbledError as error:
+            raise ApiError(0, str(error)) from error
+        refs = (one.ref if isinstance(one, DecodeError) else ref_of(one) for one in page.outcomes)
+        return frozenset(one for one in refs if one is not None)
+
     async def _follow(self, reflector: Reflector) -> None:
         """Do what a reflector says, for ever."""
         while True:
@@ -170,7 +187,9 @@ class ApiSource:
             self._troubles[kind] = trouble
             if reflector.given_up and kind not in self._without:
                 self._without.add(kind)
-                log.warning("this API server does not show a kind; going on without it", extra={"kind": kind.value, "reason": str(trouble)})
+                resource = reflector.resource
+                told = {"kind": kind.value, "reason": str(trouble), "lost": resource.lost, "right": resource.right}
+                log.warning("this API server does not show a kind; going on without it", extra=told)
         if trouble is not None or reflector.broken or self._problems:
             self._news.set()
         if self._kept is not None:

@@ -169,6 +169,11 @@ class Reflector:
         return self.resource.optional and last is not None and (last.absent or last.denied)
 
     @property
+    def version(self) -> str:
+        """Return the resource version up to which everything is known; empty while that is none."""
+        return self._version
+
+    @property
     def streaming(self) -> bool:
         """Return whether the open stream is still of use."""
         return self._connection is not None

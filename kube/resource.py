@@ -34,13 +34,23 @@ class Form(Struct, frozen=True):
 
 
 class Resource(Struct, frozen=True):
-    """A kind to follow. `selectors` are always sent; `wishes` are left out if the server does not know them."""
+    """A kind to follow. `selectors` are always sent; `wishes` are left out if the server does not know them.
+
+    `lost` says what does not work without an `optional` one, and where the right to it comes from besides the ClusterRole that all have.
+    """
 
     kind: Kind
     paths: tuple[str, ...]
     selectors: Mapping[str, str] = {}
     wishes: Mapping[str, str] = {}
     optional: bool = False
+    lost: str = ""
+
+    @property
+    def right(self) -> str:
+        """Return which right its reader needs, in the words of a ClusterRole."""
+        *_, group, _, plural = self.paths[0].split("/")
+        return f"list and watch {plural}" + (f" in {group}" if "." in group else "")
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -50,10 +60,14 @@ class Resource(Struct, frozen=True):
         return (*(Form(way, full) for way in Way), *plain)
 
 
+OTHERS: Final = "service.kubernetes.io/service-proxy-name"
+"""The label of Services that another proxy serves; also as selector (IN-01)."""
+
+
 class Selectors(Struct, frozen=True):
     """Which Services and EndpointSlices are wanted; the defaults are kube-proxy's (IN-01, IN-02), DNS wants headless ones too (REC-07)."""
 
-    services: str = "!service.kubernetes.io/service-proxy-name"
+    services: str = f"!{OTHERS}"
     slices: str = "!service.kubernetes.io/headless"
     headless: bool = False
     namespaces: str = ""
@@ -65,6 +79,7 @@ ROUTING: Final = Selectors()
 EVERYTHING: Final = Selectors(services="", slices="", headless=True)
 """What routing and DNS need; routing leaves out the rest (REC-07)."""
 
+_WITHOUT_PODS: Final = "DNS knows no Pods, so `pods verified` and `autopath @kubernetes` answer as if there were none; the chart's dns.reads gives the right"
 _RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
 
 
@@ -81,11 +96,12 @@ def resources(
     yield Resource(Kind.ENDPOINT_SLICE, ("/apis/discovery.k8s.io/v1/endpointslices",), _label(slices))
     yield Resource(Kind.NODE, ("/api/v1/nodes",), {} if all_nodes else {"fieldSelector": f"metadata.name={node_name}"})
     cidrs = tuple(f"/apis/networking.k8s.io/{version}/servicecidrs" for version in ("v1", "v1beta1"))
-    yield Resource(Kind.SERVICE_CIDR, cidrs, optional=True)
-    yield Resource(Kind.NAMESPACE, ("/api/v1/namespaces",), _label(selectors.namespaces), optional=True)
+    yield Resource(Kind.SERVICE_CIDR, cidrs, optional=True, lost="packets to unowned addresses of its ranges are not dropped")
+    names = "DNS does not know which namespaces exist: it answers no cluster name that it has not saved"
+    yield Resource(Kind.NAMESPACE, ("/api/v1/namespaces",), _label(selectors.namespaces), optional=True, lost=names)
     if pods or all_pods:
         chosen = _RUNNING if all_pods else f"spec.nodeName={node_name}"
-        yield Resource(Kind.POD, ("/api/v1/pods",), {"fieldSelector": chosen}, optional=True)
+        yield Resource(Kind.POD, ("/api/v1/pods",), {"fieldSelector": chosen}, optional=True, lost=_WITHOUT_PODS)
 
 
 def _label(selector: str) -> dict[str, str]:

@@ -37,6 +37,7 @@ from pointsman.proxy.notebook import Notes, beside
 from pointsman.proxy.own_node import OwnNode
 from pointsman.proxy.report import View
 from pointsman.proxy.requests import Requests
+from pointsman.proxy.source import Elsewhere
 from pointsman.routing.build import Builder, RoutingChange
 from pointsman.routing.route import Family, Notice, Protocol, Routing, ServicePortName, Severity
 from pointsman.routing.snapshot import CLEAN, EMPTY, Dirty, ServiceKey, advance
@@ -57,6 +58,7 @@ class Parts(Struct):
     requests: Requests = field(default_factory=Requests)
     announcer: Announcer = field(default_factory=lambda: Announcer(Recorder(None, "", time.time)))
     dns: "NodeDns | None" = None
+    elsewhere: Elsewhere | None = None
 
 
 class Agent:
@@ -128,7 +130,8 @@ class Agent:
     @cached_property
     def flows(self) -> Flows:
         """Return what lets flows follow; made when it is first told of something."""
-        return Flows(self.parts.loops, Notes(beside(self.parts.config.socket), self.own.name))
+        notes = Notes(beside(self.parts.config.socket), self.own.name)
+        return Flows(self.parts.loops, notes, elsewhere=self.parts.elsewhere)
 
     def view(self) -> View:
         """Return everything there is to tell at this moment."""

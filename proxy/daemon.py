@@ -90,7 +90,9 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
         async with _running(_read(opening, inbox)) as reading:
             parts = await prepare(config, dns)
             node_name = facts_of.node_name(config, parts.host)
-            parts.requests, parts.announcer = requests, Announcer(Recorder((await opening).client, node_name, time.time))
+            opened = await opening
+            parts.requests, parts.announcer = requests, Announcer(Recorder(opened.client, node_name, time.time))
+            parts.elsewhere = opened.elsewhere
             untuned = privileges.tune(config)  # not before it is known that this can work here (PROC-01)
             parts.host = node.looked_again(parts.host)
             parts.announcer.recorder.record(announce.starting(node_name, f"pointsman, {config.mode} mode"))

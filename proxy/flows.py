@@ -5,7 +5,8 @@
 Rules first, then flows: a look waits until the kernel follows the routing that it judges by, for otherwise the flow would be made again as
 wrong as it was (pain 4). What a look calls wrong is judged once more by what is routed when it is deleted: an endpoint may have come
 meanwhile. A flow therefore goes only if it was wrong by what the kernel follows *and* is wrong by what is known now. Nothing is deleted
-before Services and EndpointSlices were read completely (pain 10), nor while some input cannot be read: its Services would look deleted.
+before Services and EndpointSlices were read completely (pain 10), nor while some input cannot be read: its Services would look deleted. So
+does a Service that another proxy is given; `elsewhere` tells, and is asked before flows of frontends that are no more go.
 
 One task per family: a family whose rules cannot be written does not keep the other waiting. Failure never fails anything else; it is told
 once and tried again. `conntrack.reconcile` has the rules; `notebook` keeps in a file what must outlive the process; `daemon` runs this.
@@ -28,13 +29,15 @@ from pointsman.conntrack.reconcile import Rhythm
 from pointsman.conntrack.tombstones import Tombstones
 from pointsman.conntrack.wire import Filter
 from pointsman.dataplane.errors import KernelError
+from pointsman.kube.errors import ApiError
 from pointsman.proxy.flow_meters import FlowMeters, TrackingPicture
 from pointsman.proxy.mode import Loop
 from pointsman.proxy.notebook import Notes
+from pointsman.proxy.source import Elsewhere
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Protocol, RouteKey, Routing, ServiceRoute
-from pointsman.routing.snapshot import EMPTY, Snapshot
+from pointsman.routing.snapshot import EMPTY, ServiceKey, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +59,9 @@ class _Routed(Struct, frozen=True):
 
 
 class _Pulse(Struct, frozen=True):
-    """When a family looks, and what wakes it."""
+    """Of a family: the loop whose rules it follows, when it looks, and what wakes it."""
 
+    loop: Loop
     rhythm: Rhythm
     wake: asyncio.Event
 
@@ -79,14 +83,15 @@ class Flows:
         notes: Notes,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.tombstones = Tombstones()
         self.meters = {family: FlowMeters() for family in loops}
-        self._loops = loops
         self._notes = notes
         self._clock = clock
         self._wall = wall
-        self._pulses = {family: _Pulse(Rhythm(), asyncio.Event()) for family in loops}
+        self._elsewhere = elsewhere
+        self._pulses = {family: _Pulse(loop, Rhythm(), asyncio.Event()) for family, loop in loops.items()}
         self._opening = asyncio.Lock()
         self._routed: _Routed | None = None
         self._complete = True
@@ -103,7 +108,7 @@ class Flows:
             log.info("frontends of an earlier run are gone; their flows are looked for", extra={"frontends": inherited})
         self._notes.touch()
         touched = {key.family for key, after in change.changed.items() if reconcile.matters(before.get(key), after)}
-        for family in self._loops if first else touched & self._loops.keys():
+        for family in self._pulses if first else touched & self._pulses.keys():
             self._ask(family)
 
     @property
@@ -114,7 +119,7 @@ class Flows:
     def trust(self, *, complete: bool) -> None:
         """Say whether all input could be read; until it can, nothing is deleted."""
         if complete and not self._complete:
-            for family in self._loops:
+            for family in self._pulses:
                 self._ask(family)
         self._complete = complete
 
@@ -123,7 +128,7 @@ class Flows:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._notes.run(self.tombstones))
-                for family in self._loops:
+                for family in self._pulses:
                     group.create_task(self._follow(family))
         finally:
             if self._kernel is not None:
@@ -153,7 +158,7 @@ class Flows:
             if routed is None:
                 continue
             rhythm.began(self._clock())  # first: what changes while the rules are awaited is for the next look
-            await self._loops[family].applied(routed.routing.revision)
+            await self._pulses[family].loop.applied(routed.routing.revision)
             began = self._clock()
             try:
                 look = await self._look(family, routed)
@@ -183,7 +188,8 @@ class Flows:
 
     async def _look(self, family: Family, routed: _Routed) -> "_Look":
         """Look at every protocol that may hold wrong flows, and delete them."""
-        again, seconds, moments, looked = False, 0.0, [], self._wall()
+        again, seconds, looked = False, 0.0, self._wall()
+        moments: list[float | None] = []
         kernel = await self._opened()
         routes, stones = routed.routing.routes, self.tombstones.copy()
         for protocol in await asyncio.to_thread(lambda: reconcile.protocols(routes.values(), stones, family)):
@@ -197,7 +203,10 @@ class Flows:
             )
             seconds += self._clock() - began
             self.meters[family].looked(protocol, found.counts)
-            left = await self._delete(kernel, family, protocol, found)
+            sure = await self._handed_over(found)
+            left = await self._delete(kernel, family, protocol, found, sure=sure)
+            if not sure:
+                moments.append(self._wall() + AGAIN)
             again = again or bool(found.more)
             if found.complete and not found.more:
                 self.tombstones.forget(family, protocol, reconcile.spared(left), looked)
@@ -207,10 +216,30 @@ class Flows:
         due = min((moment for moment in moments if moment is not None), default=None)
         return _Look(again, seconds, None if due is None else self._clock() + max(due - self._wall(), 0.0))
 
+    async def _handed_over(self, found: Swept) -> bool:
+        """Remove the tombstones of Services that another proxy serves now; return whether what tombstones tell of flows is sure.
+
+        The API shows a Service that was given to another proxy as a deleted one (IN-01): it is asked before flows go by a tombstone's word.
+        """
+        routed, names = self._routed, self.tombstones.services()
+        if routed is None or not any(reconcile.by_tombstone(judgement) for _, judgement in found.taken):
+            return True
+        others = {name for name in names if _served_elsewhere(routed.snapshot, name)}
+        try:
+            asked = await self._elsewhere() if self._elsewhere is not None else ()
+        except ApiError as error:
+            log.warning("it cannot be asked whether another proxy has a Service that is gone; its flows stay", extra={"error": str(error)})
+            return False
+        others |= {f"{one.namespace}/{one.name}" for one in asked}
+        if frontends := self.tombstones.hand_over(others):
+            log.info("another proxy serves what this one did; the flows are its own", extra={"frontends": frontends})
+            self._notes.touch()
+        return True
+
     async def _delete(
-        self, kernel: ConntrackKernel, family: Family, protocol: Protocol, found: Swept
+        self, kernel: ConntrackKernel, family: Family, protocol: Protocol, found: Swept, *, sure: bool = True
     ) -> list[tuple[Flow, Judgement]]:
-        """Delete what is wrong by what is known now as well; return what stays for the time being."""
+        """Delete what is wrong by what is known now as well; return what stays for the time being. `sure` is said of tombstones."""
         left: list[tuple[Flow, Judgement]] = []
         gone: list[tuple[Flow, Judgement]] = []
         judge: Judge | None = None
@@ -222,15 +251,17 @@ class Flows:
                 judge = await asyncio.to_thread(_prepared, judged_by, family, protocol, tombstones)
             if not self._complete:
                 return [*left, *found.taken[start:]]
-            refused, now = self._loops[family].refused(), self._wall()
+            refused, now = self._pulses[family].loop.refused(), self._wall()
             unchanged = {str(name) for name in refused}  # also frontends that such a Service no longer wants
             portion: list[tuple[Flow, Judgement]] = []
-            for flow, _ in found.taken[start : start + reconcile.PORTION]:
+            for flow, first in found.taken[start : start + reconcile.PORTION]:
                 if flow.protocol != NUMBERS[protocol]:  # the judge knows the routes of one protocol only
                     continue
                 judgement = judge.judge(flow)
                 stays = judgement.port_name in refused if judgement.port_name is not None else judgement.service in unchanged
-                doomed = not stays and reconcile.doomed(flow, judgement, self.tombstones, now)
+                # Nobody has asked yet about a frontend that went since the look.
+                unsure = reconcile.by_tombstone(judgement) and not (sure and reconcile.by_tombstone(first))
+                doomed = not (stays or unsure) and reconcile.doomed(flow, judgement, self.tombstones, now)
                 (portion if doomed else left).append((flow, judgement))
             _, errors = await kernel.delete([flow for flow, _ in portion])
             for place, error in errors.items():
@@ -255,6 +286,12 @@ class Flows:
         if str(error) != self._told:
             self._told = str(error)
             log.warning("connection tracking cannot be read; flows stay as they are", extra={"error": self._told, "again_in": AGAIN})
+
+
+def _served_elsewhere(snapshot: Snapshot, name: str) -> bool:
+    namespace, _, own = name.partition("/")
+    service = snapshot.services.get(ServiceKey(namespace, own))
+    return service is not None and service.metadata.labels is not None and service.metadata.labels.service_proxy_name is not None
 
 
 def _judge(routed: _Routed, family: Family, protocol: Protocol, tombstones: Tombstones) -> Judge:

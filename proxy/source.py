@@ -6,6 +6,7 @@ through the same client. The ipvs mode reads all Nodes: whose addresses they are
 """
 
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,17 +14,22 @@ from pointsman.kube.api import ApiSource
 from pointsman.kube.client import ApiClient, RequestObserver, connect, observe_nothing
 from pointsman.kube.events import Source
 from pointsman.kube.manifests import ManifestSource
+from pointsman.kube.objects import ObjectRef
 from pointsman.kube.resource import EVERYTHING, ROUTING
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host, needs_all_nodes, node_name
 
+Elsewhere = Callable[[], Awaitable[frozenset[ObjectRef]]]
+"""Asks which Services another proxy serves now. Raises ApiError."""
+
 
 class Opened(Struct, frozen=True):
-    """The source, how people know it, and the client it reads from, if any."""
+    """The source, how people know it, the client it reads from, if any, and who tells of Services that the source leaves out."""
 
     source: Source
     described: str
     client: ApiClient | None = None
+    elsewhere: Elsewhere | None = None
 
     async def aclose(self) -> None:
         """End the client's connections."""
@@ -51,4 +57,4 @@ async def open_source(config: Config, on_request: RequestObserver = observe_noth
         client, name, selectors=EVERYTHING if also.unfiltered else ROUTING, pods=also.own_pods, all_pods=also.all_pods,
         all_nodes=needs_all_nodes(config),
     )  # fmt: skip
-    return Opened(source, client.host, client)
+    return Opened(source, client.host, client, None if also.unfiltered else source.elsewhere)

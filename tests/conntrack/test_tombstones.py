@@ -87,6 +87,18 @@ def test_a_tombstone_goes_when_a_late_look_leaves_no_flow():
     assert stones.due(V6, 0.0) is None
 
 
+def test_in_01_a_service_of_another_proxy_has_no_tombstones():
+    stones = followed([route()], [])
+    before, revision = len(stones), stones.revision
+    assert stones.services() == {"shop/dns"}
+    assert stones.hand_over({"shop/dn", "shop/dnsx", "dns"}) == 0
+    assert stones.revision == revision
+    assert stones.hand_over({"shop/dns"}) == before > 0
+    assert stones.services() == frozenset()
+    assert stones.revision > revision
+    assert [entry.gone for entry in stones.notebook("n1").frontends if entry.service.startswith("shop/dns")] == []
+
+
 def test_a_tombstone_that_stays_has_no_date():
     stones = followed([route()], [])
     assert stones.due(V4, 101.0) == 101.0 + REST_SECONDS

@@ -90,7 +90,7 @@ class FakeApi:
             if version < self.compacted:
                 raise ApiError(410, "the provided continue parameter is too old")
         limit = min(self.page_limit, int(query["limit"])) if "limit" in query else len(self.objects) + 1
-        items = [value for (of, _), value in sorted(self.objects.items()) if of == kind]
+        items = [value for (of, _), value in sorted(self.objects.items()) if of == kind and self._selected(value, query)]
         following = f"{version}:{start + limit}" if start + limit < len(items) else ""
         meta = {"resourceVersion": str(version), "continue": following}
         return json.dumps({"kind": f"{kind}List", "metadata": meta, "items": items[start:start + limit]}, separators=(",", ":")).encode()
@@ -105,6 +105,12 @@ class FakeApi:
         watch = FakeWatch(self, kind_of(path), query)
         self._watches.add(watch)
         return watch
+
+    @staticmethod
+    def _selected(value, query):
+        """Return whether a selector asks for a label that it has; what is not asked for is none of a reader's trouble here."""
+        selector = query.get("labelSelector", "!")
+        return selector.startswith("!") or selector in value["metadata"]["labels"]
 
     def _enter(self, path, query):
         self.asked.append((path, dict(query)))

@@ -4,13 +4,15 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 
+import pytest
 from fakes import virtual
 from fakes.apiserver import SERVICES, FakeApi, FakeClient
 from pointsman.kube import api as module
 from pointsman.kube.api import ApiSource
 from pointsman.kube.errors import ApiError
-from pointsman.kube.objects import Kind
+from pointsman.kube.objects import Kind, ObjectRef
 from pointsman.kube.reflector import LONGEST
+from pointsman.kube.resource import OTHERS
 from pointsman.routing.snapshot import EMPTY, ServiceKey, advance
 
 DOWN = ApiError(0, "connection refused")
@@ -43,7 +45,8 @@ class Watched:
 @asynccontextmanager
 async def running(api, **options):
     watched = Watched(api)
-    task = asyncio.create_task(ApiSource(watched.client, "n1", dice=lambda: 0.5, **options).run(watched.sink))
+    watched.source = ApiSource(watched.client, "n1", dice=lambda: 0.5, **options)
+    task = asyncio.create_task(watched.source.run(watched.sink))
     try:
         yield watched
     finally:
@@ -321,6 +324,26 @@ def test_a_clock_that_jumps_ahead_only_asks_anew():
             await asyncio.sleep(1)
             assert watched.names == {"web", "shop"}
             assert watched.problems == ()
+
+    virtual.run(main)
+
+
+def test_in_01_services_of_other_proxies_are_told_when_asked():
+    async def main():
+        api = cluster()
+        async with running(api) as watched:
+            await asyncio.sleep(1)
+            api.put("Service", "theirs", labels={OTHERS: "other"}, spec={"clusterIP": "10.96.0.7"})
+            api.put("Service", "odd", labels={OTHERS: ""}, spec={"ports": "none"})
+            await asyncio.sleep(1)
+            api.asked.clear()
+            assert await watched.source.elsewhere() == {ObjectRef(Kind.SERVICE, "default", name) for name in ("theirs", "odd")}
+            assert api.asked == [
+                (SERVICES, {"labelSelector": OTHERS, "resourceVersion": str(api.version), "resourceVersionMatch": "NotOlderThan"})
+            ]
+            watched.client.down = DOWN
+            with pytest.raises(ApiError):
+                await watched.source.elsewhere()
 
     virtual.run(main)
 

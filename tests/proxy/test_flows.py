@@ -16,10 +16,14 @@ from pointsman.conntrack.kernel import ConntrackKernel, CpuCounters, Swept
 from pointsman.conntrack.names import Known
 from pointsman.conntrack.tombstones import Entry, Notebook
 from pointsman.dataplane.errors import ErrorKind, KernelError
+from pointsman.kube.errors import ApiError
+from pointsman.kube.events import Batch, Replace
+from pointsman.kube.objects import Kind, Labels, ObjectMeta, ObjectRef, Service
 from pointsman.proxy import flows as module
 from pointsman.proxy.flows import Flows
 from pointsman.proxy.notebook import Notes, write
 from pointsman.routing.build import RoutingChange
+from pointsman.routing.snapshot import EMPTY, advance
 
 from .engines import FakeLoop
 
@@ -97,11 +101,11 @@ class Bench:
         self.routes = {}
         self.revision = 0
 
-    def offer(self, *routes):
+    def offer(self, *routes, snapshot=EMPTY):
         self.revision += 1
         after = {one.key: one for one in routes}
         changed = {key: after.get(key) for key in self.routes.keys() | after.keys() if self.routes.get(key) != after.get(key)}
-        self.flows.offer(self.routes, RoutingChange(routing(*routes, revision=self.revision), changed), NODE)
+        self.flows.offer(self.routes, RoutingChange(routing(*routes, revision=self.revision), changed), NODE, snapshot)
         self.routes = after
 
     async def until(self, holds):
@@ -249,6 +253,94 @@ async def test_pain_7_also_of_one_that_was_deleted_while_no_agent_ran(bench, tmp
         one.offer(route("kept", cluster_ip="10.96.0.50", external_ips=("192.0.2.50",)))
         await one.until(lambda: one.kernel.deleted)
         assert [gone.frontend for gone in one.kernel.deleted] == ["192.0.2.1:53"]
+
+
+GIVEN = flow("192.0.2.1:53"), flow("172.20.0.1:30053", client="10.5.0.4:1")
+"""Through an external address and a node port of shop/dns."""
+
+
+def asking(one, *answers):
+    """Have the API answer so, one after the other; what it was asked is counted."""
+    left, asked = list(answers), []
+
+    async def elsewhere():
+        asked.append(one.kernel.sweeps)
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(answer, ApiError):
+            raise answer
+        return frozenset(ObjectRef(Kind.SERVICE, *name.split("/")) for name in answer)
+
+    one.flows._elsewhere = elsewhere
+    return asked
+
+
+async def test_in_01_flows_of_a_service_that_another_proxy_was_given_stay(bench):
+    async with bench(*GIVEN) as one:
+        asked = asking(one, ["shop/dns"])
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        assert asked == []
+        one.offer()
+        await one.until(lambda: one.flows.meters[V4].looks.total == 2)
+        assert len(asked) == 1
+        assert len(one.flows.tombstones) == 0
+        assert one.kernel.deleted == []
+        one.flows._ask(V4)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(asked) == 1
+
+
+async def test_in_01_flows_of_a_deleted_service_go_when_the_api_knows_no_other_proxy_of_it(bench):
+    async with bench(*GIVEN) as one:
+        asked = asking(one, ["shop/other"])
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        one.offer()
+        await one.until(lambda: len(one.kernel.deleted) == 2)
+        assert len(asked) == 1
+
+
+async def test_in_01_flows_stay_until_it_can_be_asked(bench, caplog, monkeypatch):
+    monkeypatch.setattr(module, "AGAIN", 0.0)
+    async with bench(*GIVEN, STALE) as one:
+        one.offer(route())
+        await one.until(lambda: one.kernel.deleted)
+        asked = asking(one, ApiError(0, "connection refused"), ApiError(0, "connection refused"), [])
+        one.offer()
+        await one.until(lambda: len(asked) == 2)
+        assert len(one.kernel.deleted) == 1
+        await one.until(lambda: len(one.kernel.deleted) == 3)
+    assert "its flows stay" in caplog.text
+
+
+async def test_in_01_a_service_of_another_proxy_that_is_seen_needs_no_question(bench):
+    meta = ObjectMeta(name="dns", namespace="shop", labels=Labels(service_proxy_name="other"))
+    snapshot, _ = advance(EMPTY, Batch((Replace(Kind.SERVICE, (Service(metadata=meta),)),)))
+    async with bench(*GIVEN) as one:
+        one.offer(route())
+        await one.until(lambda: one.flows.meters[V4].looks.total)
+        one.offer(snapshot=snapshot)
+        await one.until(lambda: one.flows.meters[V4].looks.total == 2)
+        assert len(one.flows.tombstones) == 0
+        assert one.kernel.deleted == []
+
+
+async def test_in_01_what_goes_while_flows_are_judged_waits_for_the_next_question(bench):
+    """Its flows were looked at as those of a Service that is served."""
+    async with bench(replace(STALE, identity=1)) as one:
+        asked = asking(one, [])
+        one.offer(route())
+        await one.until(lambda: one.kernel.deleted)
+        one.kernel.flows = {1: replace(GIVEN[0], identity=1)}
+        judged = judge(route(ends=())).judge(one.kernel.flows[1])
+        assert judged.kind is FlowClass.STALE_BACKEND
+        one.offer()
+        taken = Swept(Counter(), ((one.kernel.flows[1], judged),), 0, True, 0)
+        left = await one.flows._delete(one.kernel, V4, UDP, taken, sure=True)
+        assert [judgement.kind for _, judgement in left] == [FlowClass.STALE_FRONTEND]
+        await one.until(lambda: not one.kernel.flows)
+        assert len(asked) == 1
 
 
 async def test_a_change_of_tcp_is_no_reason_to_look(bench):
