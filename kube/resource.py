@@ -79,7 +79,7 @@ ROUTING: Final = Selectors()
 EVERYTHING: Final = Selectors(services="", slices="", headless=True)
 """What routing and DNS need; routing leaves out the rest (REC-07)."""
 
-_WITHOUT_PODS: Final = "DNS knows no Pods, so `pods verified` and `autopath @kubernetes` answer as if there were none; the chart's dns.reads gives the right"
+_WITHOUT_PODS: Final = "`pods verified` and `autopath @kubernetes` answer as if there were no Pods; the chart's dns.reads gives the right"
 _RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
 
 

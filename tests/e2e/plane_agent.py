@@ -14,6 +14,7 @@ from table_worlds import CLUSTER_CIDR
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "charts/pointsman/files/clusterrole.yaml"
+NEEDS = RULES.with_name("clusterrole-dns.yaml")
 ACCOUNT = "pointsman"
 PROGRAM = Path(sys.executable).parent / "pointsman"
 
@@ -21,6 +22,11 @@ PROGRAM = Path(sys.executable).parent / "pointsman"
 def rules():
     """Return the rules that the chart gives to the agent."""
     return yaml.safe_load(RULES.read_text())
+
+
+def needs():
+    """Return what the chart gives besides where a Corefile needs it: by name, the lines that need it and the rules."""
+    return yaml.safe_load(NEEDS.read_text())
 
 
 async def permit(plane, permitted):

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import yaml
 from chart import API, CHART, Helm, RefusedError, container, one
-from plane_agent import rules
+from plane_agent import needs, rules
 from plane_api import collection
 from pointsman.proxy.config import Config
 from pointsman.proxy.config_check import problems
@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.kernel]
 beside_the_plane = pytest.mark.asyncio(loop_scope="session")
 
 MONITORING = ("metrics.expose=true", "serviceMonitor.enabled=true", "prometheusRule.enabled=true", "dashboard.enabled=true")
+COREFILE = ".:53 {\n  kubernetes cluster.local {\n    pods verified\n  }\n  prometheus :9153\n}\n"
 MATRIX = {
     "as it is": (API,),
     **{f"mode {mode}": (API, f"mode={mode}") for mode in MODES},
@@ -31,6 +32,10 @@ MATRIX = {
     "monitored": (API, *MONITORING),
     "without the init container": (API, "privilegedInit=false"),
     "with accounts of others": (API, "serviceAccount.create=false", "serviceAccount.name=other", "rbac.create=false"),
+    "DNS": (API, "dns.enabled=true"),
+    "DNS with a Corefile": (API, "dns.enabled=true", f"dns.corefile={COREFILE}", "dns.metrics.enabled=true", "dns.takeVip=false"),
+    "DNS with CoreDNS's Corefile, beside kube-proxy's ConfigMap": ("existingConfigMap=kube-proxy", "dns.enabled=true",
+                                                                   "dns.existingConfigMap=coredns", "dns.reads={pods}"),
     "cleanup": ("cleanup=true",),
     "an IPv6 address of the API server": ("api.host=2001:db8::1",),
     "health on one address": (API, "config.healthzBindAddress=[::1]:10256"),
@@ -64,6 +69,9 @@ REFUSED = {
     "extraArgs={verbose}": "/extraArgs/0",
     "serviceMonitor.enabled=true": "needs metrics.expose",
     "config.healthzBindAddress=0.0.0.0:1": "both must name the same port",
+    "dns.reads={secrets}": "/dns/reads/0",
+    "dns.localAddress=localhost": "/dns/localAddress",
+    "podAnnotations.pointsman\\.dev/corefile=mine": "/podAnnotations/pointsman.dev",
 }
 CONTRADICTIONS = {
     ("mode=ipvs", "config.mode=iptables", API): "say it once",
@@ -74,7 +82,24 @@ CONTRADICTIONS = {
     ("config.metricsBindAddress=0.0.0.0:1", "serviceMonitor.enabled=true", API): "Prometheus is told metrics.port",
     ("config.metricsBindAddress=[::1]:10249", "serviceMonitor.enabled=true", API): "where Prometheus does not reach metrics",
     ("config.metricsBindAddress=127.0.0.1:10249", "serviceMonitor.enabled=true", API): "where Prometheus does not reach metrics",
+    ("dns.enabled=true", "pointsmanConfig.dns.takeVip=false", API): "dns.takeVip and pointsmanConfig.dns.takeVip are both set",
+    ("dns.corefile=.", "pointsmanConfig.dns.enabled=true", API): "need dns.enabled",
+    ("dns.enabled=true", "dns.corefile=.", "dns.existingConfigMap=coredns", API): "say it once",
+    ("dns.enabled=true", "dns.metrics.enabled=true", API): "needs a Corefile with `prometheus :9153`",
+    ("dns.enabled=true", f"dns.corefile={COREFILE}", "dns.metrics.enabled=true", "dns.metrics.port=9253", API): "`prometheus :9253`",
+    ("dns.enabled=true", "dns.corefile=. {\n  prometheus 127.0.0.1:9153\n}", "dns.metrics.enabled=true", API): "loopback",
     (): "api.host is not set",
+}
+
+
+NEEDING = {
+    "kubernetes cluster.local": (),
+    "kubernetes cluster.local {\n    pods insecure\n  }": (),
+    "kubernetes cluster.local {\n    # pods verified\n  }": (),
+    "kubernetes cluster.local {\n    pods verified\n  }": ("pods",),
+    "kubernetes cluster.local\n  autopath @kubernetes": ("pods",),
+    "autopath cluster.local @kubernetes\n  kubernetes cluster.local": ("pods",),
+    "autopath /etc/resolv.conf": (),
 }
 
 
@@ -101,7 +126,7 @@ async def test_the_api_server_takes_every_object(settings, helm, plane):
     """With strict validation, so that a misspelt field is an error; kinds of the Prometheus operator are not known there."""
     objects = helm.template(*settings)
     known = [each for each in objects if not each["apiVersion"].startswith("monitoring.coreos.com/")]
-    assert len(objects) - len(known) == 2 * ("serviceMonitor.enabled=true" in settings)
+    assert len(objects) - len(known) == 2 * ("serviceMonitor.enabled=true" in settings) + ("dns.metrics.enabled=true" in settings)
     for each in known:
         each["metadata"]["name"] += "-tried"  # the agent's own role is there
         await plane.api.post(f"{collection(each)}?dryRun=All&fieldValidation=Strict", each)
@@ -191,6 +216,70 @@ def test_a_resolver_may_bind_its_port(helm):
     assert added("pointsmanConfig.dns.enabled=false") == ["NET_ADMIN", "NET_RAW"]
     assert added("extraArgs={--dns}") == added("extraArgs={--dns=true}") == ["NET_ADMIN", "NET_RAW", "NET_BIND_SERVICE"]
     assert added("extraArgs={--dns=false,--dns-workers=2}") == ["NET_ADMIN", "NET_RAW"]
+
+
+@pytest.mark.parametrize(("lines", "resources"), NEEDING.items())
+def test_the_role_gives_what_the_corefile_needs_and_nothing_more(lines, resources, helm):
+    text = f".:53 {{\n  {lines}\n  forward . 192.0.2.53\n}}\n"
+    found = one(helm.template(API, "dns.enabled=true", values={"dns.corefile": json.dumps(text)}), "ClusterRole")["rules"]
+    own = rules()
+    assert found[: len(own)] == own
+    assert [(resource, tuple(rule["verbs"])) for rule in found[len(own) :] for resource in rule["resources"]] == [
+        (resource, ("list", "watch")) for resource in resources
+    ]
+
+
+def test_rights_may_be_named_where_helm_does_not_see_the_corefile(helm):
+    settings = ("pointsmanConfig.dns.enabled=true", f"dns.reads={{{','.join(needs())}}}")
+    found = one(helm.template(API, *settings), "ClusterRole")["rules"]
+    assert found == [*rules(), *(rule for need in needs().values() for rule in need["rules"])]
+    assert one(helm.template(API, settings[1]), "ClusterRole")["rules"] == rules()  # not without DNS
+
+
+def test_dns_of_the_values_reaches_the_agent(helm):
+    objects = helm.template(API, "dns.enabled=true", "dns.takeVip=false", f"dns.corefile={COREFILE}")
+    agent = container(objects)
+    assert set(agent["args"]) >= {"--dns", "--dns-take-vip=false", "--corefile=/etc/coredns/Corefile"}
+    assert {"name": "corefile", "mountPath": "/etc/coredns", "readOnly": True} in agent["volumeMounts"]
+    assert one(objects, "ConfigMap", "pointsman-dns")["data"] == {"Corefile": COREFILE}
+    plain = container(helm.template(API, "dns.enabled=true"))["args"]
+    assert f"--dns-addresses={','.join(Config().dns_addresses)}" in plain
+    assert not [word for word in plain if word.startswith("--corefile")]
+
+
+def test_a_corefile_without_reload_rolls_the_pods_when_it_changes(helm):
+    def annotation(text):
+        template = one(helm.template(API, "dns.enabled=true", values={"dns.corefile": json.dumps(text)}), "DaemonSet")["spec"]["template"]
+        return template["metadata"]["annotations"].get("pointsman.dev/corefile")
+
+    assert annotation(COREFILE) != annotation(COREFILE + "# changed") != None  # noqa: E711 - a chain
+    assert annotation(COREFILE.replace("  prometheus", "  reload\n  prometheus")) is None
+
+
+def test_prometheus_finds_dns_under_the_job_that_dashboards_look_for(helm):
+    settings = ("dns.enabled=true", f"dns.corefile={COREFILE}", "dns.metrics.enabled=true", "dns.metrics.job=kube-dns")
+    objects = helm.template(API, *settings)
+    [endpoint] = one(objects, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert {"name": endpoint["port"], "containerPort": 9153} in container(objects)["ports"]
+    given = {each["targetLabel"]: each.get("replacement") for each in endpoint["relabelings"]}
+    assert given == {"node": None, "job": "kube-dns", "k8s_app": "kube-dns"}
+
+
+@beside_the_plane
+async def test_coredns_own_configmap_is_used_and_looked_at(inside, plane):
+    server, settings = ("--dry-run=server",), (API, "dns.enabled=true", "dns.existingConfigMap=given")
+    with pytest.raises(RefusedError, match="has no ConfigMap of this name with the key Corefile"):
+        inside.template(*settings, more=server)
+    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "given", "namespace": "kube-system"},
+            "data": {"Corefile": COREFILE}}
+    await plane.api.create(made)
+    try:
+        objects = inside.template(*settings, more=server)
+    finally:
+        await plane.api.delete(f"{collection(made)}/given")
+    assert one(objects, "ClusterRole")["rules"] == [*rules(), *needs()["pods"]["rules"]]
+    volumes = one(objects, "DaemonSet")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "corefile", "configMap": {"name": "given"}} in volumes
 
 
 def test_the_pods_are_rolled_out_safely(helm):

@@ -167,7 +167,10 @@ def test_optional_kinds_that_are_missing_or_denied_delay_nothing(caplog):
 
     with caplog.at_level(logging.WARNING):
         virtual.run(main)
-    assert sorted(record.kind for record in caplog.records) == ["Namespace", "ServiceCIDR"]
+    told = {record.kind: record for record in caplog.records}
+    assert sorted(told) == ["Namespace", "ServiceCIDR"]
+    assert told["Namespace"].right == "list and watch namespaces"
+    assert told["Namespace"].lost
 
 
 def test_in_08_what_was_read_stays_while_the_server_is_away_and_is_told_once():

@@ -43,6 +43,13 @@ def test_pods_are_followed_only_on_demand_and_only_those_of_this_node():
     assert of(Kind.POD, pods=True).selectors == {"fieldSelector": "spec.nodeName=n1"}
 
 
+def test_what_is_lost_without_an_optional_kind_is_said_and_which_right_it_takes():
+    optional = {one.kind: one for one in resources("n1", all_pods=True) if one.optional}
+    assert all(one.lost for one in optional.values())
+    assert optional[Kind.POD].right == "list and watch pods"
+    assert optional[Kind.SERVICE_CIDR].right == "list and watch servicecidrs in networking.k8s.io"
+
+
 def test_forms_go_from_the_best_to_the_plainest():
     forms = of(Kind.SERVICE).forms
     assert [form.way for form in forms] == [*Way, Way.WHOLE, Way.PAGES]

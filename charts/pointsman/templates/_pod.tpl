@@ -2,7 +2,7 @@
 
 {{- define "pointsman.arguments" -}}
 {{- $file := ternary "/var/lib/kube-proxy/config.conf" "/etc/pointsman/config.conf" (not (not .Values.existingConfigMap)) -}}
-{{- concat (list "run" (printf "--config=%s" $file) "--hostname-override=$(NODE_NAME)" (printf "-v=%d" (int .Values.verbosity)) (printf "--logging-format=%s" .Values.loggingFormat)) .Values.extraArgs | toJson -}}
+{{- concat (list "run" (printf "--config=%s" $file) "--hostname-override=$(NODE_NAME)" (printf "-v=%d" (int .Values.verbosity)) (printf "--logging-format=%s" .Values.loggingFormat)) (include "pointsman.dns-arguments" . | fromJsonArray) .Values.extraArgs | toJson -}}
 {{- end }}
 
 {{- define "pointsman.environment" -}}
@@ -27,15 +27,14 @@
 {{- else -}}
 - {name: config, mountPath: /etc/pointsman/config.conf, subPath: config.conf, readOnly: true}
 {{- end -}}
+{{- if include "pointsman.dns-map" . }}
+- {name: corefile, mountPath: /etc/coredns, readOnly: true}
+{{- end -}}
 {{- end }}
 
 {{/* Port 53 is below 1024, and user 0 has no power of its own here. */}}
 {{- define "pointsman.capabilities" -}}
-{{- $dns := ((.Values.pointsmanConfig | default dict).dns | default dict).enabled | default false -}}
-{{- range .Values.extraArgs -}}
-  {{- if regexMatch "^--?dns(=(1|[tT]|true|TRUE|True))?$" . -}}{{- $dns = true -}}{{- end -}}
-{{- end -}}
-{{- ternary (append .Values.capabilities "NET_BIND_SERVICE" | uniq) .Values.capabilities $dns | toJson -}}
+{{- ternary (append .Values.capabilities "NET_BIND_SERVICE" | uniq) .Values.capabilities (eq (include "pointsman.dns-on" .) "true") | toJson -}}
 {{- end }}
 
 {{/* A question of kubelet, of the context and a path: at the Pod's address, unless the server listens at another one only. */}}
