@@ -28,6 +28,7 @@ _VERSIONS: Final = {
     Kind.POD: ("v1",),
     Kind.ENDPOINT_SLICE: ("discovery.k8s.io/v1",),
     Kind.SERVICE_CIDR: ("networking.k8s.io/v1", "networking.k8s.io/v1beta1"),
+    Kind.SERVICE_IMPORT: ("multicluster.x-k8s.io/v1alpha1", "multicluster.x-k8s.io/v1beta1"),
 }
 _KINDS: Final = {(version, kind.value): kind for kind, versions in _VERSIONS.items() for version in versions}
 _LISTS: Final = {(version, f"{name}List"): kind for (version, name), kind in _KINDS.items()}
@@ -217,7 +218,7 @@ def _check_identity(kind: Kind, namespace: str, name: str) -> None:
     subject = str(ObjectRef(kind, namespace, name))
     if namespace and not _LABEL.fullmatch(namespace):
         raise DecodeError(subject, "metadata.namespace", f"{namespace!r} is not a DNS label (a-z, 0-9, '-', at most 63 characters)")
-    if kind in {Kind.SERVICE, Kind.NAMESPACE}:
+    if kind in {Kind.SERVICE, Kind.NAMESPACE, Kind.SERVICE_IMPORT}:
         if not _LABEL.fullmatch(name):
             raise DecodeError(subject, "metadata.name", f"{name!r} is not a DNS label (a-z, 0-9, '-', at most 63 characters)")
     elif not _SUBDOMAIN.fullmatch(name):

@@ -5,7 +5,7 @@ structs too: a Service may carry kilobytes of them, and only a handful is ever r
 Values are as the API wrote them (an address may have leading zeros, a port may be out of range): judging them is `routing`'s task.
 `decode` makes these structs, `events` carries them, `routing.snapshot` keeps them.
 
-Sources: Kubernetes API v1 and discovery.k8s.io/v1; docs/services.md IN-01 to IN-56, REC-01 to REC-11.
+Sources: Kubernetes API v1 and discovery.k8s.io/v1, multicluster.x-k8s.io; docs/services.md IN-01 to IN-56, REC-01 to REC-11.
 """
 
 from enum import Enum
@@ -26,6 +26,7 @@ class Kind(Enum):
     NAMESPACE = "Namespace"
     POD = "Pod"
     SERVICE_CIDR = "ServiceCIDR"
+    SERVICE_IMPORT = "ServiceImport"
 
 
 class ObjectRef(Struct, frozen=True, gc=False, order=True):
@@ -48,6 +49,8 @@ class Labels(Struct, frozen=True, gc=False):
     service_proxy_name: str | None = field(default=None, name="service.kubernetes.io/service-proxy-name")
     zone: str | None = field(default=None, name="topology.kubernetes.io/zone")
     share: str | None = field(default=None, name="pointsman.dev/share")
+    import_name: str | None = field(default=None, name="multicluster.kubernetes.io/service-name")
+    source_cluster: str | None = field(default=None, name="multicluster.kubernetes.io/source-cluster")
 
 
 class Annotations(Struct, frozen=True, gc=False):
@@ -201,7 +204,7 @@ class EndpointSlice(Struct, frozen=True, gc=False, rename="camel"):
     ports: tuple[EndpointPort, ...] | None = None
 
 
-# --- Node, Namespace, Pod, ServiceCIDR -------------------------------------------------------------------------------
+# --- Node, Namespace, Pod, ServiceCIDR, ServiceImport ----------------------------------------------------------------
 
 
 class NodeAddress(Struct, frozen=True, gc=False):
@@ -287,7 +290,22 @@ class ServiceCIDR(Struct, frozen=True, gc=False):
     spec: ServiceCIDRSpec = ServiceCIDRSpec()
 
 
-KubeObject = Service | EndpointSlice | Node | Namespace | Pod | ServiceCIDR
+class ServiceImportSpec(Struct, frozen=True, gc=False):
+    """spec of a ServiceImport: type is ClusterSetIP or Headless; `ips` are of the first only."""
+
+    type: str | None = None
+    ips: tuple[str, ...] | None = None
+    ports: tuple[ServicePort, ...] | None = None
+
+
+class ServiceImport(Struct, frozen=True, gc=False):
+    """A ServiceImport (multicluster.x-k8s.io): a Service that clusters of a set offer together (KEP-1645)."""
+
+    metadata: ObjectMeta
+    spec: ServiceImportSpec = ServiceImportSpec()
+
+
+KubeObject = Service | EndpointSlice | Node | Namespace | Pod | ServiceCIDR | ServiceImport
 
 STRUCTS: dict[Kind, type[KubeObject]] = {
     Kind.SERVICE: Service,
@@ -296,6 +314,7 @@ STRUCTS: dict[Kind, type[KubeObject]] = {
     Kind.NAMESPACE: Namespace,
     Kind.POD: Pod,
     Kind.SERVICE_CIDR: ServiceCIDR,
+    Kind.SERVICE_IMPORT: ServiceImport,
 }
 KINDS: dict[type[KubeObject], Kind] = {struct: kind for kind, struct in STRUCTS.items()}
 

@@ -9,7 +9,7 @@ interned (the interpreter forgets them with their last user), small structs come
 from functools import lru_cache
 from sys import intern
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 from pointsman.kube.objects import (
     Endpoint,
     EndpointConditions,
@@ -65,8 +65,7 @@ def _meta(meta: ObjectMeta) -> ObjectMeta:
 
 
 def _labels(labels: Labels) -> Labels:
-    words = (labels.service_name, labels.headless, labels.service_proxy_name, labels.zone, labels.share)
-    return Labels(*map(_word, words))
+    return Labels(*map(_word, astuple(labels)))
 
 
 def _endpoint(endpoint: Endpoint) -> Endpoint:

@@ -27,7 +27,7 @@ from pointsman.routing.notices import Notes
 from pointsman.routing.route import Family, FrontendKind, HealthCheck, Notice, RouteKey, Routing, ServiceRoute
 from pointsman.routing.selection import select
 from pointsman.routing.service import ServiceFacts, is_routed, service_facts
-from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
+from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot, import_of
 from pointsman.routing.weights import EVEN, NO_CHOICE
 
 _NO_FACTS = ServiceFacts((), (), False, False, 0, 0, NO_CHOICE, EVEN, (), None)
@@ -343,7 +343,7 @@ def _orphans(snapshot: Snapshot, key: ServiceKey) -> list[Notice]:
     """Tell of slices that name no owner (IN-31)."""
     notices: list[Notice] = []
     for name, value in snapshot.slices.get(key, {}).items():
-        if not endpoint.is_routed(value):
+        if not endpoint.is_routed(value) or import_of(value) is not None:
             continue
         notes = Notes(f"EndpointSlice {key.namespace}/{name}")
         notes.refuse("metadata.labels", "there is no label kubernetes.io/service-name, so its endpoints belong to no Service; add it")

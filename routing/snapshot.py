@@ -11,9 +11,11 @@ shallow copies and dirties only its own Service.
 
 EndpointSlices are found by the Service that owns them (IN-31, IN-32); those without an owner's label are kept under the empty name, so
 that they can be reported. `slice_owners` remembers who owned a slice: a label that moves to another Service takes it from the first.
+Slices that come from other clusters are found by their ServiceImport besides, which only DNS reads (EXT-01): a Service that stands for the
+import on this cluster, if there is one, owns them as it owns others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -28,11 +30,13 @@ from pointsman.kube.objects import (
     Pod,
     Service,
     ServiceCIDR,
+    ServiceImport,
     ref_of,
 )
 
 K = TypeVar("K")
 V = TypeVar("V")
+Owner = TypeVar("Owner", bound="ServiceKey")
 
 
 class ServiceKey(Struct, frozen=True, gc=False, order=True, cache_hash=True):
@@ -46,10 +50,15 @@ class ServiceKey(Struct, frozen=True, gc=False, order=True, cache_hash=True):
         return f"{self.namespace}/{self.name}"
 
 
+class ImportKey(ServiceKey, frozen=True, gc=False, order=True, cache_hash=True):
+    """Which ServiceImport; never equal to the key of the Service with this name."""
+
+
 class Snapshot(Struct, frozen=True):
     """All known objects at one revision; revisions grow by one with each batch that changes something.
 
-    `slices` holds, by owner Service, its EndpointSlices by their name; no entry is empty. `pods` is keyed by namespace and name.
+    `slices` holds, by owner Service, its EndpointSlices by their name; no entry is empty. `import_slices` holds those that other clusters
+    offer, by their ServiceImport. `pods` is keyed by namespace and name.
     `synced` are the kinds that have been listed completely at least once.
     """
 
@@ -62,6 +71,9 @@ class Snapshot(Struct, frozen=True):
     service_cidrs: Mapping[str, ServiceCIDR] = {}
     synced: frozenset[Kind] = frozenset()
     slice_owners: Mapping[tuple[str, str], ServiceKey] = {}
+    imports: Mapping[ImportKey, ServiceImport] = {}
+    import_slices: Mapping[ImportKey, Mapping[str, EndpointSlice]] = {}
+    import_slice_owners: Mapping[tuple[str, str], ImportKey] = {}
 
     @property
     def in_sync(self) -> bool:
@@ -70,13 +82,14 @@ class Snapshot(Struct, frozen=True):
 
 
 class Dirty(Struct, frozen=True):
-    """What a batch changed: Services that changed or whose slices changed, and all kinds with any change.
+    """What a batch changed: Services that changed or whose slices changed, ServiceImports likewise, and all kinds with any change.
 
     A kind whose first complete list has arrived counts as changed, even if the list is empty.
     """
 
     services: frozenset[ServiceKey] = frozenset()
     kinds: frozenset[Kind] = frozenset()
+    imports: frozenset[ImportKey] = frozenset()
 
 
 EMPTY = Snapshot()
@@ -90,6 +103,12 @@ def owner_of(value: EndpointSlice) -> ServiceKey:
     """Return the Service that owns a slice (IN-31); its name is empty where the slice does not say."""
     labels = value.metadata.labels
     return ServiceKey(value.metadata.namespace, (labels.service_name if labels else None) or "")
+
+
+def import_of(value: EndpointSlice) -> ImportKey | None:
+    """Return the ServiceImport that a slice belongs to; None for one of this cluster alone."""
+    labels = value.metadata.labels
+    return ImportKey(value.metadata.namespace, labels.import_name) if labels and labels.import_name else None
 
 
 def advance(snapshot: Snapshot, batch: Batch) -> tuple[Snapshot, Dirty]:
@@ -139,21 +158,26 @@ class _Draft(Generic[K, V]):
         return self._copy
 
 
-class _SliceDraft:
-    """EndpointSlices being changed: by owner and name, with the index that says who owned a slice."""
+class _SliceDraft(Generic[Owner]):
+    """EndpointSlices being changed: by owner and name, with the index that says who owned a slice; without owner they are left out."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._owners = _Draft(snapshot.slice_owners)
-        self._by_owner = _Draft(snapshot.slices)
-        self._edits: dict[ServiceKey, _Draft[str, EndpointSlice]] = {}
+    def __init__(
+        self, by_owner: Mapping[Owner, Mapping[str, EndpointSlice]], owners: Mapping[tuple[str, str], Owner],
+        owner_of: Callable[[EndpointSlice], Owner | None],
+    ) -> None:
+        self._owners = _Draft(owners)
+        self._by_owner = _Draft(by_owner)
+        self._owner_of = owner_of
+        self._edits: dict[Owner, _Draft[str, EndpointSlice]] = {}
 
     def put(self, value: EndpointSlice) -> None:
-        identity, owner = (value.metadata.namespace, value.metadata.name), owner_of(value)
+        identity, owner = (value.metadata.namespace, value.metadata.name), self._owner_of(value)
         former = self._owners.get(identity)
         if former is not None and former != owner:
-            self._edit(former).drop(value.metadata.name)
-        self._owners.put(identity, owner)
-        self._edit(owner).put(value.metadata.name, value)
+            self.drop(*identity)
+        if owner is not None:
+            self._owners.put(identity, owner)
+            self._edit(owner).put(value.metadata.name, value)
 
     def drop(self, namespace: str, name: str) -> None:
         owner = self._owners.get((namespace, name))
@@ -164,8 +188,8 @@ class _SliceDraft:
     def identities(self) -> Iterator[tuple[str, str]]:
         return iter(tuple(self._owners.current()))
 
-    def finish(self) -> frozenset[ServiceKey]:
-        """Fold the edits in; return the Services whose slices changed."""
+    def finish(self) -> frozenset[Owner]:
+        """Fold the edits in; return the owners whose slices changed."""
         for owner, edit in self._edits.items():
             if not edit.changed():
                 continue
@@ -176,14 +200,14 @@ class _SliceDraft:
         return self._by_owner.changed()
 
     @property
-    def by_owner(self) -> Mapping[ServiceKey, Mapping[str, EndpointSlice]]:
+    def by_owner(self) -> Mapping[Owner, Mapping[str, EndpointSlice]]:
         return self._by_owner.current()
 
     @property
-    def owners(self) -> Mapping[tuple[str, str], ServiceKey]:
+    def owners(self) -> Mapping[tuple[str, str], Owner]:
         return self._owners.current()
 
-    def _edit(self, owner: ServiceKey) -> _Draft[str, EndpointSlice]:
+    def _edit(self, owner: Owner) -> _Draft[str, EndpointSlice]:
         edit = self._edits.get(owner)
         if edit is None:
             edit = self._edits[owner] = _Draft(self._by_owner.get(owner) or {})
@@ -196,7 +220,9 @@ class _Edit:
     def __init__(self, before: Snapshot) -> None:
         self._before = before
         self._services = _Draft(before.services)
-        self._slices = _SliceDraft(before)
+        self._slices = _SliceDraft(before.slices, before.slice_owners, owner_of)
+        self._imports = _Draft(before.imports)
+        self._import_slices = _SliceDraft(before.import_slices, before.import_slice_owners, import_of)
         self._nodes = _Draft(before.nodes)
         self._namespaces = _Draft(before.namespaces)
         self._pods = _Draft(before.pods)
@@ -210,6 +236,7 @@ class _Edit:
                 self._services.put(ServiceKey(meta.namespace, meta.name), value)
             case EndpointSlice():
                 self._slices.put(value)
+                self._import_slices.put(value)
             case Node():
                 self._nodes.put(meta.name, value)
             case Namespace():
@@ -218,6 +245,8 @@ class _Edit:
                 self._pods.put((meta.namespace, meta.name), value)
             case ServiceCIDR():
                 self._cidrs.put(meta.name, value)
+            case ServiceImport():
+                self._imports.put(ImportKey(meta.namespace, meta.name), value)
 
     def drop(self, ref: ObjectRef) -> None:
         match ref.kind:
@@ -225,6 +254,7 @@ class _Edit:
                 self._services.drop(ServiceKey(ref.namespace, ref.name))
             case Kind.ENDPOINT_SLICE:
                 self._slices.drop(ref.namespace, ref.name)
+                self._import_slices.drop(ref.namespace, ref.name)
             case Kind.NODE:
                 self._nodes.drop(ref.name)
             case Kind.NAMESPACE:
@@ -233,6 +263,8 @@ class _Edit:
                 self._pods.drop((ref.namespace, ref.name))
             case Kind.SERVICE_CIDR:
                 self._cidrs.drop(ref.name)
+            case Kind.SERVICE_IMPORT:
+                self._imports.drop(ImportKey(ref.namespace, ref.name))
 
     def replace(self, kind: Kind, values: tuple[KubeObject, ...]) -> None:
         kept = {ref_of(value) for value in values}
@@ -245,6 +277,7 @@ class _Edit:
 
     def finish(self) -> tuple[Snapshot, Dirty]:
         services, owners = self._services.changed(), self._slices.finish()
+        imports, importing = self._imports.changed(), self._import_slices.finish()
         changed = {
             Kind.SERVICE: services,
             Kind.ENDPOINT_SLICE: owners,
@@ -252,6 +285,7 @@ class _Edit:
             Kind.NAMESPACE: self._namespaces.changed(),
             Kind.POD: self._pods.changed(),
             Kind.SERVICE_CIDR: self._cidrs.changed(),
+            Kind.SERVICE_IMPORT: imports,
         }
         before = self._before
         kinds = {kind for kind, keys in changed.items() if keys} | (self._synced - before.synced)
@@ -267,8 +301,11 @@ class _Edit:
             service_cidrs=self._cidrs.current(),
             synced=frozenset(self._synced),
             slice_owners=self._slices.owners,
+            imports=self._imports.current(),
+            import_slices=self._import_slices.by_owner,
+            import_slice_owners=self._import_slices.owners,
         )
-        return after, Dirty(services | owners, frozenset(kinds))
+        return after, Dirty(services | owners, frozenset(kinds), imports | importing)
 
     def _refs(self, kind: Kind) -> list[ObjectRef]:
         match kind:
@@ -284,3 +321,5 @@ class _Edit:
                 return [ObjectRef(kind, *identity) for identity in self._pods.current()]
             case Kind.SERVICE_CIDR:
                 return [ObjectRef(kind, "", name) for name in self._cidrs.current()]
+            case Kind.SERVICE_IMPORT:
+                return [ObjectRef(kind, key.namespace, key.name) for key in self._imports.current()]

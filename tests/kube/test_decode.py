@@ -8,9 +8,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointsman.kube.decode import DecodeError, Entry, Unread, decode, decode_as
-from pointsman.kube.objects import STRUCTS, EndpointSlice, Kind, KubeObject, ObjectRef, Service, ServiceCIDR, ref_of
+from pointsman.kube.objects import (
+    STRUCTS,
+    EndpointSlice,
+    Kind,
+    KubeObject,
+    Labels,
+    ObjectMeta,
+    ObjectRef,
+    Service,
+    ServiceCIDR,
+    ServiceImport,
+    ServiceImportSpec,
+    ServicePort,
+    ref_of,
+)
 
-VERSIONS = {Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1", Kind.SERVICE_CIDR: "networking.k8s.io/v1"}
+VERSIONS = {Kind.ENDPOINT_SLICE: "discovery.k8s.io/v1", Kind.SERVICE_CIDR: "networking.k8s.io/v1",
+            Kind.SERVICE_IMPORT: "multicluster.x-k8s.io/v1alpha1"}  # fmt: skip
 
 
 def manifest(kind: str = "Service", version: str = "v1", name: str = "web", **fields: Any) -> dict[str, Any]:
@@ -48,6 +63,24 @@ def test_service_cidrs_are_read_in_their_beta_version_too() -> None:
     outcome = only(manifest("ServiceCIDR", "networking.k8s.io/v1beta1", "a", spec={"cidrs": ["10.96.0.0/12"]}))
     assert isinstance(outcome, ServiceCIDR)
     assert outcome.spec.cidrs == ("10.96.0.0/12",)
+
+
+@pytest.mark.parametrize("version", ["v1alpha1", "v1beta1"])
+def test_ext_01_service_imports_are_read_in_both_versions(version: str) -> None:
+    spec = {"type": "ClusterSetIP", "ips": ["10.96.0.9"], "ports": [{"port": 80, "name": "http", "protocol": "TCP", "appProtocol": "h2c"}]}
+    outcome = only(manifest("ServiceImport", f"multicluster.x-k8s.io/{version}", spec=spec, status={"clusters": [{"cluster": "east"}]}))
+    expected = ServiceImportSpec("ClusterSetIP", ("10.96.0.9",), (ServicePort(80, "http", "TCP"),))
+    assert outcome == ServiceImport(ObjectMeta("web", "shop"), expected)
+    error = error_of(manifest("ServiceImport", f"multicluster.x-k8s.io/{version}", name="a.b"))
+    assert (error.field, error.ref) == ("metadata.name", None)
+
+
+def test_ext_01_the_labels_of_imported_slices_are_read() -> None:
+    document = manifest("EndpointSlice", "discovery.k8s.io/v1", "web-east")
+    document["metadata"]["labels"] = {"multicluster.kubernetes.io/service-name": "web", "multicluster.kubernetes.io/source-cluster": "east"}
+    outcome = only(document)
+    assert isinstance(outcome, EndpointSlice)
+    assert outcome.metadata.labels == Labels(import_name="web", source_cluster="east")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from pointsman.kube.events import Batch, Remove, Upsert
-from pointsman.kube.objects import Annotations, Kind, ObjectMeta, ref_of
+from pointsman.kube.objects import Annotations, Kind, Labels, ObjectMeta, ref_of
 from pointsman.routing.build import Builder, build
 from pointsman.routing.node import ExternalIPPolicy, NodeFacts
 from pointsman.routing.route import (
@@ -99,6 +99,17 @@ def test_in_31_a_slice_without_owner_is_reported():
     routing = build(snapshot(service(), endpoint_slice(endpoint("10.1.0.1"), owner=None)), N1)
     assert [(notice.subject, notice.field) for notice in routing.notices] == [("EndpointSlice shop/web-1", "metadata.labels")]
     assert not routing.routes[key()].any_endpoint
+
+
+def test_ext_01_slices_of_other_clusters_change_no_route_and_lack_no_owner():
+    """One that names a Service of this cluster, too, is that Service's as any other."""
+    alone, local = (replace(endpoint_slice(endpoint("10.1.0.1"), owner=owner), metadata=ObjectMeta(
+        "east", "shop", labels=Labels(service_name=owner, import_name="web", source_cluster="east"),
+    )) for owner in (None, "web"))  # fmt: skip
+    routing = build(snapshot(service(), alone), N1)
+    assert not routing.notices
+    assert not routing.routes[key()].any_endpoint
+    assert build(snapshot(service(), local), N1).routes[key()].any_endpoint
 
 
 @pytest.mark.parametrize(

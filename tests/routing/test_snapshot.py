@@ -20,22 +20,30 @@ from pointsman.kube.objects import (
     Service,
     ServiceCIDR,
     ServiceCIDRSpec,
+    ServiceImport,
+    ServiceImportSpec,
     ServicePort,
     ServiceSpec,
     ref_of,
 )
-from pointsman.routing.snapshot import EMPTY, Dirty, ServiceKey, Snapshot, advance, owner_of
+from pointsman.routing.snapshot import EMPTY, Dirty, ImportKey, ServiceKey, Snapshot, advance, import_of, owner_of
 
 WEB = ServiceKey("shop", "web")
 CART = ServiceKey("shop", "cart")
+WEB_IMPORT = ImportKey("shop", "web")
 
 
 def service(name: str, port: int = 80) -> Service:
     return Service(ObjectMeta(name, "shop"), ServiceSpec(ports=(ServicePort(port),)))
 
 
-def endpoint_slice(name: str, owner: str | None, address: str = "10.0.0.1") -> EndpointSlice:
-    return EndpointSlice(ObjectMeta(name, "shop", labels=Labels(service_name=owner)), "IPv4", (Endpoint((address,)),))
+def endpoint_slice(name: str, owner: str | None, address: str = "10.0.0.1", imported: str | None = None) -> EndpointSlice:
+    labels = Labels(service_name=owner, import_name=imported, source_cluster="east" if imported else None)
+    return EndpointSlice(ObjectMeta(name, "shop", labels=labels), "IPv4", (Endpoint((address,)),))
+
+
+def service_import(name: str, address: str = "10.96.0.9") -> ServiceImport:
+    return ServiceImport(ObjectMeta(name, "shop"), ServiceImportSpec("ClusterSetIP", (address,), (ServicePort(80),)))
 
 
 def after(*events: Event, start: Snapshot = EMPTY) -> tuple[Snapshot, Dirty]:
@@ -54,6 +62,7 @@ def test_every_kind_is_stored_under_its_key() -> None:
         Namespace(ObjectMeta("shop")),
         Pod(ObjectMeta("p1", "shop")),
         ServiceCIDR(ObjectMeta("kubernetes"), ServiceCIDRSpec(("10.96.0.0/12",))),
+        service_import("web"),
     ]
     snapshot, dirty = after(*map(Upsert, objects))
     assert snapshot.services == {WEB: objects[0]}
@@ -62,10 +71,11 @@ def test_every_kind_is_stored_under_its_key() -> None:
     assert snapshot.namespaces == {"shop": objects[3]}
     assert snapshot.pods == {("shop", "p1"): objects[4]}
     assert snapshot.service_cidrs == {"kubernetes": objects[5]}
-    assert dirty == Dirty(frozenset({WEB}), frozenset(Kind))
+    assert snapshot.imports == {WEB_IMPORT: objects[6]}
+    assert dirty == Dirty(frozenset({WEB}), frozenset(Kind), frozenset({WEB_IMPORT}))
     emptied, dirty = after(*(Remove(ref_of(value)) for value in objects), start=snapshot)
     assert content(emptied) == EMPTY
-    assert dirty == Dirty(frozenset({WEB}), frozenset(Kind))
+    assert dirty == Dirty(frozenset({WEB}), frozenset(Kind), frozenset({WEB_IMPORT}))
 
 
 def test_in_07_in_sync_needs_both_services_and_slices() -> None:
@@ -124,6 +134,32 @@ def test_in_31_a_slice_without_owner_is_kept_under_the_empty_name() -> None:
     assert owner_of(bare) == ServiceKey("shop", "")
 
 
+def test_ext_01_slices_of_other_clusters_belong_to_their_import_and_to_who_stands_for_it_here() -> None:
+    ours = endpoint_slice("web-1", "web")
+    theirs, derived = endpoint_slice("web-east", None, imported="web"), endpoint_slice("web-west", "derived", imported="web")
+    start, dirty = after(*map(Upsert, (ours, theirs, derived)))
+    assert start.import_slices == {WEB_IMPORT: {"web-east": theirs, "web-west": derived}}
+    assert start.slices == {
+        WEB: {"web-1": ours}, ServiceKey("shop", ""): {"web-east": theirs}, ServiceKey("shop", "derived"): {"web-west": derived},
+    }  # fmt: skip
+    assert dirty.imports == {WEB_IMPORT}
+    assert WEB_IMPORT not in dirty.services
+    assert import_of(ours) is None
+    otherwise = (endpoint_slice("web-east", None), endpoint_slice("web-west", None, imported="cart"))
+    relabelled, dirty = after(*map(Upsert, otherwise), start=start)
+    assert set(relabelled.import_slices) == {ImportKey("shop", "cart")}
+    assert dirty.imports == {WEB_IMPORT, ImportKey("shop", "cart")}
+    gone, _ = after(Replace(Kind.ENDPOINT_SLICE, ()), start=relabelled)
+    assert not gone.import_slices
+    assert not gone.import_slice_owners
+
+
+def test_ext_01_an_import_is_not_the_service_of_its_name() -> None:
+    assert WEB_IMPORT != WEB
+    assert len({WEB_IMPORT: 1, WEB: 2}) == 2
+    assert isinstance(WEB_IMPORT, ServiceKey)
+
+
 def test_replace_removes_what_it_does_not_name() -> None:
     names = ("web", "cart")
     start, _ = after(*(Upsert(service(name)) for name in names), *(Upsert(endpoint_slice(f"{name}-1", name)) for name in names))
@@ -144,9 +180,11 @@ def test_only_changed_maps_are_copied() -> None:
 
 
 NAMES = st.sampled_from(["a", "b", "c"])
+OWNERS = st.sampled_from(["a", "b", None])
 OBJECTS: st.SearchStrategy[KubeObject] = st.one_of(
     st.builds(service, NAMES, st.integers(1, 3)),
-    st.builds(endpoint_slice, NAMES, st.sampled_from(["a", "b", None]), st.sampled_from(["10.0.0.1", "10.0.0.2"])),
+    st.builds(endpoint_slice, NAMES, OWNERS, st.sampled_from(["10.0.0.1", "10.0.0.2"]), OWNERS),
+    st.builds(service_import, NAMES, st.sampled_from(["10.96.0.1", "10.96.0.2"])),
     st.builds(lambda name, zone: Node(ObjectMeta(name, labels=Labels(zone=zone))), NAMES, st.sampled_from(["x", "y"])),
     st.builds(lambda name: Namespace(ObjectMeta(name)), NAMES),
     st.builds(lambda name: Pod(ObjectMeta(name, "shop")), NAMES),
@@ -204,10 +242,16 @@ def test_dirty_is_exactly_what_differs(before: list[Event], events: list[Event])
     differing = {key for key in keys if old.services.get(key) != new.services.get(key) or old.slices.get(key) != new.slices.get(key)}
     maps = {
         Kind.SERVICE: "services", Kind.ENDPOINT_SLICE: "slices", Kind.NODE: "nodes", Kind.NAMESPACE: "namespaces", Kind.POD: "pods",
-        Kind.SERVICE_CIDR: "service_cidrs",
+        Kind.SERVICE_CIDR: "service_cidrs", Kind.SERVICE_IMPORT: "imports",
     }
     kinds = {kind for kind, name in maps.items() if getattr(old, name) != getattr(new, name)} | (new.synced - old.synced)
-    assert dirty == Dirty(frozenset(differing), frozenset(kinds))
+    keys_of_imports = {*old.imports, *new.imports, *old.import_slices, *new.import_slices}
+    otherwise = {
+        key for key in keys_of_imports
+        if old.imports.get(key) != new.imports.get(key) or old.import_slices.get(key) != new.import_slices.get(key)
+    }  # fmt: skip
+    assert dirty == Dirty(frozenset(differing), frozenset(kinds), frozenset(otherwise))
     assert new.revision == old.revision + (1 if kinds else 0)
     assert all(new.slices.values())
+    assert all(new.import_slices.values())
     assert (new is old) == (not kinds)
