@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from plane import ADDRESS, PORT
-from plane_agent import ACCOUNT, api_agent, rules
+from plane_agent import ACCOUNT, api_agent, needs, rules
 from plane_judge import VARIANTS, Judge
 from plane_objects import metadata, node, port
 from plane_proxy import NO_STREAMS
@@ -188,6 +188,37 @@ async def test_each_rule_is_needed_and_what_is_missing_is_named(resource, lab, p
         arguments = ("--kubeconfig", await identity.kubeconfig())
         async with api_agent(lab, NODE, VARIANTS[NODE], arguments, tmp_path) as running:
             await until(lambda: lacking.search(running.log.read_text()), says=running.log.read_text)
+    finally:
+        await plane.api.patch(path, {"rules": rules()})
+
+
+NEEDING = {
+    "pods": "kubernetes cluster.local {\n    pods verified\n  }\n  autopath @kubernetes",
+}
+"""Lines of a Corefile that need the rights of this name (charts/pointsman/files/clusterrole-dns.yaml)."""
+
+
+@pytest.mark.parametrize("need", needs())
+async def test_what_a_corefile_needs_is_asked_for_and_named_where_it_is_missing(need, lab, plane, door, identity, tmp_path):
+    """Without the right the agent says which one it is, and what is lost; with it nothing else is asked for that is not permitted."""
+    path = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{ACCOUNT}"
+    corefile = tmp_path / "Corefile"
+    corefile.write_text(f".:53 {{\n  {NEEDING[need]}\n}}\n")
+    config = await identity.kubeconfig(door.url)
+    arguments = ("--kubeconfig", config, "--dns", "--corefile", str(corefile), "--dns-addresses=169.254.20.10")
+    more = needs()[need]["rules"]
+    [resource] = [resource for rule in more for resource in rule["resources"]]
+    assert re.search(needs()[need]["corefile"], corefile.read_text())
+    async with api_agent(lab, NODE, VARIANTS[NODE], arguments, tmp_path) as running:
+        await until(lambda: f"list and watch {resource}" in running.log.read_text(), says=running.log.read_text)
+    await plane.api.patch(path, {"rules": [*rules(), *more]})
+    try:
+        door.asked.clear()
+        async with api_agent(lab, NODE, VARIANTS[NODE], arguments, tmp_path) as running:
+            await until(lambda: ("watch", more[0]["apiGroups"][0], resource) in door.asked, says=running.log.read_text)
+        permitted = {(verb, group, one) for rule in [*rules(), *more]
+                     for verb in rule["verbs"] for group in rule["apiGroups"] for one in rule["resources"]}
+        assert set(door.asked) <= permitted
     finally:
         await plane.api.patch(path, {"rules": rules()})
 
