@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from pointsman.kube.client import Query, Stream
 from pointsman.kube.decode import DecodeError
 from pointsman.kube.errors import ApiError
-from pointsman.kube.events import Batch, Event, Problem, Sink
+from pointsman.kube.events import Batch, Event, Problem, Replace, Sink
 from pointsman.kube.objects import Kind, ObjectRef, ref_of
 from pointsman.kube.reflector import Fetch, Open, Reflector, Wait
 from pointsman.kube.resource import OTHERS, ROUTING, Selectors, resources
@@ -73,11 +73,12 @@ class ApiSource:
         pods: bool = False,
         all_pods: bool = False,
         all_nodes: bool = False,
+        imports: bool = False,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._dice = dice
-        wanted = resources(node_name, selectors, pods=pods, all_pods=all_pods, all_nodes=all_nodes)
+        wanted = resources(node_name, selectors, pods=pods, all_pods=all_pods, all_nodes=all_nodes, imports=imports)
         self._reflectors = tuple(Reflector(resource) for resource in wanted)
         self._kept: list[Event] | None = []
         self._rest: asyncio.TimerHandle | None = None
@@ -190,6 +191,8 @@ class ApiSource:
                 resource = reflector.resource
                 told = {"kind": kind.value, "reason": str(trouble), "lost": resource.lost, "right": resource.right}
                 log.warning("this API server does not show a kind; going on without it", extra=told)
+                if trouble.absent and not reflector.listed:  # of a kind that it does not have there are none; of a denied one nobody knows
+                    self._deliver([Replace(kind, ())])
         if trouble is not None or reflector.broken or self._problems:
             self._news.set()
         if self._kept is not None:

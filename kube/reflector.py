@@ -44,9 +44,6 @@ LONGEST: Final = 30.0
 LONGEST_ASKED: Final = 120.0
 """So long at most is waited because the server asks for it, seconds."""
 
-ABSENT: Final = 300.0
-"""Seconds between two looks for an optional resource that is missing or denied."""
-
 WATCH: Final = 300.0
 """Shortest time for which a watch is asked, seconds; the longest is twice that."""
 
@@ -291,7 +288,7 @@ class Reflector:
         wait = min(LONGEST, SHORTEST * 2 ** min(troubles.count - 1, 16)) * (1 + dice) / 2
         if self.given_up:
             self._path = 0
-            wait = ABSENT * (1 + dice)
+            wait = self.resource.again * (1 + dice)
         elif error.retry_after is not None:
             wait = max(wait, min(LONGEST_ASKED, error.retry_after) * (1 + dice / 4))
         troubles.until = now + wait

@@ -7,7 +7,8 @@ answers, are there for a server that is too far behind. The field selector for S
 headless Services come along, and `routing` leaves them out as it does for manifests. The paths are versions of one API, newest first.
 
 An optional resource may be missing, or kept from this ServiceAccount: without ServiceCIDRs packets to unallocated addresses are not
-dropped, without Namespaces nothing is lost that routing needs. `reflector` follows one resource; `api` picks them. Pure.
+dropped, without Namespaces nothing is lost that routing needs. It is looked for again: now and then, or soon if somebody has asked for it
+by name and so will have it installed or permitted. `reflector` follows one resource; `api` picks them. Pure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,12 @@ from typing import Final
 
 from msgspec import Struct
 from pointsman.kube.objects import Kind
+
+ABSENT: Final = 300.0
+"""Seconds between two looks for an optional resource that is missing or denied."""
+
+SOON: Final = 30.0
+"""The same for one that a Corefile asks for."""
 
 
 class Way(Enum):
@@ -36,7 +43,8 @@ class Form(Struct, frozen=True):
 class Resource(Struct, frozen=True):
     """A kind to follow. `selectors` are always sent; `wishes` are left out if the server does not know them.
 
-    `lost` says what does not work without an `optional` one, and where the right to it comes from besides the ClusterRole that all have.
+    `lost` says what does not work without an `optional` one, and where the right to it comes from besides the ClusterRole that all have;
+    `again` is how many seconds lie between two looks for it.
     """
 
     kind: Kind
@@ -45,6 +53,7 @@ class Resource(Struct, frozen=True):
     wishes: Mapping[str, str] = {}
     optional: bool = False
     lost: str = ""
+    again: float = ABSENT
 
     @property
     def right(self) -> str:
@@ -80,15 +89,18 @@ EVERYTHING: Final = Selectors(services="", slices="", headless=True)
 """What routing and DNS need; routing leaves out the rest (REC-07)."""
 
 _WITHOUT_PODS: Final = "`pods verified` and `autopath @kubernetes` answer as if there were no Pods; the chart's dns.reads gives the right"
+_WITHOUT_IMPORTS: Final = "`multicluster` answers no name of other clusters; the chart's value dns.reads gives the right"
 _RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
 
 
 def resources(
-    node_name: str, selectors: Selectors = ROUTING, *, pods: bool = False, all_pods: bool = False, all_nodes: bool = False
+    node_name: str, selectors: Selectors = ROUTING, *, pods: bool = False, all_pods: bool = False, all_nodes: bool = False,
+    imports: bool = False,
 ) -> Iterator[Resource]:
     """Yield what a node follows: its own Node only (IN-03), unless it needs `all_nodes`.
 
-    `pods` adds the Pods of this node, `all_pods` those of all nodes that have not ended (POD-05).
+    `pods` adds the Pods of this node, `all_pods` those of all nodes that have not ended (POD-05), `imports` ServiceImports (EXT-01): in the
+    version that every cluster with them has today, else in the later one.
     """
     wishes = {} if selectors.headless else {"fieldSelector": "spec.clusterIP!=None"}
     yield Resource(Kind.SERVICE, ("/api/v1/services",), _label(selectors.services), wishes)
@@ -101,7 +113,10 @@ def resources(
     yield Resource(Kind.NAMESPACE, ("/api/v1/namespaces",), _label(selectors.namespaces), optional=True, lost=names)
     if pods or all_pods:
         chosen = _RUNNING if all_pods else f"spec.nodeName={node_name}"
-        yield Resource(Kind.POD, ("/api/v1/pods",), {"fieldSelector": chosen}, optional=True, lost=_WITHOUT_PODS)
+        yield Resource(Kind.POD, ("/api/v1/pods",), {"fieldSelector": chosen}, optional=True, lost=_WITHOUT_PODS, again=SOON)
+    if imports:
+        versions = tuple(f"/apis/multicluster.x-k8s.io/{version}/serviceimports" for version in ("v1alpha1", "v1beta1"))
+        yield Resource(Kind.SERVICE_IMPORT, versions, optional=True, lost=_WITHOUT_IMPORTS, again=SOON)
 
 
 def _label(selector: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ KINDS = {
     "nodes": ("v1", "Node"),
     "namespaces": ("v1", "Namespace"),
     "servicecidrs": ("networking.k8s.io/v1", "ServiceCIDR"),
+    "serviceimports": ("multicluster.x-k8s.io/v1alpha1", "ServiceImport"),
 }
 CLUSTERED = {"Node", "Namespace", "ServiceCIDR"}
 SERVICES = "/api/v1/services"

@@ -12,8 +12,8 @@ from pointsman.kube.api import ApiSource
 from pointsman.kube.errors import ApiError
 from pointsman.kube.objects import Kind, ObjectRef
 from pointsman.kube.reflector import LONGEST
-from pointsman.kube.resource import OTHERS
-from pointsman.routing.snapshot import EMPTY, ServiceKey, advance
+from pointsman.kube.resource import OTHERS, SOON
+from pointsman.routing.snapshot import EMPTY, ImportKey, ServiceKey, advance
 
 DOWN = ApiError(0, "connection refused")
 
@@ -171,6 +171,25 @@ def test_optional_kinds_that_are_missing_or_denied_delay_nothing(caplog):
     assert sorted(told) == ["Namespace", "ServiceCIDR"]
     assert told["Namespace"].right == "list and watch namespaces"
     assert told["Namespace"].lost
+
+
+@pytest.mark.parametrize(("code", "known"), [(404, True), (403, False)])
+def test_ext_01_of_a_kind_that_is_not_there_there_are_none_of_a_denied_one_nobody_knows(code, known):
+    async def main():
+        api = cluster()
+        api.refusals["serviceimports"] = lambda _: ApiError(code, "no")
+        async with running(api, imports=True) as watched:
+            await asyncio.sleep(1)
+            assert (Kind.SERVICE_IMPORT in watched.snapshot.synced) == known
+            api.refusals.clear()
+            api.put("ServiceImport", "web", spec={"type": "Headless", "ports": []})
+            await asyncio.sleep(2 * SOON)
+            assert set(watched.snapshot.imports) == {ImportKey("default", "web")}
+            api.refusals["serviceimports"] = lambda _: ApiError(404, "no")  # what was read stays
+            await asyncio.sleep(3600)
+            assert set(watched.snapshot.imports) == {ImportKey("default", "web")}
+
+    virtual.run(main)
 
 
 def test_in_08_what_was_read_stays_while_the_server_is_away_and_is_told_once():

@@ -11,7 +11,7 @@ from pointsman.kube.errors import ApiError
 from pointsman.kube.events import Remove, Replace, Upsert
 from pointsman.kube.objects import Kind, ref_of
 from pointsman.kube.reflector import Fetch, Open, Reflector, Wait
-from pointsman.kube.resource import resources
+from pointsman.kube.resource import ABSENT, SOON, resources
 
 DICE = 0.5
 
@@ -22,7 +22,7 @@ class Follower:
     def __init__(self, api, kind=Kind.SERVICE, chunk=None):
         self.api = api
         self.now = 1000.0
-        self.reflector = Reflector(next(one for one in resources("n1") if one.kind is kind))
+        self.reflector = Reflector(next(one for one in resources("n1", imports=True) if one.kind is kind))
         self.known = {}
         self.replaced = 0
         self.waits = []
@@ -284,6 +284,18 @@ def test_in_04_the_older_version_of_service_cidrs_is_found():
     assert follower.waits == []
 
 
+def test_ext_01_what_a_corefile_asks_for_is_looked_for_again_soon_and_in_both_versions():
+    api = FakeApi()
+    api.refusals["serviceimports"] = lambda _: ApiError(404, "no")
+    follower = Follower(api, Kind.SERVICE_IMPORT)
+    follower.settle(30)
+    assert set(follower.waits) == {SOON * 1.5}
+    api.refusals = {"v1alpha1/serviceimports": lambda _: ApiError(404, "no")}
+    api.put("ServiceImport", "web", spec={"type": "Headless", "ports": []})
+    follower.settle()
+    assert [ref.name for ref in follower.known] == ["web"]
+
+
 @pytest.mark.parametrize("code", [403, 404])
 def test_an_optional_kind_is_looked_for_again_now_and_then(code):
     api = FakeApi()
@@ -291,7 +303,7 @@ def test_an_optional_kind_is_looked_for_again_now_and_then(code):
     follower = Follower(api, Kind.SERVICE_CIDR)
     follower.settle(30)
     assert follower.reflector.given_up
-    assert set(follower.waits) == {module.ABSENT * 1.5}
+    assert set(follower.waits) == {ABSENT * 1.5}
     api.refusals.clear()
     api.put("ServiceCIDR", "kubernetes", spec={"cidrs": ["10.96.0.0/16"]})
     follower.settle()

@@ -43,8 +43,17 @@ def test_pods_are_followed_only_on_demand_and_only_those_of_this_node():
     assert of(Kind.POD, pods=True).selectors == {"fieldSelector": "spec.nodeName=n1"}
 
 
+def test_ext_01_service_imports_are_followed_only_on_demand_in_the_version_that_all_have_first():
+    assert Kind.SERVICE_IMPORT not in {one.kind for one in resources("n1", all_pods=True)}
+    imports = of(Kind.SERVICE_IMPORT, imports=True)
+    assert imports.paths == tuple(f"/apis/multicluster.x-k8s.io/{version}/serviceimports" for version in ("v1alpha1", "v1beta1"))
+    assert imports.right == "list and watch serviceimports in multicluster.x-k8s.io"
+    assert imports.optional
+    assert imports.again < of(Kind.SERVICE_CIDR).again
+
+
 def test_what_is_lost_without_an_optional_kind_is_said_and_which_right_it_takes():
-    optional = {one.kind: one for one in resources("n1", all_pods=True) if one.optional}
+    optional = {one.kind: one for one in resources("n1", all_pods=True, imports=True) if one.optional}
     assert all(one.lost for one in optional.values())
     assert optional[Kind.POD].right == "list and watch pods"
     assert optional[Kind.SERVICE_CIDR].right == "list and watch servicecidrs in networking.k8s.io"
