@@ -23,7 +23,8 @@ class Flight(Struct, frozen=True):
 
     `went_in` and `goes_out` are interfaces, None while nobody knows; `translated` and `masqueraded` say what nat has done, `ipvs` that IPVS
     has taken it; `via` is what it met, `doubts` what could not be judged. `spared` are rules that may have taken it past what follows, but
-    cannot be judged, each with the depth of the chain that it may have left (-1: the whole hook): doubts if what follows decides.
+    cannot be judged, each with the depth of the chain that it may have left (-1: the whole hook): doubts if what follows decides. `hazy`
+    are bits of the mark that may be the other way round, each with the rule that cannot be judged: doubts if a later rule asks for them.
     """
 
     source: str
@@ -41,6 +42,7 @@ class Flight(Struct, frozen=True):
     via: tuple[Evidence, ...] = ()
     doubts: tuple[str, ...] = ()
     spared: tuple[tuple[int, str], ...] = ()
+    hazy: tuple[tuple[int, str], ...] = ()
 
 
 class Place(Struct, frozen=True):
@@ -191,8 +193,12 @@ def _state(options: Sequence[str], flight: Flight, place: Place) -> float | None
 def _mark(options: Sequence[str], flight: Flight, place: Place) -> float | None:  # noqa: ARG001
     [(negated, _, values)] = _pairs(options)
     value, _, mask = values[0].partition("/")
-    bits = int(mask, 0) if mask else 0xFFFFFFFF
-    return float((flight.mark & bits == int(value, 0)) is not negated)
+    bits, hazy = int(mask, 0) if mask else 0xFFFFFFFF, 0
+    for one, _ in flight.hazy:
+        hazy |= one
+    if (flight.mark & bits ^ int(value, 0)) & ~hazy:
+        return float(negated)
+    return None if bits & hazy else float(not negated)
 
 
 def _address_type(options: Sequence[str], flight: Flight, place: Place) -> float | None:

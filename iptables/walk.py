@@ -2,8 +2,9 @@
 
 A hook's table is entered with flights and left with those that go on and those that ended. Where a rule takes a packet by chance, the
 flight parts in two. A jump that came back without having changed anything leaves no evidence behind, so what remains is what decided.
-A rule that may end a packet's way, but cannot be judged, leaves a doubt; one that may let it pass leaves a doubt if a later rule of what
-it would have passed decides. Chains that call each other for ever are cut off.
+A rule that may end a packet's way or change its source, but cannot be judged, leaves a doubt; one that may let it pass leaves a doubt if
+a later rule of what it would have passed decides, and one that makes the mark uncertain if a later rule asks for that. The walk goes on
+as if such a rule did not take the packet. Chains that call each other for ever are cut off.
 
 `passage` takes flights through the hooks in the kernel's order; the modes build their tracers from it.
 """
@@ -26,7 +27,10 @@ _QUOTED: Final = pattern(r'"(?:[^"\\]|\\.)*"')
 _TARGET: Final = pattern(r"(?:^| )-[jg] (\S+)")
 _HOOK: Final = -1
 """The depth of what ACCEPT leaves: all chains of the hook."""
-_ENDS: Final = frozenset({"DROP", "REJECT", "TPROXY", "NFQUEUE", "QUEUE", "DNAT", "REDIRECT", "STEAL"})
+_DECIDES: Final = frozenset({
+    "DROP", "REJECT", "TPROXY", "NFQUEUE", "QUEUE", "DNAT", "REDIRECT", "STEAL", "MASQUERADE", "SNAT", "NETMAP", "NOTRACK",
+})  # fmt: skip
+_ALL_BITS: Final = 0xFFFFFFFF
 
 
 IsOurs = Callable[[str, str, str], bool]
@@ -107,6 +111,11 @@ class Walk:
         except ValueError:
             return [_doubting(flight, f"{saved.where} cannot be read: {saved.text}")]
         odds = matching.chance(rule, flight, self.place)
+        if odds is None and flight.hazy:
+            plain = structs.replace(flight, hazy=())
+            odds = matching.chance(rule, plain, self.place)
+            if odds is not None:
+                flight = _doubting(plain, *(text for _, text in flight.hazy)) if rule.target not in _NEXT else flight
         if odds == 0.0:
             return [flight]
         if odds is None:
@@ -118,14 +127,29 @@ class Walk:
     def _unsure(self, saved: SavedRule, target: str, flight: Flight, visit: _Visit, *, gone: bool) -> Flight:
         """Return a flight after a rule of which nobody can say whether it takes it."""
         said = f"{saved.where} may take it: {saved.text}"
-        may = _targets(visit.rules, saved.table, target)
-        if may & _ENDS:
+        may = tuple(_reachable(visit.rules, saved))
+        if any(_decides(rule) for rule in may):
             return _doubting(flight, said)
-        if "ACCEPT" in may:
+        bits = self._may_mark(flight, may)
+        if bits:
+            flight = structs.replace(flight, hazy=(*flight.hazy, (bits, said)))
+        if any("ACCEPT" in _targets(rule) for rule in may):
             return structs.replace(flight, spared=(*flight.spared, (_HOOK, said)))
         if gone or target == "RETURN":
             return structs.replace(flight, spared=(*flight.spared, (visit.depth, said)))
         return flight
+
+    def _may_mark(self, flight: Flight, rules: Iterable[SavedRule]) -> int:
+        """Return the bits of the mark that some of these rules change."""
+        bits = 0
+        for one in rules:
+            if _targets(one) & {"MARK", "SET"}:
+                try:
+                    rule, _ = one.read()
+                except ValueError:
+                    return _ALL_BITS
+                bits |= flight.mark ^ self._mark_after(flight, rule.target, rule.target_options)[0]
+        return bits
 
     def _target(self, saved: SavedRule, rule: Rule, flight: Flight, visit: _Visit, *, gone: bool) -> list[Flight]:
         target, options, left = rule.target, rule.target_options, visit.left
@@ -146,28 +170,37 @@ class Walk:
             left.accepted.append(self._translated(_decided(flight), saved, rule))
         elif target in {"MASQUERADE", "SNAT"}:
             said = "masquerades it" if target == "MASQUERADE" else f"changes its source: {' '.join(options)}"
-            left.accepted.append(structs.replace(self._met(flight, saved, said), masqueraded=True))
+            left.accepted.append(structs.replace(self._met(_decided(flight), saved, said), masqueraded=True))
         else:
             return [self._passing(flight, saved, target, options)]
         return []
 
     def _passing(self, flight: Flight, saved: SavedRule, target: str, options: tuple[str, ...]) -> Flight:
         """Return a flight after a target that lets it go on."""
+        mark, bits = self._mark_after(flight, target, options)
+        if bits or mark != flight.mark:
+            silent = mark == flight.mark and target == "MARK"
+            flight = _marked(flight, mark, bits)
+            return flight if silent else self._met(flight, saved, f"sets the mark {mark:#x}")
+        if target == "NOTRACK" or (target == "CT" and "--notrack" in options):
+            return structs.replace(self._met(_decided(flight), saved, "takes it out of connection tracking"), untracked=True)
+        if target in _NEXT or target in {"SET", "MARK"}:
+            return flight
+        return _doubting(flight, f"{saved.where} has target {target}, which is not covered here: {saved.text}")
+
+    def _mark_after(self, flight: Flight, target: str, options: tuple[str, ...]) -> tuple[int, int]:
+        """Return the mark after a target, and which bits it determines whatever they were (none if it is no such target)."""
         if target == "MARK" and options[:1] == ("--set-xmark",):
             value, _, mask = options[1].partition("/")
-            mark = flight.mark & ~int(mask or "0xffffffff", 0) ^ int(value, 0)
-            return flight if mark == flight.mark else structs.replace(self._met(flight, saved, f"sets the mark {mark:#x}"), mark=mark)
+            bits = int(mask or hex(_ALL_BITS), 0)
+            return flight.mark & ~bits ^ int(value, 0), bits
         if target == "SET" and "--map-mark" in options:
             found = self.place.sets.get(options[1])
             element = found.find(matching.words(found, options[2], flight)) if found else None
             carried = found.elements[element] if found and element else ""
             mark = int(carried.removeprefix("skbmark ").partition("/")[0] or "0", 0) if carried.startswith("skbmark ") else flight.mark
-            return structs.replace(self._met(flight, saved, f"sets the mark {mark:#x}"), mark=mark)
-        if target == "NOTRACK" or (target == "CT" and "--notrack" in options):
-            return structs.replace(self._met(flight, saved, "takes it out of connection tracking"), untracked=True)
-        if target in _NEXT or target in {"SET", "MARK"}:
-            return flight
-        return _doubting(flight, f"{saved.where} has target {target}, which is not covered here: {saved.text}")
+            return mark, _ALL_BITS
+        return flight.mark, 0
 
     def _translated(self, flight: Flight, saved: SavedRule, rule: Rule) -> Flight:
         options = rule.target_options
@@ -210,15 +243,37 @@ def _plain(rule: Rule) -> bool:
     return not (rule.matches or rule.source or rule.destination or rule.protocol)
 
 
-def _targets(rules: Ruleset, table: str, target: str) -> set[str]:
-    """Return the targets that a packet may meet from one on: itself, or those of the rules of its chain, and of theirs."""
-    found, waiting = {target}, [target]
+def _targets(rule: SavedRule) -> set[str]:
+    return set(_TARGET.findall(_QUOTED.sub("", rule.text)))
+
+
+def _reachable(rules: Ruleset, saved: SavedRule) -> Iterator[SavedRule]:
+    """Yield the rules that a packet may meet from one on: itself, those of the chain it leads to, and of theirs."""
+    yield saved
+    found = _targets(saved)
+    waiting = list(found)
     while waiting:
-        for rule in rules.rules(table, waiting.pop()):
-            fresh = set(_TARGET.findall(_QUOTED.sub("", rule.text))) - found
+        for rule in rules.rules(saved.table, waiting.pop()):
+            yield rule
+            fresh = _targets(rule) - found
             found |= fresh
             waiting += fresh
-    return found
+
+
+def _decides(rule: SavedRule) -> bool:
+    """Return whether a rule ends the way of a packet that it takes, or changes what nat makes of it."""
+    targets = _targets(rule)
+    return bool(targets & _DECIDES) or ("CT" in targets and "--notrack" in rule.text)
+
+
+def _marked(flight: Flight, mark: int, bits: int) -> Flight:
+    """Return a flight with a mark of which these bits are certain, unless something may have taken the packet past this."""
+    if flight.spared:
+        changed = flight.mark ^ mark
+        hazy = (*flight.hazy, *((changed, text) for _, text in flight.spared if changed))
+    else:
+        hazy = tuple((left, text) for one, text in flight.hazy if (left := one & ~bits))
+    return structs.replace(flight, mark=mark, hazy=hazy)
 
 
 def _decided(flight: Flight) -> Flight:
@@ -233,10 +288,9 @@ def _outside(flight: Flight, depth: int) -> Flight:
     return structs.replace(flight, spared=tuple(one for one in flight.spared if one[0] < depth))
 
 
-def _doubting(flight: Flight, text: str) -> Flight:
-    return structs.replace(flight, doubts=(*flight.doubts, text))
+def _doubting(flight: Flight, *texts: str) -> Flight:
+    return structs.replace(flight, doubts=(*flight.doubts, *texts))
 
 
 def _unchanged(after: Flight, before: Flight) -> bool:
-    same = (after.mark, after.untracked, after.doubts, after.chance) == (before.mark, before.untracked, before.doubts, before.chance)
-    return same and after.destination == before.destination
+    return all(getattr(after, name) == getattr(before, name) for name in ("mark", "hazy", "untracked", "doubts", "chance", "destination"))

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 from pointsman.iptables.matching import Flight, Place, chance
 from pointsman.iptables.rule import parse
 from pointsman.iptables.setlist import saved_sets
@@ -45,6 +46,17 @@ FLIGHT = Flight("10.244.1.5", "10.96.0.1", "tcp", 80, went_in="pod5", goes_out="
 ])  # fmt: skip
 def test_a_rule_takes_a_packet_or_not_or_by_chance_or_nobody_knows(text, odds):
     assert chance(parse(text), FLIGHT, PLACE) == odds
+
+
+@pytest.mark.parametrize(("text", "odds"), [
+    ("-m mark --mark 0x4000/0x4000 -j A", None),
+    ("-m mark ! --mark 0x4000/0x4000 -j A", None),
+    ("-m mark --mark 0x1/0x4001 -j A", 0.0),
+    ("-m mark ! --mark 0x1/0x4001 -j A", 1.0),
+    ("-m mark --mark 0x0/0x8000 -j A", 1.0),
+])  # fmt: skip
+def test_bits_that_are_not_certain_are_no_answer_unless_the_others_settle_it(text, odds):
+    assert chance(parse(text), replace(FLIGHT, hazy=((0x4000, "why"), (0x100, "why"))), PLACE) == odds
 
 
 def test_an_interface_that_is_not_known_is_no_answer():

@@ -1,4 +1,5 @@
 import pytest
+from msgspec.structs import replace
 from pointsman.iptables.matching import Flight, Place
 from pointsman.iptables.ruleset import ruleset
 from pointsman.iptables.setlist import saved_sets
@@ -8,10 +9,10 @@ FLIGHT = Flight("10.244.1.5", "10.96.0.1", "tcp", 80, went_in="pod5")
 SETS = saved_sets(["create M hash:ip,port family inet skbinfo", "add M 10.96.0.1,tcp:80 skbmark 0x60000050/0xffffffff"])
 
 
-def walk(*rules, chains=(), policy="ACCEPT", table="filter"):
+def walk(*rules, chains=(), policy="ACCEPT", table="filter", sets=SETS):
     declared = [f":FORWARD {policy} [0:0]", *(f":{chain} - [0:0]" for chain in chains)]
     lines = [f"*{table}", *declared, *(f"-A {rule}" for rule in rules), "COMMIT"]
-    made = Walk((ruleset(lines),), Place(frozenset(), SETS), lambda table, chain, text: chain.startswith("OURS"))
+    made = Walk((ruleset(lines),), Place(frozenset(), sets), lambda table, chain, text: chain.startswith("OURS"))
     return made.hook(table, "FORWARD", [FLIGHT])
 
 
@@ -108,6 +109,56 @@ def test_what_may_have_let_it_pass_is_a_doubt_of_a_translation():
     [passed], _ = walk(f"FORWARD {MAC} -j RETURN", "FORWARD -j DNAT --to-destination 10.0.0.1:81", table="nat")
     assert "filter" not in passed.doubts[0]
     assert MAC in passed.doubts[0]
+
+
+@pytest.mark.parametrize("last", ["MASQUERADE", "SNAT --to-source 192.0.2.1", "CT --notrack"])
+@pytest.mark.parametrize("let_pass", ["-j ACCEPT", "-j RETURN", "-g EMPTY"])
+def test_what_may_have_let_it_pass_is_a_doubt_of_what_changes_its_source_or_leaves_it_untracked(let_pass, last):
+    [passed], _ = walk(f"FORWARD {MAC} {let_pass}", f"FORWARD -j {last}", chains=["EMPTY"], table="nat")
+    assert passed.masqueraded or passed.untracked
+    assert [MAC in doubt for doubt in passed.doubts] == [True]
+
+
+@pytest.mark.parametrize("target", ["MASQUERADE", "SNAT --to-source 192.0.2.1", "CT --notrack", "NOTRACK", "A"])
+def test_what_may_change_its_source_or_leave_it_untracked_is_a_doubt(target):
+    [passed], _ = walk(f"FORWARD {MAC} -j {target}", "A -j MASQUERADE", chains=["A"], table="nat")
+    assert not passed.masqueraded
+    assert not passed.untracked
+    assert [MAC in doubt for doubt in passed.doubts] == [True]
+
+
+BY_MARK = ("FORWARD -j POST", "POST -m mark ! --mark 0x4000/0x4000 -j RETURN", "POST -j MARK --set-xmark 0x4000/0x0", "POST -j MASQUERADE")
+
+
+@pytest.mark.parametrize(("rules", "masqueraded"), [
+    ((f"FORWARD {MAC} -j MARK --set-xmark 0x4000/0x4000",), False),
+    ((f"FORWARD {MAC} -j A", "A -j MARK --set-xmark 0x4000/0x4000"), False),
+    ((f"FORWARD {MAC} -j SET --map-set M dst,dst --map-mark",), False),
+    (("FORWARD -j A", f"A {MAC} -j RETURN", "A -j MARK --set-xmark 0x4000/0x4000"), True),
+    (("FORWARD -j A", f"A {MAC} -j ACCEPT", "A -j MARK --set-xmark 0x4000/0x4000"), True),
+])  # fmt: skip
+def test_an_uncertain_mark_is_a_doubt_where_a_rule_asks_for_it(rules, masqueraded):
+    """What may not have been marked is masqueraded by the mark, or the other way round."""
+    sets = {"M": replace(SETS["M"], elements={"10.96.0.1,tcp:80": "skbmark 0x4000/0xffffffff"})}
+    [passed], _ = walk(*rules, *BY_MARK, chains=["A", "POST"], table="nat", sets=sets)
+    assert passed.masqueraded is masqueraded
+    assert {MAC in doubt for doubt in passed.doubts} == {True}
+
+
+@pytest.mark.parametrize("rules", [
+    (f"FORWARD {MAC} -j MARK --set-xmark 0x8000/0x8000",),
+    (f"FORWARD {MAC} -j MARK --set-xmark 0x4000/0x4000", "FORWARD -j MARK --set-xmark 0x0/0x4000"),
+    ("FORWARD -j MARK --set-xmark 0x4000/0x4000", f"FORWARD {MAC} -j MARK --set-xmark 0x4000/0x4000"),
+    (f"FORWARD {MAC} -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff",),
+])  # fmt: skip
+def test_an_uncertain_mark_that_nobody_asks_for_is_no_doubt(rules):
+    [passed], _ = walk(*rules, *BY_MARK, chains=["POST"], table="nat")
+    assert passed.doubts == ()
+
+
+def test_a_mark_rule_that_cannot_be_read_makes_all_of_the_mark_uncertain():
+    [passed], _ = walk(f"FORWARD {MAC} -j A", "A --odd -j MARK --set-xmark 0x8000/0x8000", *BY_MARK, chains=["A", "POST"], table="nat")
+    assert passed.doubts
 
 
 @pytest.mark.parametrize("rules", [
