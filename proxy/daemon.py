@@ -49,9 +49,6 @@ log = logging.getLogger(__name__)
 DRIFT_JITTER = 0.1
 """Nodes do not read their kernels in step: the drift check period varies by so much."""
 
-TRIM_PERIOD = 60.0
-"""Seconds between two times that freed memory is given back to the kernel."""
-
 
 class StartError(Exception):
     """The agent cannot work here; the text says everything that is wrong, and what to do."""
@@ -218,10 +215,7 @@ async def _until(stop: asyncio.Event, work: Iterable[Coroutine[Any, Any, None]])
 async def _slim_down(loops: Iterable[Loop]) -> None:
     """Give the memory of the start back when everything is programmed, and what is freed later now and then."""
     await programmed(loops)
-    memory.give_back()
-    while True:
-        await asyncio.sleep(TRIM_PERIOD)
-        memory.trim()
+    await memory.stay_low()
 
 
 async def _follow_addresses(agent: Agent) -> None:

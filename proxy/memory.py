@@ -10,14 +10,19 @@ then, makes a second copy of them for a moment, so pages are given back once a m
 Arenas and pages are glibc's calls; where the C library has none, nothing happens.
 """
 
+import asyncio
 import ctypes
 import gc
 import os
 from pathlib import Path
+from typing import NoReturn
 
 _ARENA_MAX = -8  # M_ARENA_MAX of mallopt(3)
 _MANY = 100_000
 _USUAL = gc.get_threshold()[0]
+
+TRIM_PERIOD = 60.0
+"""Seconds between two times that freed memory is given back to the kernel."""
 
 
 def use_one_arena() -> bool:
@@ -43,6 +48,14 @@ def trim() -> bool:
     """Return freed memory to the kernel; takes some milliseconds. Returns whether any was given back."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     return malloc_trim is not None and bool(malloc_trim(0))
+
+
+async def stay_low() -> NoReturn:
+    """Give back what the start took, and what is freed later now and then, until cancelled."""
+    give_back()
+    while True:
+        await asyncio.sleep(TRIM_PERIOD)
+        trim()
 
 
 def resident(process: int | str = "self") -> int:

@@ -70,6 +70,7 @@ def command(  # noqa: PLR0917 - click's options
     import uvloop  # noqa: PLC0415 - --help need not wait for it
     from pointsman.dns.corefile.files import read  # noqa: PLC0415 - as above
     from pointsman.kube.errors import ApiConfigError  # noqa: PLC0415 - as above
+    from pointsman.proxy import memory  # noqa: PLC0415 - as above
     from pointsman.proxy.dns import alone  # noqa: PLC0415 - as above
     from pointsman.proxy.dns.service import DnsError  # noqa: PLC0415 - as above
     from pointsman.proxy.dns.sockets import ListenError, Place  # noqa: PLC0415 - as above
@@ -86,6 +87,8 @@ def command(  # noqa: PLR0917 - click's options
         corefile=corefile, manifests=manifests, kubeconfig=kubeconfig, master=master, listen=listen, workers=workers, node=node,
         socket=path, client_rate=client_rate,
     )  # fmt: skip
+    memory.use_one_arena()
+    memory.collect_rarely()
     try:
         return uvloop.run(alone.serve(options))
     except* (DnsError, ListenError, WishError, ApiConfigError) as group:

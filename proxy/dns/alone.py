@@ -12,6 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 from pointsman.dns.corefile.files import read
@@ -19,7 +20,7 @@ from pointsman.dns.needs import needs
 from pointsman.kube.api import ApiSource
 from pointsman.kube.client import ApiClient, connect
 from pointsman.kube.events import Batch, Source
-from pointsman.kube.manifests import ManifestSource
+from pointsman.proxy import memory
 from pointsman.proxy.dns import questions
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
 from pointsman.proxy.dns.sockets import Place
@@ -28,6 +29,9 @@ from pointsman.proxy.dns.wishes import Wishes, wishes
 from pointsman.routing.snapshot import EMPTY, advance
 
 log = logging.getLogger(__name__)
+
+TOLD: Final = 2.0
+"""Seconds after which a list that is told has left this process."""
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -62,7 +66,7 @@ async def serve(options: Options) -> int:
     service = DnsService(settings, telling)
     await service.prepare()
     loop.add_signal_handler(signal.SIGUSR1, service.reload)
-    work: list[Awaitable[None]] = [service.run(), questions.serve(options.socket, service)]
+    work: list[Awaitable[None]] = [service.run(), questions.serve(options.socket, service), _slim_down(telling)]
     client: ApiClient | None = None
     if wanted.cluster:
         source, client = await _source(options, wanted)
@@ -75,6 +79,13 @@ async def serve(options: Options) -> int:
         if client is not None:
             await client.close()
     return 0
+
+
+async def _slim_down(telling: Telling) -> None:
+    """Give the memory of the start back when the cluster has been told, and what is freed later now and then."""
+    await telling.begun.wait()
+    await asyncio.sleep(TOLD)
+    await memory.stay_low()
 
 
 async def _until(stop: asyncio.Event, work: list[Awaitable[None]], farewell: Callable[[], Awaitable[None]]) -> None:
@@ -115,6 +126,8 @@ def _sink(telling: Telling) -> Callable[[Batch], None]:
 async def _source(options: Options, wanted: Wishes) -> tuple[Source, ApiClient | None]:
     """Return where the cluster's objects come from."""
     if options.manifests:
+        from pointsman.kube.manifests import ManifestSource  # noqa: PLC0415 - who reads the API need not wait for YAML and inotify
+
         return ManifestSource(Path(options.manifests)), None
     client = await connect(options.kubeconfig or wanted.kubeconfig, options.master or wanted.server)
     node = options.node or socket.gethostname()

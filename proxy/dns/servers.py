@@ -13,13 +13,13 @@ import platform
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 
 from msgspec import Struct
 from pointsman.dns.corefile.load import Corefile
 from pointsman.dns.corefile.options import HealthOptions, PrometheusOptions, ReadyOptions
 from pointsman.dns.tally import Sample
+from pointsman.proxy import version
 from pointsman.proxy.dns.text import render
 from pointsman.proxy.servers import Answer, Question, Server
 
@@ -79,7 +79,7 @@ async def _metrics(state: State) -> Answer:
 
 def build_info() -> Sample:
     """Return the sample that tells the version (OBS-02)."""
-    return Sample("coredns_build_info", (f"pointsman-{metadata.version('pointsman')}", "", f"python{platform.python_version()}"), (1.0,))
+    return Sample("coredns_build_info", (f"pointsman-{version.ours()}", "", f"python{platform.python_version()}"), (1.0,))
 
 
 def process_samples(pid: int) -> Iterator[Sample]:

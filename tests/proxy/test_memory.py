@@ -1,3 +1,4 @@
+import asyncio
 import gc
 import subprocess
 import sys
@@ -44,6 +45,25 @@ def test_the_collector_looks_rarely_until_the_start_is_over() -> None:
     finally:
         gc.set_threshold(*usual)
         gc.unfreeze()
+
+
+async def test_staying_low_gives_back_the_start_and_then_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    third = asyncio.Event()
+
+    def trimmed() -> bool:
+        said.append("trim")
+        if said.count("trim") == 2:
+            third.set()
+        return True
+
+    monkeypatch.setattr(memory, "TRIM_PERIOD", 0.0)
+    monkeypatch.setattr(memory, "give_back", lambda: said.append("give back"))
+    monkeypatch.setattr(memory, "trim", trimmed)
+    task = asyncio.create_task(memory.stay_low())
+    await asyncio.wait_for(third.wait(), 60)
+    task.cancel()
+    assert said[:3] == ["give back", "trim", "trim"]
 
 
 def test_the_resident_memory_grows_with_what_is_kept() -> None:
