@@ -3,10 +3,11 @@
 Nothing is decided here that `routing` decides: the oracle's outcome and its number are quoted, the route's reasons too. The verdict joins
 them with what was read: a mismatch makes it *broken*, with the cause in this order: another program's object that refuses the packet, a
 setting that stops it, what differs from what is wanted, an old flow that conntrack still sends elsewhere. What could not be judged makes it
-*unknown*. A refusal that the specification wants is no fault of the kernel, but the connection does not work all the same.
+*unknown*. A refusal that the specification wants is no fault of the kernel, but the connection does not work all the same; where something
+could not be read, the refusal may be for that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 from pointsman.dataplane.trace import Difference, Trace, Way
@@ -103,8 +104,12 @@ def judge(
     elsewhere: str = "",
     direct: bool = False,
     resolver: Answered | None = None,
+    unread: Sequence[str] = (),
 ) -> Judgement:
-    """Return the verdict; `elsewhere` says why another node decides, if one does; `direct`: a name led to endpoints themselves."""
+    """Return the verdict; `elsewhere` says why another node decides, if one does; `direct`: a name led to endpoints themselves.
+
+    `unread` are inputs that could not be used and may have made the outcome another.
+    """
     wrong = agreement.mismatches(outcome, trace, weighted=weighted)
     apart, refused = tuple(differences), [one.text if one.subject == "agent" else f"{one.subject}: {one.text}" for one in failures]
     because = [one.text for one in wrong[1:]] + [f"{one.subject}: {one.text}" for one in apart] + refused
@@ -134,8 +139,12 @@ def judge(
         text = "works as far as this node goes: the name gives the endpoints themselves, and no rule here refuses the packet"
         return Judgement(WORKS, text, tuple(because))
     if outcome.verdict is Verdict.UNTOUCHED:
-        return Judgement(UNKNOWN, f"unknown: {outcome.reason}; Services have no part in it", tuple(because))
+        part = f"; it may be a Service's that could not be read: {unread[0]}" if unread else "; Services have no part in it"
+        return Judgement(UNKNOWN, f"unknown: {outcome.reason}{part}", tuple(because))
     word = "rejected" if outcome.verdict is Verdict.REJECT else "dropped"
+    if unread:
+        sentence = f"does not connect: {word}, {outcome.reason}; it may be for what could not be read: {unread[0]}"
+        return Judgement(REFUSED, sentence, tuple(because))
     return Judgement(REFUSED, f"does not connect, as specified: {word}, {outcome.reason}", tuple(because))
 
 

@@ -64,10 +64,21 @@ def candidates(asked: str, namespace: str, domain: str = DOMAIN) -> tuple[str, .
     return (*searched, plain) if plain.count(".") < DOTS else (plain, *searched)
 
 
+def meant(asked: str, namespace: str, domain: str = DOMAIN) -> tuple[tuple[str, str], ...]:
+    """Return the Services, by namespace and name, that a name may stand for in a pod of a namespace, in the order of trial."""
+    found = (_place(candidate, domain) for candidate in candidates(asked, namespace, domain))
+    return tuple(one for one in found if one is not None)
+
+
 def _service(candidate: str, known: Mapping[tuple[str, str], Named], domain: str) -> Named | None:
+    place = _place(candidate, domain)
+    return known.get(place) if place is not None else None
+
+
+def _place(candidate: str, domain: str) -> tuple[str, str] | None:
     suffix = f".svc.{domain}"
     name, _, namespace = candidate.removesuffix(suffix).partition(".")
-    return known.get((namespace, name)) if candidate.endswith(suffix) else None
+    return (namespace, name) if candidate.endswith(suffix) and namespace and "." not in namespace else None
 
 
 def _stands_for(one: Named) -> tuple[tuple[str, ...], str, str]:

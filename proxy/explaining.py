@@ -6,7 +6,7 @@ written and no packet is sent.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -25,7 +25,8 @@ from pointsman.explain.answered import Answered
 from pointsman.explain.drift import NODE
 from pointsman.explain.findings import Level
 from pointsman.explain.question import PodPlace, QuestionError, Source, Target, family_of
-from pointsman.explain.resolve import Named, Resolution, resolve
+from pointsman.explain.resolve import Named, Resolution, meant, resolve
+from pointsman.kube.objects import Kind
 from pointsman.netlink.lookup import leads
 from pointsman.proxy.cli.dns_query import ask
 from pointsman.proxy.cli.services import UnreachableError
@@ -70,9 +71,11 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
     flows = await _flows(known, asked)
     resolver = await asyncio.to_thread(answered, known, asked)
     findings = judged.packet_settings(settings(), asked.family)
+    unreadable = unread(seen, _owners(outcome, asked))
     verdict = judge(
         outcome, trace, weighted=seen.mode == "ipvs", differences=apart, failures=failures, findings=findings, flows=flows,
         elsewhere=_elsewhere(asked, seen), direct=asked.name is not None, resolver=resolver,
+        unread=unreadable,
     )  # fmt: skip
     return Explanation(
         schema=SCHEMA,
@@ -88,7 +91,7 @@ async def explain(known: Known, source: str, target: str, protocol: Protocol, fa
         failures=failures,
         findings=tuple(one for one in findings if one.level is not Level.OK),
         flows=flows,
-        remarks=tuple(remarks(asked, seen)),
+        remarks=(*remarks(asked, seen), *(f"not all that is wanted is known: {one}" for one in unreadable)),
         status=verdict.status,
         verdict=verdict.sentence,
         because=verdict.because,
@@ -108,7 +111,9 @@ async def understand(seen: Picture, source: str, target: str, protocol: Protocol
         name = resolve(asked, sender.namespace or "default", _named(seen), seen.config.dns_domain)
         addresses, services = [parse_address(one) or one for one in name.addresses], [(name.namespace, name.name)] if name.name else []
         if not addresses:
-            raise QuestionError(f"{aim.words}: {name.remark or 'resolves to nothing'}")
+            lost = unread(seen, meant(asked, sender.namespace or "default", seen.config.dns_domain))
+            more = f"; but not all could be read: {lost[0]}" if lost else ""
+            raise QuestionError(f"{aim.words}: {name.remark or 'resolves to nothing'}{more}")
     owners = services or [
         (one.port_name.namespace, one.port_name.name)
         for one in routing.routes.values()
@@ -122,6 +127,34 @@ async def understand(seen: Picture, source: str, target: str, protocol: Protocol
     own = sender.addresses[found]
     interface = "" if sender.here else (await leads([own])).get(own, "eth0")
     return Understood(sender, aim, Packet(own, fitting[0], chosen, port, interface), found, name)
+
+
+def unread(seen: Picture, services: Collection[tuple[str, str]]) -> tuple[str, ...]:
+    """Return what could not be read and may matter to these Services, by namespace and name; to any Service where none is named.
+
+    A slice that cannot be read does not say whose it is, so all of the namespace may matter; and what has no name may hold anything, but
+    comes last.
+    """
+    found: list[tuple[bool, str]] = []
+    for problem in seen.problems:
+        kind, _, name = problem.subject.partition(" ")
+        namespace, slash, own = name.partition("/")
+        if not slash:
+            matters = not name or (kind == Kind.NODE.value and name == seen.node.name)
+        elif kind == Kind.SERVICE.value:
+            matters = not services or (namespace, own) in services
+        else:
+            matters = kind == Kind.ENDPOINT_SLICE.value and (not services or namespace in {space for space, _ in services})
+        if matters:
+            found.append((not slash, str(problem)))
+    return tuple(text for _, text in sorted(found, key=lambda one: one[0]))
+
+
+def _owners(outcome: Outcome, asked: Understood) -> list[tuple[str, str]]:
+    """Return the Services that an answer is about."""
+    if outcome.port_name is not None:
+        return [(outcome.port_name.namespace, outcome.port_name.name)]
+    return [(asked.name.namespace, asked.name.name)] if asked.name is not None and asked.name.name else []
 
 
 def _named(seen: Picture) -> Iterable[Named]:

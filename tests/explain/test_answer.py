@@ -71,6 +71,17 @@ def test_a_refusal_that_is_meant_does_not_work_all_the_same():
     assert judge(untouched, LOST, direct=True).status == WORKS
 
 
+def test_what_could_not_be_read_may_be_why_nothing_answers():
+    lost = "api: Service shop/web: spec.ports: expected array"
+    outcome = Outcome(Verdict.REJECT, "SEM-01: no endpoint is ready", SourcePlace.POD)
+    found = judge(outcome, Trace((Way(1.0, Verdict.REJECT, "10.96.0.1", 80),)), unread=[lost, "api: more"])
+    assert found.status == REFUSED
+    assert found.sentence == f"does not connect: rejected, SEM-01: no endpoint is ready; it may be for what could not be read: {lost}"
+    untouched = Outcome(Verdict.UNTOUCHED, "no Service has this address", SourcePlace.POD)
+    assert lost in judge(untouched, LOST, unread=[lost]).sentence
+    assert judge(OUTCOME, GOOD, unread=[lost]) == judge(OUTCOME, GOOD)
+
+
 @pytest.mark.parametrize(("status", "number"), [(WORKS, 0), (BROKEN, 1), (REFUSED, 1), (UNKNOWN, 2)])
 def test_exit_statuses(status, number):
     assert STATUS[status] == number

@@ -1,5 +1,5 @@
 import pytest
-from pointsman.explain.resolve import Named, candidates, resolve
+from pointsman.explain.resolve import Named, candidates, meant, resolve
 
 SERVICES = [
     Named("shop", "web", "ClusterIP", ("10.96.0.1", "fd00::1")),
@@ -25,6 +25,12 @@ def test_names_as_people_write_them(asked, namespace, addresses):
     found = resolve(asked, namespace, SERVICES)
     assert found.addresses == addresses
     assert found.attempts[-1].result.startswith("Service ")
+
+
+def test_what_a_name_may_mean_is_told_without_the_objects():
+    assert meant("db", "web") == (("web", "db"),)
+    assert meant("db.shop", "web") == meant("db.shop.svc.cluster.local.", "web") == (("shop", "db"),)
+    assert meant("db.example.com.", "web") == ()
 
 
 def test_headless_and_external_names_say_that_no_proxy_has_a_part_in_it():

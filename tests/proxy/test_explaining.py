@@ -8,11 +8,12 @@ from msgspec import structs
 from pointsman.dataplane.trace import Difference
 from pointsman.dns.feed import Answer
 from pointsman.explain.question import QuestionError
+from pointsman.kube.events import Problem
 from pointsman.proxy.config import Config
 from pointsman.proxy.dns import questions
 from pointsman.proxy.dns.service import DnsService, Settings
 from pointsman.proxy.dns.telling import Telling
-from pointsman.proxy.explaining import answered, explain, reasons, remarks, understand
+from pointsman.proxy.explaining import answered, explain, reasons, remarks, understand, unread
 from pointsman.proxy.facts import Host
 from pointsman.proxy.known import Known, from_snapshot, from_source
 from pointsman.proxy.status import ApplyStatus, FailingKey, FamilyStatus, ForeignStatus
@@ -75,6 +76,10 @@ def test_an_explanation_from_beginning_to_end(monkeypatch, tmp_path):
         assert ask("pod/shop/till-0", "statsd.monitoring:8125", Protocol.UDP).status == "works"
         assert ask("pod/shop/cart-1", "web.shop:80").verdict.startswith("unknown here: pod shop/cart-1 is on node n2")
         assert ask("pod/shop/till-0", "database.shop:5432").verdict.startswith("works as far as this node goes: the name gives")
+        lost = Problem("f.yaml:1", "Service shop/web", "spec", "odd")
+        partly = Known(structs.replace(known.picture, problems=(lost,)), "", view=known.view)
+        found = asyncio.run(explain(partly, "pod/shop/till-0", "web.shop:80", Protocol.TCP, Family.IPV4))
+        assert (found.status, found.remarks) == ("works", (f"not all that is wanted is known: {lost}",))
         excluded = ask("pod/shop/till-0", "recommendations.shop").route.excluded
         assert all(one.reason for one in excluded)
 
@@ -83,6 +88,37 @@ async def test_the_nodes_own_resolver_is_told_of():
     seen = structs.replace(SEEN, node=structs.replace(SEEN.node, local_dns={Family.IPV4: ("10.96.0.10",)}))
     asked = await understand(seen, "10.244.1.9", "10.96.0.10:53", Protocol.UDP, None)
     assert any("own resolver answers here" in one for one in remarks(asked, seen))
+
+
+UNREAD = (
+    Problem("https://api", "EndpointSlice", "", "403; what was read last stays in force"),
+    Problem("https://api", "Service shop/web", "spec.ports", "expected array"),
+    Problem("https://api", "Service shop/lost", "spec.ports", "expected array"),
+    Problem("https://api", "EndpointSlice shop/x-1", "ports", "expected array"),
+    Problem("https://api", "EndpointSlice other/x-1", "ports", "expected array"),
+    Problem("https://api", "Node n1", "spec", "expected object"),
+    Problem("https://api", "Node n2", "spec", "expected object"),
+    Problem("https://api", "Namespace shop", "metadata", "expected object"),
+)
+
+
+@pytest.mark.parametrize(("services", "told"), [
+    ([("shop", "web")], ["Service shop/web", "EndpointSlice shop/x-1", "EndpointSlice", "Node n1"]),
+    ([("other", "web")], ["EndpointSlice other/x-1", "EndpointSlice", "Node n1"]),
+    ([], ["Service shop/web", "Service shop/lost", "EndpointSlice shop/x-1", "EndpointSlice other/x-1", "EndpointSlice", "Node n1"]),
+])  # fmt: skip
+def test_what_could_not_be_read_is_told_where_it_may_matter(services, told):
+    found = unread(structs.replace(SEEN, problems=UNREAD), services)
+    assert [one.split(": ")[1] for one in found] == told
+
+
+async def test_a_service_that_cannot_be_read_is_no_name_that_nobody_has():
+    seen = structs.replace(SEEN, problems=UNREAD)
+    with pytest.raises(QuestionError, match=r"no Service is called lost.*but not all could be read: https://api: Service shop/lost: spec"):
+        await understand(seen, "10.244.1.9", "lost.shop:80", Protocol.TCP, None)
+    with pytest.raises(QuestionError) as raised:
+        await understand(structs.replace(SEEN, problems=UNREAD[1:3]), "10.244.1.9", "nobody.shop:80", Protocol.TCP, None)
+    assert "read" not in str(raised.value)
 
 
 class Resolving(DnsService):
