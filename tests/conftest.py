@@ -2,8 +2,9 @@
 
 Tests marked `ipvs` are left to `tools/ipvs-tests` where this kernel has no IPVS; the last lines of the run say how many.
 POINTSMAN_KERNEL=host runs them here whatever the kernel has, =uml leaves them to the other kernel in any case. Under that one
-POINTSMAN_SHARE is set: =2/3 runs the second third of what it is there for. If POINTSMAN_CLAIMS names a folder, it runs of all that what no
-other session that was given this folder has begun. How many tests are left to that kernel is written to the file POINTSMAN_LEFT.
+POINTSMAN_SHARE is set: =2/3 runs the second third of what it is there for. Under either kernel, a session that finds a folder named by
+POINTSMAN_CLAIMS runs what no other session that was given this folder has begun (tools/lanes.py). How many tests are left to the other
+kernel is written to the file POINTSMAN_LEFT.
 
 Namespaces made by tests carry this process's id in their name; so suites that run side by side do not see each other's.
 
@@ -33,7 +34,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what 
 NAMESPACES = Path("/run/netns")
 FOR_TWO_KERNELS = re.compile(r"\b(ipvs|IPVS|two_kernels|table_modes)\b")
 """What a file says that has tests for the other kernel. That is slow to read all the others."""
-CLAIMS = "POINTSMAN_CLAIMS"
+CLAIMS = pytest.StashKey[str]()
 ELSEWHERE = pytest.StashKey[int]()
 HERE = pytest.StashKey[int]()
 
@@ -42,6 +43,12 @@ def ipvs_here() -> bool:
     """Return whether tests that need IPVS run in this process."""
     wish = os.environ.get("POINTSMAN_KERNEL")
     return wish == "host" or (wish != "uml" and Path("/proc/net/ip_vs").exists())
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the folder of claims out of the environment: it is not for sessions that tests begin."""
+    if folder := os.environ.pop("POINTSMAN_CLAIMS", None):
+        config.stash[CLAIMS] = folder
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
@@ -60,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if share := os.environ.get("POINTSMAN_SHARE"):
         which, _, parts = share.partition("/")
         items[:] = [item for item in items if item.get_closest_marker("ipvs") or item.get_closest_marker("two_kernels")]
-        if CLAIMS not in os.environ:
+        if CLAIMS not in config.stash:
             items[:] = items[int(which) - 1 :: int(parts)]
     elif not ipvs_here():
         items[:] = [item for item in items if not item.get_closest_marker("ipvs")]
@@ -84,9 +91,10 @@ def claimed(items: list[pytest.Item], folder: Path) -> Iterator[pytest.Item]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Share the tests with other sessions: each takes the next one when it has done one, so all end at about the same time."""
-    if CLAIMS not in os.environ or session.testsfailed or session.config.option.collectonly:
+    stash = session.config.stash
+    if CLAIMS not in stash or session.testsfailed or session.config.option.collectonly:
         return None
-    mine = claimed(session.items, Path(os.environ[CLAIMS]))
+    mine = claimed(session.items, Path(stash[CLAIMS]))
     item = next(mine, None)
     while item:
         following = next(mine, None)
