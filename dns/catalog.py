@@ -144,6 +144,8 @@ class Catalog:
         self.virtual = Addresses()
         self.endpoints = Addresses()
         self.serial = 0
+        self.imports_serial = 0
+        self.imports_known = False
         self.synced = False
         self.stale = False
         self._unseen: dict[str, set[Hashable]] | None = None
@@ -159,6 +161,8 @@ class Catalog:
                 "pods": set(self.pods.names()),
             }
         self.serial = change.serial or self.serial
+        self.imports_serial = change.imports_serial or self.imports_serial
+        self.imports_known |= change.imports_known
         for fact in change.services:
             self._service(service_key(fact.namespace, fact.name), fact, tags)
         for namespace, name in change.services_gone:
@@ -188,7 +192,7 @@ class Catalog:
         tags |= gone
         for key in unseen.get("pods", ()):
             self.pods.drop(key)  # type: ignore[arg-type]
-        self.synced, self.stale = True, synced.stale
+        self.synced, self.stale, self.imports_known = True, synced.stale, synced.imports_known
         return tags
 
     def _see(self, kind: str, key: Hashable) -> None:

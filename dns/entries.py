@@ -58,7 +58,7 @@ def entries(fact: ServiceFact | None, wanted: Wanted, rules: Rules) -> Found:
     """Return what stands behind a Service's name."""
     if fact is None or fact.kind == ABSENT:
         return NOTHING
-    slices = fact.slices if rules.endpoints else ()
+    slices = fact.slices if rules.endpoints or fact.imported else ()
     if rules.ignore_empty and fact.kind == CLUSTER and not any(each.endpoints for each in slices):
         return NOTHING
     if fact.kind == EXTERNAL:
@@ -67,9 +67,9 @@ def entries(fact: ServiceFact | None, wanted: Wanted, rules: Rules) -> Found:
         return _zonal(fact, wanted, rules) if fact.kind == HEADLESS else NOTHING
     if fact.kind == HEADLESS or wanted.endpoint:
         return _found(_endpoints(fact, slices, wanted, rules))
-    return _found(
-        Entry(address, port.port) for port in fact.ports if _matches(port, wanted) for address in fact.addresses
-    )
+    ports = [port for port in fact.ports if _matches(port, wanted)]
+    found = tuple(Entry(address, port.port) for port in ports for address in fact.addresses)
+    return Found(found, exists=bool(found) or (fact.imported and bool(ports)))  # an import may wait for its address
 
 
 def endpoint_name(endpoint: EndpointFact, *, pod_names: bool = False) -> str:
@@ -113,16 +113,17 @@ def _external(name: str) -> Found:
 
 def _endpoints(fact: ServiceFact, slices: tuple[SliceFact, ...], wanted: Wanted, rules: Rules) -> Iterator[Entry]:
     for each in slices:
-        if wanted.cluster and each.cluster.lower() != wanted.cluster:
+        if fact.imported and wanted.endpoint and each.cluster.lower() != wanted.cluster:
             continue
         ports = [port for port in each.ports if _matches(port, wanted)]
         if not ports:
             continue
+        source = tuple(filter(None, each.cluster.split(".")))
         for endpoint in each.endpoints:
             name = endpoint_name(endpoint, pod_names=rules.pod_names)
             if wanted.endpoint and name.lower() != wanted.endpoint:
                 continue
-            host = (name, each.cluster) if fact.imported else (name,)
+            host = (name, *source)
             for port in ports:
                 yield Entry(endpoint.address, port.port, host)
 

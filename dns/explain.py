@@ -94,11 +94,14 @@ def about(serving: "Serving", key: bytes) -> list[Row]:
                 continue
             if not catalog.synced:
                 return [("cluster", "not known yet: the API server has not been listed completely")]
-            return _reverse(catalog, key) if zone.endswith(b"\x04arpa\x00") else _forward(catalog, labels(key[:left] + b"\x00"))
+            if zone.endswith(b"\x04arpa\x00"):
+                return _reverse(catalog, key)
+            imported = any(cut(zone, wire(each.lower())) >= 0 for each in option.multicluster)
+            return _forward(catalog, labels(key[:left] + b"\x00"), imported=imported)
     return []
 
 
-def _forward(catalog: Catalog, parts: list[bytes]) -> list[Row]:
+def _forward(catalog: Catalog, parts: list[bytes], *, imported: bool) -> list[Row]:
     if len(parts) < 2 or parts[-1] not in (b"svc", b"pod"):
         return [("name", "no Service's and no Pod's: those end in NAMESPACE.svc or NAMESPACE.pod and the zone")] if parts else []
     space = parts[-2].decode("latin-1")
@@ -107,10 +110,13 @@ def _forward(catalog: Catalog, parts: list[bytes]) -> list[Row]:
     if parts[-1] == b"pod" or len(parts) == 2:
         return [("namespace", space)]
     name = parts[-3].decode("latin-1")
-    fact = catalog.services.get(join((parts[-3], parts[-2]), b""))
-    if fact is None or fact.kind == ABSENT:
-        return [("service", f"{space}/{name} does not exist")]
-    return [("service", f"{space}/{name}: {_described(fact)}")]
+    kind = "import" if imported else "service"
+    fact = (catalog.imports if imported else catalog.services).get(join((parts[-3], parts[-2]), b""))
+    if fact is not None and fact.kind != ABSENT:
+        return [(kind, f"{space}/{name}: {_described(fact)}")]
+    if imported and not catalog.imports_known:
+        return [(kind, f"{space}/{name} is not known: ServiceImports have not been read; the agent's log says whether they may be")]
+    return [(kind, f"{space}/{name} does not exist")]
 
 
 def _reverse(catalog: Catalog, key: bytes) -> list[Row]:
@@ -126,13 +132,17 @@ def _reverse(catalog: Catalog, key: bytes) -> list[Row]:
 def _described(fact: ServiceFact) -> str:
     ready = list(fact.endpoints)
     names = ", ".join(endpoint_name(each) for each in ready[:3]) + (", ..." if len(ready) > 3 else "")
+    clusters = ", ".join(sorted({each.cluster for each in fact.slices if each.cluster}))
     behind = f"{len(ready)} ready endpoint{'' if len(ready) == 1 else 's'}" + (f" ({names})" if ready else "")
+    behind += f" of {clusters}" if clusters else ""
     if fact.kind == EXTERNAL:
         return f"an alias (ExternalName) of {fact.external_name}"
     if fact.kind == HEADLESS:
         return f"headless, {behind}" if ready else "headless without a ready endpoint, so the name does not exist"
     ports = ", ".join(f"{port.name or 'unnamed'} {port.port}/{port.protocol}" for port in fact.ports if port.port >= 0)
-    return f"cluster IP, ports {ports or 'none'}, {behind}"
+    if fact.imported and not fact.addresses:
+        return f"an import without an address, {behind}"
+    return f"{'clusterset' if fact.imported else 'cluster'} IP, ports {ports or 'none'}, {behind}"
 
 
 def _rcode(reply: Reply) -> str:

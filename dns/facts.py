@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from msgspec import Struct
-from pointsman.kube.objects import Endpoint, EndpointSlice, Pod, Service
+from pointsman.kube.objects import Endpoint, EndpointSlice, Pod, Service, ServiceImport
 from pointsman.routing.addresses import parse_address
 
 NO_PORT = -1
@@ -102,14 +102,33 @@ def service_fact(
     return ServiceFact(namespace, name, CLUSTER, addresses, ports, slices=parts)
 
 
-def slice_fact(value: EndpointSlice) -> SliceFact | None:
-    """Return what a slice adds to answers; None for one whose addresses are names (REC-03)."""
+def import_fact(
+    namespace: str, name: str, value: ServiceImport | None, slices: Iterable[tuple[str, EndpointSlice]]
+) -> ServiceFact | None:
+    """Return the fact of a ServiceImport with the slices of all clusters (EXT-01); None without it: nothing else names its slices."""
+    if value is None:
+        return None
+    spec = value.spec
+    kind = HEADLESS if spec.type == "Headless" else CLUSTER
+    addresses = tuple(address for text in spec.ips or () if (address := packed(text)) is not None)
+    ports = tuple(PortFact(port.name or "", port.protocol or "", port.port) for port in spec.ports or ())
+    named = sorted(slices, key=lambda item: item[0])
+    parts = tuple(fact for _, each in named if (fact := slice_fact(each, _source_of(each))) is not None)
+    return ServiceFact(namespace, name, kind, () if kind == HEADLESS else addresses, ports, slices=parts, imported=True)
+
+
+def _source_of(value: EndpointSlice) -> str:
+    return (value.metadata.labels.source_cluster if value.metadata.labels else None) or ""
+
+
+def slice_fact(value: EndpointSlice, cluster: str = "") -> SliceFact | None:
+    """Return what a slice adds to answers; None for one whose addresses are names (REC-03). `cluster` is where it was imported from."""
     if value.address_type not in ("IPv4", "IPv6", ""):
         return None
     ports = tuple(
         PortFact(port.name or "", port.protocol or "", NO_PORT if port.port is None else port.port) for port in value.ports or ()
     )
-    return SliceFact(ports or _NO_PORTS, tuple(_ready(value.endpoints or ())))
+    return SliceFact(ports or _NO_PORTS, tuple(_ready(value.endpoints or ())), cluster)
 
 
 def _ready(endpoints: Iterable[Endpoint]) -> Iterator[EndpointFact]:

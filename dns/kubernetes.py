@@ -57,7 +57,7 @@ class Kubernetes:
         return tuple(
             Plain(zone, min(own, 300) if ttl is None else ttl, own, block)
             for zone in self._settings.zones
-            if not is_reverse(zone) and zone not in self._settings.multicluster and not self._divided(zone)
+            if not is_reverse(zone) and zone not in self._settings.imported and not self._divided(zone)
         )
 
     async def answer(self, query: Query) -> Reply | None:
@@ -68,7 +68,7 @@ class Kubernetes:
         if isinstance(found, External):
             return await self._alias(query, found)
         if found.rcode == NXDOMAIN:
-            return await self._next(query) if self._hands_on(query.key) else self._resolver.denied(found)
+            return await self._next(query) if self._hands_on(query.key) else self._resolver.denied(found, query.key)
         return found
 
     def _hands_on(self, key: bytes) -> bool:

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 from pointsman.dns import apex, reverse
 from pointsman.dns.catalog import Catalog
-from pointsman.dns.entries import NOTHING, Entry, Found, Rules, Wanted, decoded_address, entries, pod_text
+from pointsman.dns.entries import Entry, Found, Rules, Wanted, decoded_address, entries, pod_text
 from pointsman.dns.names import IN_ADDR, IP6, cut, join, labels
 from pointsman.dns.question import AA, NOERROR, NXDOMAIN, REFUSED, SERVFAIL, Query
 from pointsman.dns.reply import Life, Record, Reply, failure
@@ -56,6 +56,11 @@ class Settings(Struct, frozen=True):
         """Return the zone that PTR records point into (PTR-06)."""
         return next(zone for zone in self.zones if not is_reverse(zone))
 
+    @property
+    def imported(self) -> frozenset[bytes]:
+        """Return the zones that hold imports: those of `multicluster`, and those below."""
+        return frozenset(zone for zone in self.zones if any(cut(zone, each) >= 0 for each in self.multicluster))
+
 
 class External(Struct, frozen=True):
     """The name is an alias of another one: the CNAME, its target's wire name, and on what that rests."""
@@ -78,6 +83,7 @@ class Resolver:
         self._catalog = catalog
         self._zones = tuple(sorted(settings.zones, key=len, reverse=True))
         self._primary = settings.primary
+        self._imported = settings.imported
 
     def zone_of(self, key: bytes) -> bytes | None:
         """Return the zone that a name (lower case) lies in (REC-30)."""
@@ -100,7 +106,8 @@ class Resolver:
 
     def soa(self, zone: bytes) -> Record:
         """Return the SOA record of a zone, spelled as the query spells it."""
-        return apex.soa(zone, self._settings.ttl, self._catalog.serial)
+        catalog = self._catalog
+        return apex.soa(zone, self._settings.ttl, catalog.imports_serial if zone.lower() in self._imported else catalog.serial)
 
     # --- by name ---------------------------------------------------------------------------------------------------------
 
@@ -128,7 +135,7 @@ class Resolver:
         space = join((parts[-2],), b"")
         if len(parts) == 2:
             return self._nodata(asked, space) if self._exposed(space) else self._nothing(asked, space)
-        imported = zone in self._settings.multicluster
+        imported = zone in self._imported
         key = join((parts[-3],), space)
         tags = ((b"\x00" + key) if imported else key, space)
         wanted = self._wanted(parts[:-3], imported=imported)
@@ -136,7 +143,7 @@ class Resolver:
             return self._nothing(asked, *tags)
         services = self._catalog.imports if imported else self._catalog.services
         fact = services.get(key)
-        found = NOTHING if imported and wanted.endpoint and not wanted.cluster else entries(fact, wanted, self._settings.rules)
+        found = entries(fact, wanted, self._settings.rules)
         if fact is not None and found.external:
             return self._alias(asked, found.external, tags)
         return self._typed(asked, found, (parts[-3], parts[-2]), tags)
@@ -274,9 +281,10 @@ class Resolver:
     def _nothing(self, asked: "_Asked", *tags: Hashable) -> Reply:
         return Reply(rcode=NXDOMAIN, authority=(self.soa(asked.zone),), flags=AA, plugin=PLUGIN, life=Life(tags))
 
-    def denied(self, reply: Reply) -> Reply:
-        """Return an NXDOMAIN as it must be told now: SERVFAIL while the cluster is not known yet (REC-110)."""
-        return reply if self._catalog.synced else reply.but(rcode=SERVFAIL, life=None)
+    def denied(self, reply: Reply, key: bytes) -> Reply:
+        """Return an NXDOMAIN for a name as it must be told now: SERVFAIL while the cluster, or its imports, are not known yet (REC-110)."""
+        known = self._catalog.synced and (self._catalog.imports_known or self.zone_of(key) not in self._imported)
+        return reply if known else reply.but(rcode=SERVFAIL, life=None)
 
 
 class _Asked(Struct, frozen=True, gc=False):

@@ -234,6 +234,7 @@ def _objects(snapshot: Snapshot) -> Mapping[Kind, int]:
         Kind.NAMESPACE: len(snapshot.namespaces),
         Kind.POD: len(snapshot.pods),
         Kind.SERVICE_CIDR: len(snapshot.service_cidrs),
+        Kind.SERVICE_IMPORT: len(snapshot.imports),
     }
 
 

@@ -38,11 +38,12 @@ class Opened(Struct, frozen=True):
 
 
 class Also(Struct, frozen=True):
-    """What is read besides what routing needs: everything that DNS answers from (REC-07), Pods of this node or of all."""
+    """What is read besides what routing needs: everything that DNS answers from (REC-07), Pods of this node or of all, ServiceImports."""
 
     unfiltered: bool = False
     own_pods: bool = False
     all_pods: bool = False
+    imports: bool = False
 
 
 async def open_source(config: Config, on_request: RequestObserver = observe_nothing, also: Also = Also()) -> Opened:  # noqa: B008 frozen
@@ -55,6 +56,6 @@ async def open_source(config: Config, on_request: RequestObserver = observe_noth
     name = node_name(config, Host(socket.gethostname()))
     source = ApiSource(
         client, name, selectors=EVERYTHING if also.unfiltered else ROUTING, pods=also.own_pods, all_pods=also.all_pods,
-        all_nodes=needs_all_nodes(config),
+        all_nodes=needs_all_nodes(config), imports=also.imports,
     )  # fmt: skip
     return Opened(source, client.host, client, None if also.unfiltered else source.elsewhere)

@@ -12,10 +12,9 @@ GONE = {
     "upstream": "it was removed from CoreDNS 1.7; external names go through the server's own blocks anyway: take the line out",
     "resyncperiod": "it was removed from CoreDNS 1.5; the watch needs no resync: take the line out",
     "transfer": "zone transfers are not served; secondaries can follow the API instead: take the line out",
-    "multicluster": "supported by CoreDNS, not by this resolver: ServiceImports are not read; leave those zones to CoreDNS by a forward",
     "federation": "federation was removed from Kubernetes: take the line out",
 }
-"""What old Corefiles still have (COR-40), and what is not read here (REC-22)."""
+"""What old Corefiles still have (COR-40)."""
 
 
 def read_kubernetes(directive: Directive, keys: tuple[str, ...], findings: Findings) -> options.KubernetesOptions:
@@ -35,6 +34,7 @@ def read_kubernetes(directive: Directive, keys: tuple[str, ...], findings: Findi
         "noendpoints": ("endpoints", lambda line: not flag(line)),
         "startup_timeout": ("startup_timeout", duration()),
         "zonal": ("zonal", flag),
+        "multicluster": ("multicluster", lambda line: zones(line.args)),
         "endpoint": ("server", lambda line: arguments(line, 1)),
         "tls": ("tls", lambda line: arguments(line, 3, 3)),
         "kubeconfig": ("kubeconfig", lambda line: arguments(line, 1, 2)),
@@ -56,6 +56,12 @@ def _combinations(directive: Directive, made: options.KubernetesOptions, finding
         findings.error(places["namespace_labels"], "namespaces and namespace_labels cannot both be set: keep one of them")
     if made.zonal and not made.endpoints:
         findings.error(places["zonal"], "zonal needs endpoints: take zonal or noendpoints out")
+    if "multicluster" in places and not made.multicluster:
+        findings.warning(places["multicluster"], "multicluster names no zone, so it has no effect: write multicluster clusterset.local")
+    for zone in made.multicluster:
+        if zone not in made.zones:
+            text = f"is not authoritative for the multicluster zone {zone}: name it in the line of kubernetes, too"
+            findings.error(places["multicluster"], f"{text}, which has {' '.join(made.zones)}")
     if made.ttl == 0:
         findings.warning(places["ttl"], "ttl 0: every client asks again each time; a cache in front still keeps answers for 5 s (CAC-42)")
     if len(made.server) > 1:

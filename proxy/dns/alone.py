@@ -131,5 +131,5 @@ async def _source(options: Options, wanted: Wishes) -> tuple[Source, ApiClient |
         return ManifestSource(Path(options.manifests)), None
     client = await connect(options.kubeconfig or wanted.kubeconfig, options.master or wanted.server)
     node = options.node or socket.gethostname()
-    source = ApiSource(client, node, selectors=wanted.selectors, pods=wanted.own_pods, all_pods=wanted.all_pods)
+    source = ApiSource(client, node, selectors=wanted.selectors, pods=wanted.own_pods, all_pods=wanted.all_pods, imports=wanted.imports)
     return source, client

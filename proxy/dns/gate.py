@@ -4,6 +4,9 @@ A name is answered only with what this node's dataplane carries. What is new wai
 gone is told at once, before its rules go. In between the resolver knows what both states have in common (`common`): a Service that gains an
 endpoint keeps its others, one whose address changes has none for a moment.
 
+An import waits like a Service: where its address is the cluster IP of a Service of this cluster that stands for it, as with most
+implementations, the rules for it are in the kernel then. Others' addresses are others' to carry.
+
 `Gate` remembers who waits, and for which revision; `telling` asks it.
 """
 
@@ -57,7 +60,7 @@ def common(told: Fact, wanted: Fact) -> Fact:
     if told.external_name != wanted.external_name:
         return None
     addresses = tuple(each for each in wanted.addresses if each in told.addresses)
-    if wanted.kind == CLUSTER and not addresses:
+    if wanted.kind == CLUSTER and not addresses and not wanted.imported:
         return None
     known = {(each.cluster, endpoint.address) for each in told.slices for endpoint in each.endpoints}
     slices = tuple(_kept(each, known) for each in wanted.slices)

@@ -109,7 +109,8 @@ class NodeDns:
     @property
     def also(self) -> Also:
         """Return what is to be read for it."""
-        return Also(unfiltered=self.wanted.cluster, own_pods=self.wanted.own_pods, all_pods=self.wanted.all_pods)
+        wanted = self.wanted
+        return Also(unfiltered=wanted.cluster, own_pods=wanted.own_pods, all_pods=wanted.all_pods, imports=wanted.imports)
 
     @property
     def local(self) -> Mapping[Family, tuple[str, ...]]:

@@ -68,7 +68,8 @@ async def explain(service: DnsService, question: Question) -> Explanation:
     client, namespace, error = _client(service, question.pod)
     if error:
         return Explanation(error=error)
-    domain = next((zone for each in service.corefile.all(KubernetesOptions) for zone in each.zones if not zone.endswith("arpa.")), "")
+    own = (zone for each in service.corefile.all(KubernetesOptions) for zone in each.zones if zone not in each.multicluster)
+    domain = next((zone for zone in own if not zone.endswith("arpa.")), "")
     names = candidates(question.name, namespace, domain) if namespace and domain else (f"{question.name.rstrip('.')}.",)
     steps: list[Step] = []
     for name in names:

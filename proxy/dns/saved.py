@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 from pointsman.kube.events import Batch, Replace
-from pointsman.kube.objects import EndpointSlice, Kind, Namespace, ObjectMeta, Pod, Service
+from pointsman.kube.objects import EndpointSlice, Kind, Namespace, ObjectMeta, Pod, Service, ServiceImport
 from pointsman.proxy.dns.telling import Telling
 from pointsman.routing.snapshot import EMPTY, Snapshot, advance
 
@@ -29,13 +29,14 @@ PERIOD: Final = 60.0
 
 
 class State(Struct, frozen=True, array_like=True):
-    """What is kept."""
+    """What is kept; `imports` are None where they were not read."""
 
     version: int
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     namespaces: tuple[str, ...] = ()
     pods: tuple[Pod, ...] = ()
+    imports: tuple[ServiceImport, ...] | None = None
 
 
 class Store:
@@ -102,14 +103,16 @@ def state_of(snapshot: Snapshot) -> State:
         tuple(one for slices in snapshot.slices.values() for one in slices.values()),
         tuple(snapshot.namespaces),
         tuple(snapshot.pods.values()),
+        tuple(snapshot.imports.values()) if Kind.SERVICE_IMPORT in snapshot.synced else None,
     )
 
 
 def snapshot_of(state: State) -> Snapshot:
     """Return the snapshot that a state stands for."""
     namespaces = tuple(Namespace(ObjectMeta(name)) for name in state.namespaces)
+    imports = () if state.imports is None else (Replace(Kind.SERVICE_IMPORT, state.imports),)
     events = (
         Replace(Kind.SERVICE, state.services), Replace(Kind.ENDPOINT_SLICE, state.slices), Replace(Kind.NAMESPACE, namespaces),
         Replace(Kind.POD, state.pods),
     )  # fmt: skip
-    return advance(EMPTY, Batch(events))[0]
+    return advance(EMPTY, Batch((*events, *imports)))[0]

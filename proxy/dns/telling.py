@@ -21,7 +21,7 @@ from pointsman.kube.objects import Kind, Namespace, ObjectMeta
 from pointsman.proxy.dns.gate import Gate
 from pointsman.proxy.dns.process import Resolver
 from pointsman.proxy.dns.triggers import Triggers
-from pointsman.routing.snapshot import EMPTY, Dirty, Snapshot
+from pointsman.routing.snapshot import EMPTY, Dirty, ImportKey, Snapshot
 
 WITHDRAWAL: Final = 1.0
 """Seconds that a removal waits for a resolver at most; one that is so late answers nobody else either."""
@@ -97,7 +97,7 @@ class Telling:
             dirty = structs.replace(dirty, kinds=dirty.kinds | {Kind.NAMESPACE})
         self._triggers.note(before, after, dirty.services)
         if self._gate is not None:
-            self._gate.advance(before, after, dirty.services)
+            self._gate.advance(before, after, dirty.services | dirty.imports)
         if self._awaited is None:
             self._step(dirty)
 
@@ -110,7 +110,8 @@ class Telling:
             if revision >= self._awaited:
                 self._begin()
         elif freed:
-            self._step(Dirty(services=freed))
+            imports = frozenset(key for key in freed if isinstance(key, ImportKey))
+            self._step(Dirty(services=freed - imports, imports=imports))
 
     async def withdrawn(self) -> None:
         """Wait until no resolver answers anymore what is gone."""
@@ -135,7 +136,7 @@ class Telling:
     def _tell_all(self, resolver: Resolver) -> None:
         snapshot, reduced = (self._stand_in, {}) if self._stand_in is not None else (self.snapshot, self._reduced())
         for each in self._journals[resolver].whole(snapshot, self._clock(), reduced=reduced):
-            resolver.tell(Synced(stale=self.stale) if isinstance(each, Synced) else each)
+            resolver.tell(structs.replace(each, stale=self.stale) if isinstance(each, Synced) else each)
 
     def _step(self, dirty: Dirty) -> None:
         reduced = self._reduced()
@@ -165,5 +166,5 @@ def _inhabited(snapshot: Snapshot) -> Snapshot:
     """Return a snapshot without any Namespace with those that its objects name."""
     if snapshot.namespaces or Kind.NAMESPACE not in snapshot.synced:
         return snapshot
-    named: Iterable[str] = {key.namespace for key in (*snapshot.services, *snapshot.slices)}
+    named: Iterable[str] = {key.namespace for key in (*snapshot.services, *snapshot.slices, *snapshot.imports)}
     return structs.replace(snapshot, namespaces={name: Namespace(ObjectMeta(name)) for name in named})

@@ -2,7 +2,7 @@
 
 One watch serves all server blocks, so blocks that select differently cannot be served by one process: that is an error with its place, not
 a guess (REC-09). Pods are read only where answers need them: all of them for `pods verified`, those of this node for what is known of its
-clients.
+clients; so are ServiceImports, for `multicluster` (EXT-01).
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ class Wishes(Struct, frozen=True):
     selectors: Selectors = EVERYTHING
     all_pods: bool = False
     own_pods: bool = False
+    imports: bool = False
     kubeconfig: str = ""
     server: str = ""
     patience: float = 5.0
@@ -67,6 +68,7 @@ def wishes(corefile: Corefile) -> Wishes:
         selectors=selectors,
         all_pods=any(each.pods == "verified" for each in found),
         own_pods=any(True for _ in corefile.all(AutopathOptions)),
+        imports=any(each.multicluster for each in found),
         kubeconfig=first.kubeconfig[0] if first.kubeconfig else "",
         server=first.server[0] if first.server else "",
         patience=max(each.startup_timeout for each in found),

@@ -2,10 +2,23 @@
 
 import dns.flags
 import pytest
-from fakes.dns_cluster import ask, catalog_of, endpoint, endpoint_slice, outcome, plugin, pod, query_of, service, texts
+from fakes.dns_cluster import (
+    ask,
+    catalog_of,
+    endpoint,
+    endpoint_slice,
+    import_slice,
+    outcome,
+    plugin,
+    pod,
+    query_of,
+    service,
+    service_import,
+    texts,
+)
 from pointsman.dns.catalog import label, number, service_key
-from pointsman.dns.facts import EndpointFact, PortFact, ServiceFact, SliceFact, packed
-from pointsman.dns.feed import Change
+from pointsman.dns.facts import packed
+from pointsman.dns.feed import Change, Synced
 from pointsman.dns.names import wire
 from pointsman.dns.resolve import Resolver, Settings, is_reverse
 
@@ -201,24 +214,112 @@ def test_ext_02_zonal_names():
     ]
 
 
-def test_ext_01_the_clusterset():
-    catalog = catalog_of()
-    port = (PortFact("http", "TCP", 80),)
-    slices = tuple(
-        SliceFact(port, (EndpointFact(packed(address)),), name) for address, name in (("10.0.0.1", "east"), ("10.1.0.1", "west"))
-    )
-    catalog.apply(Change(imports=(ServiceFact("shop", "db", 1, (), port, slices=slices, imported=True),)))
-    cluster = plugin(catalog, zones=("cluster.local.", "clusterset.local."), multicluster=("clusterset.local.",))
+CLUSTERSET = (
+    service_import("db", headless=True), service_import("web", "10.96.0.80", "fd00:96::50"), service_import("new"),
+    service_import("none", ports=()),
+    import_slice("db", "east", endpoint("10.0.0.1"), endpoint("10.0.0.2", "one")), import_slice("db", "West", endpoint("10.1.0.1")),
+    import_slice("web", "east", endpoint("10.0.0.3")),
+)  # fmt: skip
 
-    def sets(name, qtype="A"):
-        return outcome(ask(cluster, f"{name}.clusterset.local", qtype))
 
-    assert sets("db.shop.svc") == ["A 10.0.0.1", "A 10.1.0.1"]
-    assert sets("10-1-0-1.west.db.shop.svc") == ["A 10.1.0.1"]
-    assert sets("10-1-0-1.east.db.shop.svc") == sets("10-1-0-1.db.shop.svc") == "NXDOMAIN"
-    assert sets("_http._tcp.db.shop.svc") == ["A 10.0.0.1", "A 10.1.0.1"]
-    assert sets("db.shop.svc", "SRV")[0] == "SRV 0 50 80 10-0-0-1.east.db.shop.svc.clusterset.local."
-    assert got(cluster, "db.shop.svc") == "NXDOMAIN"
+def both(catalog, *more, **options):
+    zones = ("cluster.local.", "clusterset.local.", *more)
+    return plugin(catalog, zones=zones, multicluster=("clusterset.local.",), **options)
+
+
+def clusterset(catalog=None, **options):
+    made = both(catalog or catalog_of(*CLUSTERSET), **options)
+    return lambda name, qtype="A": outcome(ask(made, f"{name}.clusterset.local", qtype))
+
+
+@pytest.mark.parametrize(("name", "qtype", "expected"), [
+    ("db.shop.svc", "A", ["A 10.0.0.1", "A 10.0.0.2", "A 10.1.0.1"]),
+    ("_http._tcp.db.shop.svc", "A", ["A 10.0.0.1", "A 10.0.0.2", "A 10.1.0.1"]),
+    ("http._tcp.db.shop.svc", "A", ["A 10.0.0.1", "A 10.0.0.2", "A 10.1.0.1"]),
+    ("_https._tcp.db.shop.svc", "A", "NXDOMAIN"),
+    ("10-1-0-1.west.db.shop.svc", "A", ["A 10.1.0.1"]),
+    ("10-1-0-1.WEST.db.shop.svc", "AAAA", "NODATA"),
+    ("one.east.db.shop.svc", "A", ["A 10.0.0.2"]),
+    ("one.west.db.shop.svc", "A", "NXDOMAIN"),
+    ("one.db.shop.svc", "A", "NXDOMAIN"),
+    ("east.db.shop.svc", "A", "NXDOMAIN"),
+    ("10-1-0-1.east.db.shop.svc", "A", "NXDOMAIN"),
+    ("a.one.east.db.shop.svc", "A", "NXDOMAIN"),
+    ("one.east.db.shop.svc", "SRV", ["SRV 0 100 8080 one.east.db.shop.svc.clusterset.local."]),
+    ("10-1-0-1.west.db.shop.svc", "SRV", ["SRV 0 100 8080 10-1-0-1.West.db.shop.svc.clusterset.local."]),
+    ("web.shop.svc", "A", ["A 10.96.0.80"]),
+    ("web.shop.svc", "AAAA", ["AAAA fd00:96::50"]),
+    ("web.shop.svc", "SRV", ["SRV 0 50 80 web.shop.svc.clusterset.local."]),
+    ("10-0-0-3.east.web.shop.svc", "A", ["A 10.0.0.3"]),
+    ("new.shop.svc", "A", "NODATA"),
+    ("_http._tcp.new.shop.svc", "SRV", "NODATA"),
+    ("_https._tcp.new.shop.svc", "SRV", "NXDOMAIN"),
+    ("none.shop.svc", "A", "NXDOMAIN"),
+    ("nosuch.shop.svc", "A", "NXDOMAIN"),
+    ("web.other.svc", "A", "NXDOMAIN"),
+    ("shop.svc", "A", "NODATA"),
+    ("dns-version", "TXT", ['TXT "1.1.0"']),
+])  # fmt: skip
+def test_ext_01_the_clusterset(name, qtype, expected):
+    assert clusterset()(name, qtype) == expected
+
+
+def test_ext_01_imports_are_in_their_zones_only_and_have_no_ptr():
+    catalog = catalog_of(*CLUSTERSET, service("mine", "10.96.0.7"))
+    all_three = both(catalog, "in-addr.arpa.")
+    assert got(all_three, "web.shop.svc") == got(all_three, "db.shop.svc") == "NXDOMAIN"
+    assert outcome(ask(all_three, "mine.shop.svc.clusterset.local")) == "NXDOMAIN"
+    assert [outcome(ask(all_three, f"{each}.in-addr.arpa", "PTR")) for each in ("80.0.96.10", "1.0.0.10")] == ["NXDOMAIN"] * 2
+    assert outcome(ask(all_three, "7.0.96.10.in-addr.arpa", "PTR")) == ["PTR mine.shop.svc.cluster.local."]
+
+
+def test_ext_01_a_zone_below_a_multicluster_zone_is_one_too():
+    below = plugin(catalog_of(*CLUSTERSET), zones=("a.clusterset.local.", "clusterset.local."), multicluster=("clusterset.local.",))
+    assert outcome(ask(below, "web.shop.svc.a.clusterset.local")) == ["A 10.96.0.80"]
+
+
+def test_ext_01_ignore_empty_service_noendpoints_and_zonal():
+    some = catalog_of(*CLUSTERSET, service_import("empty", "10.96.0.81"))
+    assert clusterset(some)("empty.shop.svc") == ["A 10.96.0.81"]
+    ignoring = clusterset(some, ignore_empty=True)
+    assert ignoring("empty.shop.svc") == ignoring("new.shop.svc") == "NXDOMAIN"
+    assert ignoring("web.shop.svc") == ["A 10.96.0.80"]
+    without = clusterset(some, endpoints=False, ignore_empty=True)
+    assert without("one.east.db.shop.svc") == ["A 10.0.0.2"]  # noendpoints is about this cluster's slices
+    assert without("web.shop.svc") == ["A 10.96.0.80"]
+    assert clusterset(some, zonal=True)("a.pin._zone.db.shop.svc") == "NXDOMAIN"
+
+
+def test_ext_01_slices_that_name_no_cluster_or_an_odd_one_are_named_without_it():
+    names = clusterset(catalog_of(
+        service_import("db", headless=True),
+        import_slice("db", None, endpoint("10.0.0.1")), import_slice("db", "a..b", endpoint("10.0.0.2")),
+    ))  # fmt: skip
+    assert names("10-0-0-1.db.shop.svc") == ["A 10.0.0.1"]
+    assert names("10-0-0-2.db.shop.svc") == "NXDOMAIN"
+    assert names("db.shop.svc", "SRV") == [
+        "SRV 0 50 8080 10-0-0-1.db.shop.svc.clusterset.local.", "SRV 0 50 8080 10-0-0-2.a.b.db.shop.svc.clusterset.local.",
+    ]  # fmt: skip
+
+
+def test_ext_01_until_imports_are_known_their_zones_deny_nothing():
+    catalog = catalog_of(*CLUSTERSET)
+    catalog.finish(Synced())
+    zones = both(catalog)
+    assert outcome(ask(zones, "nosuch.shop.svc.clusterset.local")) == "SERVFAIL"
+    assert outcome(ask(zones, "shop.svc.clusterset.local")) == "NODATA"
+    assert got(zones, "nosuch.shop.svc") == "NXDOMAIN"
+    catalog.apply(Change(imports_known=True))
+    assert outcome(ask(zones, "nosuch.shop.svc.clusterset.local")) == "NXDOMAIN"
+
+
+def test_ext_01_the_serial_is_that_of_imports():
+    catalog = catalog_of(*CLUSTERSET)
+    catalog.apply(Change(imports_serial=1_800_000_000))
+    zones = both(catalog)
+    serials = [ask(zones, name, "SOA").answer[0][0].serial for name in ("cluster.local", "ClusterSet.local")]
+    assert serials == [1_700_000_000, 1_800_000_000]
+    assert ask(zones, "nosuch.shop.svc.clusterset.local").authority[0][0].serial == 1_800_000_000
 
 
 @pytest.mark.parametrize(("name", "qtype", "tags"), [

@@ -7,7 +7,7 @@ from pointsman.dns.catalog import Catalog
 from pointsman.dns.corefile.findings import Place
 from pointsman.dns.corefile.options import Fallthrough, KubernetesOptions
 from pointsman.dns.encode import encode
-from pointsman.dns.feed import Change, Synced
+from pointsman.dns.feed import Change
 from pointsman.dns.journal import Journal
 from pointsman.dns.kubernetes import Kubernetes
 from pointsman.dns.question import read
@@ -25,6 +25,8 @@ from pointsman.kube.objects import (
     PodSpec,
     PodStatus,
     Service,
+    ServiceImport,
+    ServiceImportSpec,
     ServicePort,
     ServiceSpec,
     TargetRef,
@@ -50,9 +52,20 @@ def endpoint(address, hostname=None, *, ready=None, zone=None, pod=None):
     return Endpoint((address,), conditions, hostname, zone=zone, target_ref=TargetRef("Pod", pod) if pod else None)
 
 
-def endpoint_slice(owner, *endpoints, namespace="shop", ports=((8080, "http"),), family="IPv4", suffix="x1"):
-    meta = ObjectMeta(f"{owner}-{suffix}", namespace, labels=Labels(service_name=owner))
+def endpoint_slice(owner, *endpoints, namespace="shop", ports=((8080, "http"),), family="IPv4", suffix="x1", labels=None):
+    meta = ObjectMeta(f"{owner}-{suffix}", namespace, labels=labels or Labels(service_name=owner))
     return EndpointSlice(meta, family, endpoints, tuple(EndpointPort(label or None, port, "TCP") for port, label in ports))
+
+
+def service_import(name, *addresses, headless=False, namespace="shop", ports=((80, "http"),)):
+    kind = "Headless" if headless else "ClusterSetIP"
+    spec = ServiceImportSpec(kind, addresses or None, tuple(ServicePort(port, label or None, "TCP") for port, label in ports))
+    return ServiceImport(ObjectMeta(name, namespace), spec)
+
+
+def import_slice(name, cluster, *endpoints, **options):
+    """Return a slice that a cluster offers to an import."""
+    return endpoint_slice(name, *endpoints, suffix=cluster or "nowhere", labels=Labels(import_name=name, source_cluster=cluster), **options)
 
 
 def pod(name, address, *, namespace="shop", phase="Running", host=False):
@@ -60,7 +73,7 @@ def pod(name, address, *, namespace="shop", phase="Running", host=False):
 
 
 def snapshot_of(*objects, namespaces=("shop",)):
-    kinds = {Kind.SERVICE: Service, Kind.ENDPOINT_SLICE: EndpointSlice, Kind.POD: Pod}
+    kinds = {Kind.SERVICE: Service, Kind.ENDPOINT_SLICE: EndpointSlice, Kind.POD: Pod, Kind.SERVICE_IMPORT: ServiceImport}
     events = [Replace(kind, tuple(one for one in objects if isinstance(one, cls))) for kind, cls in kinds.items()]
     events.append(Replace(Kind.NAMESPACE, tuple(Namespace(ObjectMeta(name)) for name in namespaces)))
     return advance(EMPTY, Batch(tuple(events)))[0]
@@ -72,7 +85,7 @@ def catalog_of(*objects, namespaces=("shop",), synced=True):
         if isinstance(news, Change):
             catalog.apply(news)
         elif synced:
-            catalog.finish(Synced())
+            catalog.finish(news)
     return catalog
 
 
