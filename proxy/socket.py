@@ -86,7 +86,7 @@ async def _answer(listening: socket.socket, view: Callable[[], View]) -> None:
 
 def _bind(place: Path) -> socket.socket:
     if place.is_socket():
-        if _answers(place):
+        if answers(place):
             raise SocketError(f"{place}: another pointsman answers here; choose another path with --socket")
         place.unlink()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
@@ -104,7 +104,8 @@ def _bind(place: Path) -> socket.socket:
     return listening
 
 
-def _answers(place: Path) -> bool:
+def answers(place: Path) -> bool:
+    """Return whether somebody listens at the path of a status socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:

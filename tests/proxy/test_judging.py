@@ -8,6 +8,7 @@ from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host
 from pointsman.proxy.judging import judge_of
 from pointsman.proxy.known import from_snapshot
+from pointsman.proxy.socket import claim
 from pointsman.routing.route import Family
 
 from .views import service, snapshot
@@ -46,6 +47,18 @@ def test_pain_10_what_a_running_agent_noted_as_served_is_not_gone_because_it_doe
     assert kind(known(tmp_path), deletes=True) is FlowClass.FOREIGN
     notebook.write(notebook.beside(live.socket), Notebook("n1", (buried,)))
     assert kind(live) is kind(known(tmp_path), deletes=True) is FlowClass.STALE_FRONTEND
+
+
+def test_pain_10_what_a_running_agent_serves_is_not_gone_because_a_folder_does_not_hold_it(tmp_path):
+    served, buried = (Entry(V4, UDP, "192.0.2.1", 53, "shop/dns", gone) for gone in (0.0, 100.0))
+    path = tmp_path / "n1.sock"
+    beside = from_snapshot(Config(hostname_override="n1", manifests="m", socket=str(path)), snapshot([], []), HOST)
+    notebook.write(notebook.beside(str(path)), Notebook("n1", (served,)))
+    assert kind(beside) is FlowClass.STALE_FRONTEND
+    with claim(str(path)):
+        assert kind(beside) is FlowClass.FOREIGN
+        notebook.write(notebook.beside(str(path)), Notebook("n1", (buried,)))
+        assert kind(beside) is FlowClass.STALE_FRONTEND
 
 
 def test_pain_10_a_folder_may_hold_a_part_of_the_cluster_only(tmp_path, monkeypatch):
