@@ -16,17 +16,21 @@ writes the lists is `dns.heartbeat`. Sources: DNS specification NLD-20 to NLD-45
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pointsman.iptables.rule import host
-from pointsman.routing.route import Family
+from pointsman.iptables.rule import WHOLE_ADDRESS, host
+from pointsman.routing.route import Family, Protocol, ServiceRoute
 
 PORT: Final = 53
+_PROTOCOLS: Final = (Protocol.UDP, Protocol.TCP)
 SECONDS: Final = 1
 """So long a stamp is good; the kernel counts whole seconds, from the stamp on."""
 
 LISTS: Final[Mapping[Family, str]] = {Family.IPV4: "POINTSMAN-DNS", Family.IPV6: "POINTSMAN-DNS-6"}
 """Names of the lists, in /proc/net/xt_recent."""
 
-_MASKS: Final = {Family.IPV4: "255.255.255.255", Family.IPV6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
+
+def concerns(route: ServiceRoute) -> bool:
+    """Return whether queries may come to a route."""
+    return route.port == PORT and route.protocol in _PROTOCOLS
 
 
 def rules(addresses: Iterable[str]) -> dict[str, list[str]]:
@@ -34,7 +38,7 @@ def rules(addresses: Iterable[str]) -> dict[str, list[str]]:
     raw: list[str] = []
     passing: list[str] = []
     for address in addresses:
-        for protocol in ("udp", "tcp"):
+        for protocol in (one.lower for one in _PROTOCOLS):
             to, back = f"-d {host(address)} -p {protocol}", f"-s {host(address)} -p {protocol}"
             raw += [
                 f"{to} -m {protocol} --dport {PORT} {_alive(address)} -j CT --notrack",
@@ -49,4 +53,4 @@ def rules(addresses: Iterable[str]) -> dict[str, list[str]]:
 
 def _alive(address: str) -> str:
     family = Family.IPV6 if ":" in address else Family.IPV4
-    return f"-m recent --rcheck --seconds {SECONDS} --name {LISTS[family]} --mask {_MASKS[family]} --rdest"
+    return f"-m recent --rcheck --seconds {SECONDS} --name {LISTS[family]} --mask {WHOLE_ADDRESS[family]} --rdest"

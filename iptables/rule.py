@@ -11,6 +11,7 @@ Other modes that need companion rules use this module too; of Services it knows 
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 from re import compile as pattern
+from typing import Final
 
 from msgspec import Struct
 from pointsman.routing.node import LocalDetector
@@ -22,6 +23,9 @@ _WORD = pattern(r'"(?:[^"\\]|\\.)*"|\S+')
 _COMMENT_LIMIT = 255  # xt_comment keeps 256 bytes with the closing zero
 _ADDRESSING = ("-s", "-d", "-i", "-o", "-p")
 _ONE = 1 << 31
+
+WHOLE_ADDRESS: Final = {Family.IPV4: "255.255.255.255", Family.IPV6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
+"""The mask by which `recent` tells every address from every other."""
 
 
 class Match(Struct, frozen=True, gc=False):

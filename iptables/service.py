@@ -4,22 +4,20 @@
     leaf bucket: external IP, node port ──► KUBE-EXT ──► KUBE-SVC, KUBE-SVL
     leaf bucket: load-balancer IP ──► [KUBE-FW ──►] KUBE-EXT
 
-A backend is one DNAT rule inside KUBE-SVC or KUBE-SVL, taken with equal probability; the last rule takes what is left. Only session
-affinity gives it a chain of its own, KUBE-SEP, whose list of recent clients all chains of the Service port share (SEM-25). KUBE-EXT marks
-for masquerade and sends pods and this node to all backends even where the policy is Local (SEM-11 to SEM-14). Every chain exists exactly
-if something leads to it (IPT-24). Policy is read from the route; nothing is decided here.
+A backend is one rule inside KUBE-SVC or KUBE-SVL, with session affinity a chain of its own, KUBE-SEP (`balance`). KUBE-EXT marks for
+masquerade and sends pods and this node to all backends even where the policy is Local (SEM-11 to SEM-14). Every chain exists exactly if
+something leads to it (IPT-24). Policy is read from the route; nothing is decided here.
 
 This is the hot path: ten thousand Services are compiled in a second, so text is built directly. `firewall` writes the same route's filter
 rules.
 """
 
 from pointsman.iptables import dispatch, names
+from pointsman.iptables.balance import balance, leading
 from pointsman.iptables.objects import Key, RuleKey, SetKey, Value
-from pointsman.iptables.rule import chance, comment, host, network, pods
+from pointsman.iptables.rule import canonical, comment, host, network, pods
 from pointsman.routing.node import NodeFacts
-from pointsman.routing.route import Backend, Family, ServiceRoute
-
-_ANY_CLIENT = {Family.IPV4: "255.255.255.255", Family.IPV6: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}
+from pointsman.routing.route import ServiceRoute
 
 
 def nat(route: ServiceRoute, node: NodeFacts) -> dict[Key, Value]:
@@ -29,22 +27,18 @@ def nat(route: ServiceRoute, node: NodeFacts) -> dict[Key, Value]:
     outside = route.any_endpoint and route.externally_accessible
     inside = bool(route.cluster_ip and route.internal)
     if route.cluster_ip:
-        found[SetKey(names.cluster_ip_set(route.family), _address(route.cluster_ip))] = ""
+        found[SetKey(names.cluster_ip_set(route.family), canonical(route.cluster_ip))] = ""
     if inside:
         _vip(found, route, route.cluster_ip, "cluster IP", chains.local if route.internal_local else chains.cluster)
     if outside:
         _external(found, route, node, chains)
     if route.cluster and ((inside and not route.internal_local) or outside):
-        _balance(found, route, chains.cluster, route.cluster)
+        balance(found, route, chains.cluster, route.cluster, names.endpoint_chain)
     if route.local and ((inside and route.internal_local) or (outside and route.external_local)):
-        _balance(found, route, chains.local, route.local)
+        balance(found, route, chains.local, route.local, names.endpoint_chain)
     if inside or outside:
         _hairpins(found, route)
     return found
-
-
-def _address(address: str) -> str:
-    return host(address).partition("/")[0]
 
 
 def _vip(found: dict[Key, Value], route: ServiceRoute, address: str, kind: str, target: str) -> None:
@@ -52,37 +46,7 @@ def _vip(found: dict[Key, Value], route: ServiceRoute, address: str, kind: str, 
     leaf, jumps = dispatch.by_address("nat", names.DESTINATIONS, route.family, address)
     for jump in jumps:
         found[jump] = ""
-    proto = route.protocol.lower
-    note = comment(f"{route.port_name} {kind}")
-    found[RuleKey("nat", leaf, f"-d {host(address)} -p {proto} {note} -m {proto} --dport {route.port} -j {target}")] = ""
-
-
-def _balance(found: dict[Key, Value], route: ServiceRoute, chain: str, backends: tuple[Backend, ...]) -> None:
-    """Fill a chain that sends each new connection to one of the backends, with equal probability."""
-    proto, count = route.protocol.lower, len(backends)
-    note = comment(str(route.port_name))
-    if route.affinity_seconds:
-        found[RuleKey("nat", chain)] = _sticky(found, route, backends, note)
-        return
-    rules = [f"{chance(count - place)}-j DNAT --to-destination {_socket(backend)}" for place, backend in enumerate(backends)]
-    found[RuleKey("nat", chain)] = f"-p {proto} {note} " + f"\n-p {proto} ".join(rules)
-
-
-def _socket(backend: Backend) -> str:
-    return f"[{_address(backend.address)}]:{backend.port}" if ":" in backend.address else f"{backend.address}:{backend.port}"
-
-
-def _sticky(found: dict[Key, Value], route: ServiceRoute, backends: tuple[Backend, ...], note: str) -> str:
-    """Fill the endpoints' chains and return the body of the chain that asks each who was here before, then chooses (IPT-20, IPT-23)."""
-    proto, who = route.protocol.lower, f"--mask {_ANY_CLIENT[route.family]} --rsource"
-    asks: list[str] = []
-    choices: list[str] = []
-    for place, backend in enumerate(backends):
-        chain = names.endpoint_chain(route.port_name, backend)
-        asks.append(f"{note} -m recent --rcheck --seconds {route.affinity_seconds} --reap --name {chain} {who} -j {chain}")
-        choices.append(f"{note} {chance(len(backends) - place)}-j {chain}")
-        found[RuleKey("nat", chain)] = f"-p {proto} {note} -m recent --set --name {chain} {who} -j DNAT --to-destination {_socket(backend)}"
-    return "\n".join(asks + choices)
+    found[RuleKey("nat", leaf, leading(route, address, kind, target))] = ""
 
 
 # --- external frontends ----------------------------------------------------------------------------------------------
@@ -147,5 +111,5 @@ def _hairpins(found: dict[Key, Value], route: ServiceRoute) -> None:
     name, proto = names.hairpin_set(route.family), route.protocol.lower
     for backend in route.reachable:
         if backend.hairpin:
-            address = _address(backend.address)
+            address = canonical(backend.address)
             found[SetKey(name, f"{address},{proto}:{backend.port},{address}")] = ""

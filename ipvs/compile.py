@@ -56,8 +56,8 @@ class IpvsCompiler:
         return _TABLE_RANK[key.table] + (key.chain in names.BUILTIN)
 
     def group(self, key: Key) -> Hashable:
-        """Return the built-in chain whose hooks must be written together with a key; None if the key stands alone."""
-        return (key.table, key.chain) if isinstance(key, RuleKey) and key.rule else None
+        """Return the built-in or shared chain whose rules must be written together with a key; None if the key stands alone."""
+        return (key.table, key.chain) if isinstance(key, RuleKey) and (key.rule or names.is_shared(key.table, key.chain)) else None
 
     def census(self, contents: Iterable[tuple[Key, Value]]) -> Mapping[str, int]:
         """Return how many servers and addresses there are, how many rules each table has, and how many elements all sets."""

@@ -1,11 +1,12 @@
 """The companion rules: what IPVS does not decide itself. Pure, the same for ten Services as for ten thousand.
 
-What belongs to a Service is an element of a set, so there is no rule per Service and no order to get wrong. A packet's way:
+What belongs to a Service is an element of a set, so there is no rule per Service (but for the cluster's DNS, where this node has a resolver
+of its own) and no order to get wrong. A packet's way:
 
     raw PREROUTING, OUTPUT      take DNS queries aside, where this node has a resolver of its own (`iptables.local_dns`)
     mangle PREROUTING, OUTPUT   drop what source ranges keep out (IPVS takes this node's packets before filter OUTPUT could);
                                 give packets of pods and of this node to `short_circuit` frontends the mark of their virtual server
-    nat PREROUTING, OUTPUT      mark for masquerade
+    nat PREROUTING, OUTPUT      mark for masquerade; lead DNS queries that were not taken aside to the cluster's DNS (`dns_frontends`)
     filter INPUT, OUTPUT        drop or reject what has no endpoint, reject what else goes to an address of our device (SEM-66: no
                                 program of the host answers there)
     IPVS                        (behind filter INPUT; in OUTPUT between nat and filter)
@@ -51,7 +52,7 @@ def rules(family: Family, node: NodeFacts, routing: Routing) -> dict[RuleKey, st
     bodies = {
         ("mangle", names.SOURCES): _sources(family, node),
         ("mangle", names.FIREWALL): _firewall(family),
-        ("nat", names.SERVICES): _services(family, node),
+        ("nat", names.SERVICES): [*_services(family, node), *dns],
         ("nat", names.POSTROUTING): _postrouting(family, node),
         ("filter", names.INPUT): [*dns, *_input(family)],
         ("filter", names.OUTPUT): [*dns, Rule(target=names.FILTER), *_unallocated(family, routing)],
@@ -61,7 +62,7 @@ def rules(family: Family, node: NodeFacts, routing: Routing) -> dict[RuleKey, st
     found = {RuleKey(table, chain): "\n".join(map(str, body)) for (table, chain), body in bodies.items()}
     if addresses:
         found |= {RuleKey(table, names.LOCAL_DNS): "\n".join(lines) for table, lines in local_dns.rules(addresses).items()}
-        found |= dict.fromkeys(names.DNS_HOOKS, "")
+        found |= dict.fromkeys((*names.DNS_HOOKS, RuleKey("nat", names.LOCAL_DNS)), "")
     return found | dict.fromkeys(names.HOOKS, "")
 
 

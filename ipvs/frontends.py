@@ -5,8 +5,9 @@
     any external one, policy Local           the same with the endpoints of this node only (none: no virtual server, packets are dropped),
                                              and one virtual server by mark, with all endpoints, for pods and this node (SEM-12, SEM-13)
 
-A frontend without endpoints has no virtual server; it is in the set that rejects or drops. Policy is read from the route; nothing is
-decided here. `filter` has the rules over these sets, `compile` gathers.
+A frontend without endpoints has no virtual server; it is in the set that rejects or drops. Nor has one at which this node's own resolver
+may answer (`dns_frontends`). Policy is read from the route; nothing is decided here. `filter` has the rules over these sets, `compile`
+gathers.
 """
 
 from collections.abc import Iterable
@@ -15,9 +16,9 @@ from ipaddress import ip_address, ip_network
 
 from msgspec import Struct
 from msgspec.structs import replace
-from pointsman.iptables.objects import SetKey
+from pointsman.iptables.objects import RuleKey, SetKey
 from pointsman.iptables.rule import canonical
-from pointsman.ipvs import names, schedulers
+from pointsman.ipvs import dns_frontends, names, schedulers
 from pointsman.ipvs.keys import AddressKey, Key, Value
 from pointsman.ipvs.names import SETS, SetNames
 from pointsman.ipvs.objects import RealKey, RealServer, ServerFlag, VirtualKey, VirtualServer
@@ -41,34 +42,42 @@ class Options(Struct, frozen=True):
 
 
 class _Place(Struct, frozen=True):
-    """A frontend of one kind: address and port, and the set it is in while it forwards and the policy is not Local."""
+    """A frontend of one kind: address and port, and the set it is in while it forwards and the policy is not Local.
+
+    `ruled` ones are led by rules instead of a virtual server.
+    """
 
     address: str
     port: int
     forwarded: str
+    ruled: bool = False
 
 
 def fragment(route: ServiceRoute, node: NodeFacts, options: Options) -> dict[Key, Value]:
     """Return everything that one route needs."""
     found: dict[Key, Value] = {}
     sets = SETS[route.family]
-    internal = [_Place(route.cluster_ip, route.port, sets.cluster_ip)] if route.cluster_ip else []
-    vips = [_Place(address, route.port, sets.external_ip) for address in route.external_ips]
+    answered = dns_frontends.addresses(route, node)
+    internal = [_Place(route.cluster_ip, route.port, sets.cluster_ip, route.cluster_ip in answered)] if route.cluster_ip else []
+    vips = [_Place(address, route.port, sets.external_ip, address in answered) for address in route.external_ips]
     vips += [_Place(address, route.port, sets.load_balancer) for address in route.load_balancer_ips]
     node_ports = [_Place(address, route.node_port, sets.node_port) for address in node_port_addresses(route, node)]
     if options.exclude_cidrs:
         internal, vips, node_ports = ([one for one in some if not options.excludes(one.address)] for some in (internal, vips, node_ports))
     server = virtual_server(route, options)
+    own, vips = [one for one in vips if one.ruled], [one for one in vips if not one.ruled]
     _bind(found, route, node, (*internal, *vips))
     for place in internal:
         _forward(found, route, place, place.forwarded, server)
     external = (*vips, *node_ports)
     if route.external_local and route.cluster and external:
         _by_mark(found, route, external, by_hash(server))
+    for place in own:  # of this node's sources, which use all endpoints whatever the policy
+        _forward(found, replace(route, external_local=False), place, place.forwarded, server)
     for place in external:
         _forward(found, route, place, "" if route.external_local else place.forwarded, server)
     _restrict(found, route, options)
-    if any(isinstance(key, RealKey) for key in found):
+    if any(isinstance(key, RealKey | RuleKey) for key in found):
         _loop_back(found, route)
     return found
 
@@ -123,7 +132,7 @@ def _bind(found: dict[Key, Value], route: ServiceRoute, node: NodeFacts, places:
 
 
 def _forward(found: dict[Key, Value], route: ServiceRoute, place: _Place, forwarded: str, server: VirtualServer) -> None:
-    """Give a frontend its virtual server, or the place among those that have no endpoints."""
+    """Give a frontend its virtual server or its rules, or the place among those that have no endpoints."""
     sets = SETS[route.family]
     internal = place.forwarded == sets.cluster_ip
     missing = route.internal_missing if internal else route.external_missing
@@ -133,6 +142,10 @@ def _forward(found: dict[Key, Value], route: ServiceRoute, place: _Place, forwar
         return
     if forwarded:
         found[SetKey(forwarded, where)] = ""
+    if place.ruled:
+        local, kind = (route.internal_local, "cluster IP") if internal else (route.external_local, "external IP")
+        found.update(dns_frontends.lead(route, place.address, kind, local=local).items())
+        return
     key = VirtualKey(route.family, route.protocol, place.address, place.port)
     _serve(found, key, server, route.internal if internal else route.external)
 

@@ -22,7 +22,7 @@ from pointsman.iptables.run import LONG, lines, output_of
 from pointsman.iptables.variant import Tools, Variant, find_tools, legacy_tables
 from pointsman.iptables.watches import Watches
 from pointsman.iptables.writer import Turn, Writer
-from pointsman.ipvs import device, names, parse, preflight, sysctl
+from pointsman.ipvs import device, dns_frontends, names, parse, preflight, sysctl
 from pointsman.ipvs.drain import Drain
 from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.ipvsadm import Ipvsadm
@@ -118,6 +118,7 @@ class IpvsKernel:
         ownership = Ownership(self.family, self.settings.options, seen, Inherited(node_ports, frontends, local))
         seen.update(await self.servers.observe(ownership.owns))
         self._owned = {key: None for key in seen if isinstance(key, VirtualKey | AddressKey)}
+        self.servers.ruled = dns_frontends.ruled(seen)
         return seen
 
     async def apply(self, plan: Plan[Key, Value]) -> Outcome[Key]:
@@ -126,6 +127,8 @@ class IpvsKernel:
             await self._prepare()
             failed: dict[Key, KernelError] = {}
             unbound: set[str] = set()
+            if names.DNS_GROUP in plan.groups:
+                self.servers.ruled = dns_frontends.ruled(plan.groups[names.DNS_GROUP])
             for stage in stages(plan, self.family):
                 failed.update(await self._carry_out(stage, unbound))
             self._remember(plan, failed)

@@ -15,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 from pointsman.iptables.names import jump_target
 from pointsman.iptables.objects import RuleKey
-from pointsman.routing.route import Family, Protocol, ServicePortName, ServiceRoute
+from pointsman.routing.route import Backend, Family, Protocol, ServicePortName, ServiceRoute
 
 DEVICE: Final = "kube-ipvs0"
 PREFIX: Final = "KUBE-IPVS-"
@@ -29,7 +29,11 @@ POSTROUTING: Final = "KUBE-IPVS-POSTROUTING"
 SOURCES: Final = "KUBE-IPVS-SOURCES"
 FIREWALL: Final = "KUBE-IPVS-FIREWALL"
 LOCAL_DNS: Final = "KUBE-IPVS-DNS"
-"""What leads queries to this node's own resolver, in tables raw and filter (`iptables.local_dns`)."""
+"""What leads queries to this node's own resolver, in tables raw and filter (`iptables.local_dns`), and in nat those that it does not answer
+to the cluster's DNS (`dns_frontends`): there it is a chain of many owners, and the beginning of their chains' names."""
+
+DNS_GROUP: Final = ("nat", LOCAL_DNS)
+"""The chain of many owners."""
 
 TABLES: Final = ("filter", "nat", "mangle", "raw")
 BUILTIN: Final = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
@@ -151,6 +155,21 @@ def is_our_set(name: str, family: Family) -> bool:
 def is_our_chain(table: str, chain: str) -> bool:
     """Return whether a chain is ours."""
     return table in TABLES and chain.startswith(PREFIX)
+
+
+def is_shared(table: str, chain: str) -> bool:
+    """Return whether a chain of ours has rules of several owners, in any order; all others are one owner's."""
+    return (table, chain) == DNS_GROUP
+
+
+def dns_chain(protocol: Protocol, *, local: bool) -> str:
+    """Return the chain of the backends of the cluster's DNS: all, or those on this node."""
+    return f"{LOCAL_DNS}-{protocol.value}{'-LOCAL' if local else ''}"
+
+
+def dns_endpoint_chain(name: ServicePortName, backend: Backend) -> str:
+    """Return the chain, and the list of recent clients, of one of them where the Service has session affinity."""
+    return f"{LOCAL_DNS}-{sha256(f'{name}{backend}'.encode()).hexdigest()[:14]}"
 
 
 def is_hook(rule: str) -> bool:

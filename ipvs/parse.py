@@ -1,7 +1,7 @@
 """Back from what iptables-save and ipset save print to keys and values: the inverse of `render`, for what is ours. Pure.
 
-Both print canonical text and `filter` makes the same, so nothing is interpreted: a chain is its lines. A hook that stands twice has its
-count as value, which differs from what is wanted and is put right.
+Both print canonical text and `filter` makes the same, so nothing is interpreted: a chain is its lines. A hook, or a rule of a
+chain of many owners, that stands twice has its count as value, which differs from what is wanted and is put right.
 """
 
 from collections import Counter
@@ -36,11 +36,19 @@ def observed(lines: Iterable[str], *, inherited: bool = False) -> Iterator[tuple
             elif chain in names.BUILTIN and (names.is_hook(rule) or (inherited and names.is_inherited_hook(rule))):
                 hooks[chain, rule] += 1
         elif line == "COMMIT":
-            yield from ((RuleKey(table, chain), "\n".join(body)) for chain, body in chains.items())
-            yield from ((RuleKey(table, *hook), "" if count == 1 else str(count)) for hook, count in hooks.items())
+            for chain, body in chains.items():
+                shared = names.is_shared(table, chain)
+                yield RuleKey(table, chain), "" if shared else "\n".join(body)
+                yield from ((RuleKey(table, chain, rule), _times(count)) for rule, count in Counter(body if shared else ()).items())
+            yield from ((RuleKey(table, *hook), _times(count)) for hook, count in hooks.items())
             table, chains, hooks = "", {}, Counter()
     if table:
         raise ValueError(f"the listing ends within table {table}")
+
+
+def _times(count: int) -> str:
+    """Return the value of a rule that stands so often."""
+    return "" if count == 1 else str(count)
 
 
 def observed_sets(lines: Iterable[str], family: Family, *, inherited: bool = False) -> Iterator[tuple[SetKey, str]]:

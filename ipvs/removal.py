@@ -92,6 +92,8 @@ def describe(seen: Seen, family: Family, variant: str) -> tuple[str, ...]:
     for key in sorted(seen, key=repr):
         if isinstance(key, RuleKey):
             place = f"{variant} {family.value} {key.table}"
+            if key.rule and key.chain not in names.BUILTIN:
+                continue  # goes with its chain
             words.append(f"{place}: jump in {key.chain}" if key.chain in names.BUILTIN else f"{place}: chain {key.chain}")
         elif isinstance(key, SetKey):
             name = f"ipset {key.name}"

@@ -17,6 +17,7 @@ from pointsman.dataplane.errors import KernelError
 from pointsman.ipvs import answers, listing, wire
 from pointsman.ipvs.channel import IpvsChannel
 from pointsman.ipvs.datagrams import Request
+from pointsman.ipvs.dns_frontends import Ruled, is_ruled
 from pointsman.ipvs.drain import Drain, busy, waits
 from pointsman.ipvs.ipvsadm import Ipvsadm
 from pointsman.ipvs.keys import Key, Value
@@ -37,12 +38,17 @@ MANY: Final = 256
 
 
 class Servers:
-    """The kernel's servers of one family. `clock` is monotonic, in seconds."""
+    """The kernel's servers of one family. `clock` is monotonic, in seconds.
+
+    `gone` are addresses of endpoints that nobody waits for. `ruled` are frontends of the cluster's DNS that rules lead: a virtual server
+    that waits there for others to drain would refuse what is meant for this node's resolver, so it goes at once.
+    """
 
     def __init__(self, family: Family, drain: Drain, clock: Callable[[], float] = time.monotonic) -> None:
         self.family = family
         self.drain = drain
         self.gone: Collection[str] = frozenset()
+        self.ruled: Collection[Ruled] = frozenset()
         self._clock = clock
         self._channel: IpvsChannel | None = None
 
@@ -118,7 +124,7 @@ class Servers:
     ) -> Failed:
         """Remove servers; those with connections drain if they may, and if packets still reach them (`unreachable`: virtual addresses)."""
         virtuals = [key for key in keys if isinstance(key, VirtualKey)]
-        at_once = {key for key in virtuals if key.address in unreachable}
+        at_once = {key for key in virtuals if key.address in unreachable or is_ruled(key, self.ruled)}
         reals = [key for key in keys if isinstance(key, RealKey) and key.virtual not in at_once]
         loads = await self._loads({key.virtual for key in reals if may_drain(key.virtual)}) if self.drain.cap > 0 else {}
         now = self._clock()

@@ -5,9 +5,9 @@
         ├─→ surroundings: each is local by a route of ours
         └─→ service: the resolver listens there, and keeps them alive in the kernel
 
-When the resolver dies, three things make the rules of the DNS Service take over: this process takes the addresses out of the kernel's lists
-at once, and offers the frontends again that a mode was withheld; and if this process is gone too, the lists forget them within a second
-(NLD-42). Names are told to the resolver when their rules are applied (`telling`, `gate`).
+When the resolver dies, the rules of the DNS Service take over: this process takes the addresses out of the kernel's lists at once, and if
+it is gone too, the lists forget them within a second, in every mode (NLD-42). Names are told to the resolver when their rules are applied
+(`telling`, `gate`).
 
 The agent makes one, passes snapshots and changes of routing through it, and runs it beside its loops.
 """
@@ -30,7 +30,7 @@ from pointsman.proxy.dns.telling import Telling
 from pointsman.proxy.dns.wishes import WishError, Wishes, wishes
 from pointsman.proxy.source import Also
 from pointsman.routing.build import RoutingChange
-from pointsman.routing.route import Family, Routing
+from pointsman.routing.route import Family
 from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
 
 log = logging.getLogger(__name__)
@@ -46,19 +46,10 @@ LINGER = 60.0
 
 
 class Host(Protocol):
-    """What is asked of the agent: who has applied what, and to offer something again."""
-
-    @property
-    def routing(self) -> Routing | None:
-        """Return the routing in force."""
-        ...
+    """What is asked of the agent: what all families have applied."""
 
     def applied(self) -> int | None:
         """Return the revision that all families have applied."""
-        ...
-
-    def offer(self, change: RoutingChange) -> None:
-        """Offer a change to the modes that is none of the routing."""
         ...
 
     async def advanced(self) -> None:
@@ -76,7 +67,7 @@ class NodeDns:
         self._config = config
         self._host: Host | None = None
         self._moved = asyncio.Event()
-        self._frontends = Frontends(config.dns_service, by_family(config.dns_addresses), withholds=config.mode == "ipvs")
+        self._frontends = Frontends(config.dns_service, by_family(config.dns_addresses))
         settings = Settings(
             corefile=corefile_of(config), addresses=self.addresses, workers=config.dns_workers, node=node,
             search_ahead=config.dns_search_ahead, client_rate=config.dns_client_rate,
@@ -165,7 +156,6 @@ class NodeDns:
         assert self._host is not None
         while True:
             self.telling.applied(self._host.applied())
-            self._changed()
             await self._host.advanced()
 
     async def _keep(self) -> None:
@@ -191,16 +181,9 @@ class NodeDns:
             log.error("DNS does not listen as it should; it is tried again: %s", error)  # noqa: TRY400 - the text says it all
 
     def _changed(self) -> None:
-        """Take note that a resolver begins or ceases to answer."""
-        serving = self.service.serving and self.telling.complete
+        """Have the rules of the DNS Service take over where no resolver answers."""
         if not self.service.serving:
             surroundings.take_back(self.addresses)
-        if serving == self._frontends.serving or self._host is None:
-            return
-        self._frontends.serving = serving
-        routing = self._host.routing
-        if routing is not None and (change := self._frontends.again(routing)) is not None:
-            self._host.offer(change)
 
     async def _serve(self) -> None:
         """Serve, as soon as there is something to tell: until then an earlier resolver, or the cluster, has better answers.

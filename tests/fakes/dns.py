@@ -27,13 +27,28 @@ def roomy(sock):
 
 
 class Everywhere:
-    """A DNS server on one UDP socket that gives one address for each name; `asked` counts, `answering` may be set false."""
+    """A DNS server on one UDP socket, and one that listens, that gives one address for each name.
 
-    def __init__(self, sock, address):
+    `asked` counts what came over UDP, `answering` may be set false.
+    """
+
+    def __init__(self, sock, address, listener=None):
         self.sock, self.address, self.asked, self.answering = sock, address, 0, True
         sock.setblocking(False)
         roomy(sock)
         asyncio.get_running_loop().add_reader(sock, self._take)
+        self._listener = listener
+        self._serving = asyncio.get_running_loop().create_task(self._serve(listener)) if listener is not None else None
+
+    async def _serve(self, listener):
+        """Answer one question of each connection, one after the other."""
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            with connection, suppress(OSError, TimeoutError):
+                async with asyncio.timeout(2.0):
+                    reply = self._answer((await loop.sock_recv(connection, 4096))[2:])
+                    await loop.sock_sendall(connection, len(reply).to_bytes(2, "big") + reply)
 
     def _take(self):
         with suppress(BlockingIOError):
@@ -56,6 +71,9 @@ class Everywhere:
     def close(self):
         asyncio.get_running_loop().remove_reader(self.sock)
         self.sock.close()
+        if self._serving is not None:
+            self._serving.cancel()
+            self._listener.close()
 
 
 async def ask(sock, server, name, qtype="A", seconds=2.0):
@@ -64,12 +82,29 @@ async def ask(sock, server, name, qtype="A", seconds=2.0):
     loop = asyncio.get_running_loop()
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await loop.sock_sendto(sock, message.to_wire(), server)
+            sock.sendto(message.to_wire(), server)
             while True:
                 with suppress(OSError):
                     reply = dns.message.from_wire(await loop.sock_recv(sock, 65535))
                     if reply.id == message.id:
                         return reply
+    return None
+
+
+async def ask_stream(sock, server, name, qtype="A", seconds=2.0):
+    """Return the reply to one question over a new connection; None if none comes in time."""
+    wire = query(name, qtype).to_wire()
+    loop = asyncio.get_running_loop()
+    with suppress(TimeoutError, OSError):
+        async with asyncio.timeout(seconds):
+            await loop.sock_connect(sock, server)
+            await loop.sock_sendall(sock, len(wire).to_bytes(2, "big") + wire)
+            found = b""
+            while len(found) < 2 or len(found) < 2 + int.from_bytes(found[:2], "big"):
+                if not (more := await loop.sock_recv(sock, 65535)):
+                    return None
+                found += more
+            return dns.message.from_wire(found[2:])
     return None
 
 

@@ -94,6 +94,7 @@ def test_what_stays_while_connections_end_touches_none_of_them(family):
 def test_nld_45_a_node_with_a_resolver_takes_its_queries_aside_before_everything_else():
     node = structs.replace(make.node(), local_dns={Family.IPV4: ("10.96.0.10",)})
     found, before = rules(Family.IPV4, node, make.routing()), rules(Family.IPV4, make.node(), make.routing())
-    assert found.keys() - before.keys() == {*names.DNS_HOOKS, RuleKey("raw", names.LOCAL_DNS), RuleKey("filter", names.LOCAL_DNS)}
+    assert found.keys() - before.keys() == {*names.DNS_HOOKS, *(RuleKey(table, names.LOCAL_DNS) for table in ("raw", "nat", "filter"))}
+    assert body(found, "nat", names.SERVICES) == [*body(before, "nat", names.SERVICES), f"-j {names.LOCAL_DNS}"]
     assert {body(found, "filter", chain)[0] for chain in (names.INPUT, names.OUTPUT)} == {f"-j {names.LOCAL_DNS}"}
     assert all(names.is_our_chain(table, names.LOCAL_DNS) for table in ("raw", "filter"))

@@ -30,7 +30,9 @@ class Node:
         self.lab, self.folder, self.mode, self.variant = lab, folder, mode, variant
         self.process = None
         self.log = folder / "agent.log"
-        self.cluster = [fake.Everywhere(self._bound("n1p2", family), ELSEWHERE[family]) for family in Family]
+        kinds = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+        sockets = {family: [self._bound("n1p2", family, kind) for kind in kinds] for family in Family}
+        self.cluster = [fake.Everywhere(one, ELSEWHERE[family], two) for family, (one, two) in sockets.items()]
         self.manifests = folder / "manifests"
         self.manifests.mkdir()
         pod = lab.place("n1p2").addresses
@@ -47,9 +49,11 @@ class Node:
             ".:53 {\n  errors\n  kubernetes cluster.local in-addr.arpa ip6.arpa\n  forward . 127.0.0.1:5300\n  reload\n}\n"
         )
 
-    def _bound(self, place, family):
-        found = self.lab.socket(place, family, socket.SOCK_DGRAM)
+    def _bound(self, place, family, kind):
+        found = self.lab.socket(place, family, kind)
         found.bind((self.lab.place(place).addresses[family], 53))
+        if kind == socket.SOCK_STREAM:
+            found.listen()
         return found
 
     async def start(self):
@@ -86,13 +90,14 @@ class Node:
         """Return what a command prints on the node."""
         return subprocess.run(self.lab.command("n1", *command), capture_output=True, text=True, check=True).stdout
 
-    def client(self, family, place="n1p1"):
-        return self.lab.socket(place, family, socket.SOCK_DGRAM)
+    def client(self, family, place="n1p1", kind=socket.SOCK_DGRAM):
+        return self.lab.socket(place, family, kind)
 
-    async def asked(self, family, name=NAME, server=None, place="n1p1", seconds=2.0):
-        """Return what a new client gets."""
-        with self.client(family, place) as client:
-            return fake.values(await fake.ask(client, (server or VIP[family], 53), name, TYPES[family], seconds))
+    async def asked(self, family, name=NAME, server=None, place="n1p1", seconds=2.0, kind=socket.SOCK_DGRAM):
+        """Return what a new client gets, over UDP or TCP."""
+        ask = fake.ask if kind == socket.SOCK_DGRAM else fake.ask_stream
+        with self.client(family, place, kind) as client:
+            return fake.values(await ask(client, (server or VIP[family], 53), name, TYPES[family], seconds))
 
     async def until(self, wanted, family=Family.IPV4, **options):
         """Wait until a new client gets what is wanted."""

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 
 import pytest
 from fakes import dns as fake
@@ -21,24 +22,30 @@ MODES = [
 pytestmark = pytest.mark.kernel
 
 
+async def everybody_gets(node, wanted):
+    """Wait until pods and this node get what is wanted, over UDP and TCP, at both addresses of each family."""
+    for family in Family:
+        for server in (VIP[family], OWN[family]):
+            for place in ("n1p1", "n1"):
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    await node.until([wanted[family]], family, server=server, place=place, kind=kind)
+
+
 @pytest.mark.parametrize(("mode", "variant"), MODES)
 async def test_nld_42_killed_resolvers_leave_dns_to_the_cluster_and_take_it_back(tmp_path, mode, variant):
     async with running(tmp_path, mode, variant) as node:
-        for family in Family:
-            await node.until([WEB[family]], family, server=OWN[family])
-            await node.until([WEB[family]], family, place="n1")
-        assert node.cluster[0].asked >= 0
+        await everybody_gets(node, WEB)
         (first,) = node.resolvers()
-        os.kill(node.process.pid, signal.SIGSTOP)  # nobody is there to notice but the kernel
-        os.kill(first, signal.SIGKILL)
-        if mode == "iptables":
-            for family in Family:
-                await node.until([ELSEWHERE[family]], family)
-                await node.until([ELSEWHERE[family]], family, server=OWN[family])
-        os.kill(node.process.pid, signal.SIGCONT)
-        for family in Family:
-            await node.until([WEB[family]], family)
-        assert node.resolvers() != [first]
+        for pid in (node.process.pid, first):  # nobody is there to notice but the kernel
+            os.kill(pid, signal.SIGKILL)
+        await node.process.wait()
+        await everybody_gets(node, ELSEWHERE)
+        await node.start()
+        await everybody_gets(node, WEB)
+        (second,) = node.resolvers()
+        os.kill(second, signal.SIGKILL)
+        await node.gone(second)
+        await everybody_gets(node, WEB)
 
 
 @pytest.mark.parametrize(("mode", "variant"), MODES)
