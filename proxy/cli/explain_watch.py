@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,9 @@ import click
 from pointsman.dataplane.trace import Evidence
 from pointsman.iptables.run import find_program
 from pointsman.proxy.explaining import explain, understand
+from pointsman.proxy.inspection import inspector
 from pointsman.proxy.known import Known
+from pointsman.proxy.picture import Picture
 from pointsman.routing.packet import Packet
 from pointsman.routing.route import Family, Protocol
 
@@ -29,13 +32,21 @@ _TRACED = re.compile(r"^trace id (\S+) (\S+) (\S+) (\S+) (packet:|rule|verdict|p
 
 
 def follow(known: Known, source: str, target: str, protocol: Protocol, family: Family | None) -> int:
-    """Follow packets until interrupted; return the exit status."""
-    asked = asyncio.run(understand(known.picture, source, target, protocol, family))
+    """Follow packets until interrupted, or told to end; return the exit status."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a terminal that goes must not leave a table that traces
+        signal.signal(number, signal.default_int_handler)
+    packet, variant = asyncio.run(_asked(known.picture, source, target, protocol, family))
     program = find_program("nft")
-    if program and known.picture.variant == "nft" and _traceable(program, asked.packet):
-        return _by_trace(program, asked.packet)
+    if program and variant == "nft" and _traceable(program, packet):
+        return _by_trace(program, packet)
     click.echo("this kernel's rules are not nftables' or it does not trace: following the counters of the rules that decide", err=True)
     return _by_counters(known, source, target, protocol, family)
+
+
+async def _asked(seen: Picture, source: str, target: str, protocol: Protocol, family: Family | None) -> tuple[Packet, str]:
+    """Return the packet that is meant, and the variant of the rules that it meets."""
+    asked = await understand(seen, source, target, protocol, family)
+    return asked.packet, (await inspector(seen.mode, seen.config, seen.variant)).variant
 
 
 def script(packet: Packet, table: str) -> str:
