@@ -1,7 +1,7 @@
 """Why an answer is what it is, in words."""
 
 import pytest
-from fakes.dns_cluster import endpoint, endpoint_slice, pod, service, snapshot_of
+from fakes.dns_cluster import endpoint, endpoint_slice, import_slice, pod, service, service_import, snapshot_of
 from fakes.dns_process import COREFILE
 from pointsman.dns.books import Books
 from pointsman.dns.explain import explain, storms, top
@@ -16,13 +16,16 @@ OBJECTS = (
     service("web", "10.96.0.1"), endpoint_slice("web", endpoint("10.0.0.7")), service("db", "None"),
     service("ext", external="web.shop.svc.cluster.local"),
     pod("client", "10.0.0.99"),
+    service_import("web", "10.96.0.9"), service_import("new"),
+    import_slice("web", "east", endpoint("10.1.0.1")), import_slice("web", "west", endpoint("10.2.0.1")),
 )  # fmt: skip
+CLUSTERSET = COREFILE.replace("ip6.arpa {", "ip6.arpa clusterset.local {\n        multicluster clusterset.local")
 
 
 @pytest.fixture
 async def serving(tmp_path):
     path = tmp_path / "Corefile"
-    path.write_text(COREFILE)
+    path.write_text(CLUSTERSET)
     made = Serving(Start((), str(path), everywhere=True), lambda level, text: None)
     for news in Journal(pods=True).whole(snapshot_of(*OBJECTS), 1.0):
         made.apply(news)
@@ -48,6 +51,11 @@ CASES = [
     ("7.0.0.10.in-addr.arpa", "PTR", "service", "shop/web: cluster IP, ports http 80/TCP, 1 ready endpoint (10-0-0-7)"),
     ("9.9.9.9.in-addr.arpa", "PTR", "service", "no Service has this address"),
     ("9.9.in-addr.arpa", "PTR", "name", "not a whole address"),
+    ("web.shop.svc.clusterset.local", "A", "import",
+     "shop/web: clusterset IP, ports http 80/TCP, 2 ready endpoints (10-1-0-1, 10-2-0-1) of east, west"),
+    ("web.shop.svc.clusterset.local", "A", "answer", "web.shop.svc.clusterset.local. 5 A 10.96.0.9"),
+    ("new.shop.svc.clusterset.local", "A", "import", "shop/new: an import without an address, 0 ready endpoints"),
+    ("db.shop.svc.clusterset.local", "A", "import", "shop/db does not exist"),
     ("example.com", "A", "rcode", "SERVFAIL: it could not be found out"),
     ("a..b", "A", "error", "'a..b': a label must have 1 to 63 bytes, this one has 0"),
     ("web", "TYPE65536", "error", "TYPE65536 is no type of records: write A, AAAA, SRV, PTR, TXT or TYPE65"),
@@ -104,6 +112,10 @@ async def test_storms_are_told_by_pod(serving):
 
 
 async def test_what_is_not_known_yet_is_said(serving):
+    serving.catalog.imports_known = False
+    rows = dict(await explain(serving, "db.shop.svc.clusterset.local", "A", ""))
+    assert "ServiceImports have not been read" in rows["import"]
+    assert rows["rcode"].startswith("SERVFAIL")
     serving.catalog.synced = False
     assert "not known yet" in dict(await explain(serving, "x.shop.svc.cluster.local", "A", ""))["cluster"]
     serving.desks.clear()

@@ -1,9 +1,9 @@
 """What is read from objects (REC-02 to REC-06, POD-05)."""
 
-from fakes.dns_cluster import endpoint, endpoint_slice, pod, service, snapshot_of
+from fakes.dns_cluster import endpoint, endpoint_slice, import_slice, pod, service, service_import, snapshot_of
 from pointsman.dns.facts import ABSENT, CLUSTER, EXTERNAL, HEADLESS, NO_PORT, PortFact, packed, pod_fact, service_fact, slice_fact
 from pointsman.dns.journal import fact_of
-from pointsman.routing.snapshot import ServiceKey
+from pointsman.routing.snapshot import ImportKey, ServiceKey
 
 
 def fact(value, *slices):
@@ -43,6 +43,19 @@ def test_rec_02_slices_of_a_service_are_merged_and_those_of_nobody_ignored():
     )
     assert [one.address[-1] for one in fact_of(snapshot, ServiceKey("shop", "web")).endpoints] == [1, 2]
     assert fact_of(snapshot, ServiceKey("shop", "")) is None
+
+
+def test_ext_01_imports_and_the_slices_of_clusters():
+    slices = (import_slice("web", "west", endpoint("10.2.0.1")), import_slice("web", "east", endpoint("10.1.0.1")))
+    snapshot = snapshot_of(service_import("web", "10.96.0.9", "nonsense"), *slices, service_import("db", "10.96.0.8", headless=True))
+    found = fact_of(snapshot, ImportKey("shop", "web"))
+    assert (found.kind, found.addresses, found.imported) == (CLUSTER, (packed("10.96.0.9"),), True)
+    assert [(each.cluster, each.endpoints[0].address[1]) for each in found.slices] == [("east", 1), ("west", 2)]
+    assert fact_of(snapshot, ServiceKey("shop", "web")) is None
+    headless = fact_of(snapshot, ImportKey("shop", "db"))
+    assert (headless.kind, headless.addresses) == (HEADLESS, ())
+    assert fact_of(snapshot_of(service_import("web", ports=())), ImportKey("shop", "web")).ports == ()
+    assert fact_of(snapshot_of(*slices), ImportKey("shop", "web")) is None
 
 
 def test_slices_without_their_service_are_kept_for_their_addresses():

@@ -35,6 +35,12 @@ def test_another_address_is_not_told_and_the_old_one_no_more():
     assert common(WEB, both) == WEB
 
 
+def test_ext_01_an_import_keeps_its_name_while_its_address_changes():
+    there = structs.replace(WEB, imported=True)
+    assert common(there, structs.replace(there, addresses=(b"\n`\0\2",))) == structs.replace(there, addresses=())
+    assert common(None, there) is None
+
+
 def test_ports_and_endpoints_that_both_have_are_told():
     wanted = structs.replace(WEB, ports=(HTTP, DNS), slices=(SliceFact((HTTP,), (ONE, TWO)),))
     assert common(WEB, wanted) == WEB

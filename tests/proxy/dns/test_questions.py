@@ -55,6 +55,12 @@ async def test_a_pod_walks_until_a_name_is_there(known):
     assert known.asked[0] == ("explain", "web.shop.shop.svc.cluster.local.", "A", "10.244.1.7")
 
 
+async def test_ext_01_a_search_path_is_never_that_of_the_clusterset(known, tmp_path):
+    (tmp_path / "Corefile").write_text(".:53 {\n  kubernetes clusterset.local cluster.local {\n    multicluster clusterset.local\n  }\n}\n")
+    known.corefile = read(known.settings.corefile).must()
+    assert [step.name for step in (await explain(known, Question("explain", "web", "A", "shop/cart-1"))).steps] == [WEB]
+
+
 async def test_a_pod_that_is_not_known_is_told(known):
     assert "Pod shop/none is not known here" in (await explain(known, Question(name="web", pod="shop/none"))).error
 

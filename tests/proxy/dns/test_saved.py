@@ -2,9 +2,10 @@
 
 import asyncio
 
+import msgspec
 from fakes import objects as make
 from pointsman.kube.events import Batch, Replace
-from pointsman.kube.objects import Kind, Namespace, ObjectMeta
+from pointsman.kube.objects import Kind, Namespace, ObjectMeta, ServiceImport
 from pointsman.proxy.dns import saved
 from pointsman.proxy.dns.telling import Telling
 from pointsman.routing.snapshot import EMPTY, advance
@@ -24,6 +25,26 @@ def test_rec_112_what_was_kept_is_read_again(tmp_path):
     assert (found.services, found.slices, found.namespaces) == (SNAPSHOT.services, SNAPSHOT.slices, SNAPSHOT.namespaces)
     assert found.synced >= {Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.NAMESPACE}
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["state"]
+
+
+def test_ext_01_imports_are_kept_where_they_were_read(tmp_path):
+    store = saved.Store(tmp_path / "state")
+    store.keep(SNAPSHOT)
+    assert Kind.SERVICE_IMPORT not in store.load().synced
+    labels = {"multicluster.kubernetes.io/service-name": "db", "multicluster.kubernetes.io/source-cluster": "east"}
+    slices = (make.endpoint_slice(make.endpoint("10.0.0.7"), name="db-east", owner=None, labels=labels),)
+    imports = (ServiceImport(ObjectMeta("db", "shop")),)
+    read, _ = advance(SNAPSHOT, Batch((Replace(Kind.SERVICE_IMPORT, imports), Replace(Kind.ENDPOINT_SLICE, slices))))
+    store.keep(read)
+    found = store.load()
+    assert (found.imports, found.import_slices) == (read.imports, read.import_slices)
+    assert Kind.SERVICE_IMPORT in found.synced
+
+
+def test_rec_112_a_state_of_a_version_without_imports_is_read(tmp_path):
+    whole = saved.state_of(SNAPSHOT)
+    (tmp_path / "state").write_bytes(msgspec.msgpack.encode(msgspec.to_builtins(whole)[:-1]))
+    assert saved.Store(tmp_path / "state").load().services == SNAPSHOT.services
 
 
 def test_what_cannot_be_read_or_written_is_told_once(tmp_path, caplog):

@@ -4,7 +4,16 @@ from fakes import objects as make
 from msgspec import structs
 from pointsman.dns.feed import Change, Synced
 from pointsman.kube.events import Batch, Remove, Replace, Upsert
-from pointsman.kube.objects import Annotations, Kind, Namespace, ObjectMeta, ObjectRef
+from pointsman.kube.objects import (
+    Annotations,
+    Kind,
+    Namespace,
+    ObjectMeta,
+    ObjectRef,
+    ServiceImport,
+    ServiceImportSpec,
+    ServicePort,
+)
 from pointsman.proxy.dns.telling import Telling
 from pointsman.routing.snapshot import EMPTY, advance
 
@@ -123,6 +132,40 @@ def test_rec_11_manifests_without_any_namespace_have_those_that_they_name():
     assert listener.told[0].namespaces == ("shop",)
     stepped(telling, snapshot, Batch((Upsert(make.service("web", namespace="bank")),)))
     assert listener.told[-1].namespaces == ("bank",)
+
+
+def imported(name, *addresses):
+    return ServiceImport(ObjectMeta(name, "shop"), ServiceImportSpec("ClusterSetIP", addresses, (ServicePort(80, "http", "TCP"),)))
+
+
+def test_ext_01_an_import_waits_for_the_rules_of_the_service_that_stands_for_it():
+    """Until then nobody may say that it does not exist."""
+    telling, listener = Telling(gated=True), Listener()
+    telling.attach(listener)
+    first = stepped(telling, EMPTY, lists(make.service("web")))
+    telling.applied(first.revision)
+    assert not listener.told[-1].imports_known
+    listed = Batch((Replace(Kind.SERVICE_IMPORT, (imported("db", "10.96.0.9"),)), Upsert(make.service("derived", clusterIP="10.96.0.9"))))
+    second = stepped(telling, first, listed)
+    assert (listener.names(), telling.waiting) == (["web"], 2)
+    assert not any(one.imports or one.imports_known for one in listener.told if isinstance(one, Change))
+    telling.applied(second.revision)
+    assert ([fact.name for fact in listener.told[-1].imports], listener.names()) == (["db"], ["web", "derived"])
+    assert listener.told[-1].imports_known
+    moved = stepped(telling, second, Batch((Upsert(imported("db", "10.96.0.8")),)))
+    assert [fact.addresses for fact in listener.told[-1].imports] == [()]  # the name stays, the former address goes at once
+    telling.applied(moved.revision)
+    assert [len(fact.addresses) for fact in listener.told[-1].imports] == [1]
+    stepped(telling, moved, Batch((Remove(ObjectRef(Kind.SERVICE_IMPORT, "shop", "db")),)))
+    assert listener.told[-1].imports_gone == (("shop", "db"),)
+
+
+def test_ext_01_a_list_of_no_imports_is_told_too():
+    telling, listener = Telling(), Listener()
+    telling.attach(listener)
+    snapshot = stepped(telling, EMPTY, lists(make.service("web")))
+    stepped(telling, snapshot, Batch((Replace(Kind.SERVICE_IMPORT, ()),)))
+    assert listener.told[-1] == Change(imports_known=True)
 
 
 async def test_obs_17_the_moment_of_a_change_goes_with_it_when_it_is_told():

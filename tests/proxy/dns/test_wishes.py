@@ -42,5 +42,10 @@ def test_pods_are_read_where_answers_need_them(wanted):
     assert not wanted("pods insecure").all_pods
 
 
+def test_ext_01_imports_are_read_for_multicluster(wanted):
+    assert wanted("ttl 5", "multicluster zone1.test").imports
+    assert not wanted("ttl 5").imports
+
+
 def test_rec_20_the_longest_patience_counts(wanted):
     assert wanted("startup_timeout 1s", "startup_timeout 7s").patience == 7.0
