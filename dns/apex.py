@@ -5,10 +5,11 @@ resolver listens on the kube-dns Service's) or a ready endpoint with it (a resol
 zone with the server's own addresses.
 """
 
-from pointsman.dns.catalog import Catalog, number
+from pointsman.dns.catalog import Catalog
 from pointsman.dns.entries import endpoint_name
 from pointsman.dns.facts import HEADLESS
 from pointsman.dns.names import NotANameError, join, wire
+from pointsman.dns.owners import number
 from pointsman.dns.reply import Record
 
 SOA = 6
@@ -27,7 +28,7 @@ def name_servers(catalog: Catalog, local: tuple[bytes, ...], zone: bytes, *, pod
     own = [address for address in local if address[:1] != b"\x7f" and address not in _LOOPBACKS]
     found: dict[bytes, list[bytes]] = {}
     below = join((b"svc",), zone)
-    keys = {owner: None for address in own for index in (catalog.virtual, catalog.endpoints) for owner in index.owners(number(address))}
+    keys = {owner: None for address in own for index in (catalog.virtual, catalog.endpoints) for owner in index.of(number(address))}
     for key in keys:
         fact = catalog.services.get(key)
         if fact is None:

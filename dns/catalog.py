@@ -13,10 +13,10 @@ from collections.abc import Hashable, Iterable
 import msgspec
 from pointsman.dns.facts import PodFact, ServiceFact
 from pointsman.dns.feed import Change, Synced
+from pointsman.dns.owners import Owners, number
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode: msgspec.msgpack.Decoder[ServiceFact] = msgspec.msgpack.Decoder(ServiceFact)
-_IPV6 = 1 << 128
 _IMPORT = b"\x00"
 
 
@@ -29,12 +29,6 @@ def label(text: str) -> bytes:
 def service_key(namespace: str, name: str) -> bytes:
     """Return the key of a Service."""
     return label(name) + label(namespace)
-
-
-def number(address: bytes) -> int:
-    """Return the number that stands for a packed address; no two addresses share one."""
-    value = int.from_bytes(address, "big")
-    return value if len(address) == 4 else value | _IPV6
 
 
 class Services:
@@ -62,32 +56,6 @@ class Services:
         else:
             self.facts[key] = new
         return True, None if raw is None else _decode.decode(raw)
-
-
-class Addresses:
-    """Which Services have an address; a list is made only where there are several."""
-
-    def __init__(self) -> None:
-        self._owners: dict[int, bytes | tuple[bytes, ...]] = {}
-
-    def owners(self, address: int) -> tuple[bytes, ...]:
-        """Return the keys of the Services that have this address, the longest known first."""
-        found = self._owners.get(address)
-        return () if found is None else (found,) if isinstance(found, bytes) else found
-
-    def add(self, address: int, key: bytes) -> None:
-        """Note that the Service has the address."""
-        present = self.owners(address)
-        if key not in present:
-            self._owners[address] = (*present, key) if present else key
-
-    def drop(self, address: int, key: bytes) -> None:
-        """Note that it has it no longer."""
-        left = tuple(each for each in self.owners(address) if each != key)
-        if not left:
-            self._owners.pop(address, None)
-        else:
-            self._owners[address] = left if len(left) > 1 else left[0]
 
 
 class Pods:
@@ -141,8 +109,8 @@ class Catalog:
         self.imports = Services()
         self.namespaces: set[bytes] = set()
         self.pods = Pods()
-        self.virtual = Addresses()
-        self.endpoints = Addresses()
+        self.virtual = Owners()
+        self.endpoints = Owners()
         self.serial = 0
         self.imports_serial = 0
         self.imports_known = False
@@ -229,7 +197,7 @@ class Catalog:
                 tags.add(key)
 
 
-def _move(index: Addresses, key: bytes, before: Iterable[bytes], after: Iterable[bytes]) -> set[int]:
+def _move(index: Owners, key: bytes, before: Iterable[bytes], after: Iterable[bytes]) -> set[int]:
     """Let the index follow a Service from these addresses to those; return all their numbers: the names of those that stay may change."""
     old, new = {number(address) for address in before}, {number(address) for address in after}
     for address in old - new:

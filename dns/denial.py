@@ -144,7 +144,7 @@ class Denials:
         until = FOREVER if self._speculate is None else self._speculate(key, plain.zone, qtype)
         if not self._hot.seen(message):
             return reply
-        self._hot.put(message, Hit(reply, len(reply) + 2, until, kind.flow, name=key, tags=_tags(key, len(plain.zone))))
+        self._hot.put(message, Hit(reply, until, kind.flow, tags=_tags(key, len(plain.zone))))
         return reply
 
     def _kind(self, plain: Plain, qtype: int, do: int) -> Tallied:
@@ -165,7 +165,7 @@ class Denials:
 
 
 def _tags(key: bytes, zone: int) -> tuple[bytes, ...]:
-    """Return on what the denial of a name rests: the Service and namespace that it would need; `zone` is the length of the zone's name."""
+    """Return on what the denial of a name rests: the Service or namespace that it would need; `zone` is the length of the zone's name."""
     at, last, before, third = 0, -1, -1, -1
     left = len(key) - zone
     while at < left:
@@ -173,4 +173,4 @@ def _tags(key: bytes, zone: int) -> tuple[bytes, ...]:
         at += 1 + key[at]
     if key[last:left] != _SVC:
         return ()
-    return (key[before:last],) if third < 0 else (key[third:last], key[before:last])
+    return (key[before:last],) if third < 0 else (key[third:last],)

@@ -10,11 +10,12 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from pointsman.dns.books import RCODES, TYPES
-from pointsman.dns.catalog import Catalog, number
+from pointsman.dns.catalog import Catalog
 from pointsman.dns.corefile.options import KubernetesOptions
 from pointsman.dns.entries import endpoint_name
 from pointsman.dns.facts import ABSENT, EXTERNAL, HEADLESS, ServiceFact, packed
 from pointsman.dns.names import NotANameError, address_of, cut, join, labels, text, wire
+from pointsman.dns.owners import number
 from pointsman.dns.question import RD, Query
 from pointsman.dns.reply import Reply
 
@@ -123,7 +124,7 @@ def _reverse(catalog: Catalog, key: bytes) -> list[Row]:
     address = address_of(key)
     if address is None:
         return [("name", "not a whole address")]
-    owners = [*catalog.virtual.owners(number(address)), *catalog.endpoints.owners(number(address))]
+    owners = [*catalog.virtual.of(number(address)), *catalog.endpoints.of(number(address))]
     facts = [fact for owner in owners if (fact := catalog.services.get(owner)) is not None]
     found = [("service", f"{fact.namespace}/{fact.name}: {_described(fact)}") for fact in facts]
     return [*found] or [("service", "no Service has this address")]

@@ -23,16 +23,23 @@ from pointsman.dns.tally import Cell
 
 FOREVER: Final = float("inf")
 ALWAYS: Final = float("-inf")
-OVERHEAD: Final = 600
-"""What an entry costs beside its bytes: the values, the places in two dicts."""
+OVERHEAD: Final = 280
+"""What an entry costs beside its bytes and tags: the values, the place in the dict."""
+TAG: Final = 130
+"""What a tag of an entry costs: its bytes, its place in the dict; where it has several entries, less."""
+TURNING: Final = 450
+"""What an entry costs beside the bytes of its variants if it changes by itself."""
 VARIANTS: Final = 8
 RESHUFFLED: Final = 10.0
 """Seconds after which more addresses than there are variants are shuffled anew."""
-SEEN: Final = 16384
+SEEN: Final = 65536
+"""Queries of which a sign of one byte is kept, to know those that come again."""
 STEP: Final = 500
 LOOKS: Final = 16
 """Entries that are looked at for room, for each that comes."""
 
+NAME: Final = HEADER - 2
+"""Where the question's name begins in a key."""
 A: Final = 1
 AAAA: Final = 28
 CNAME: Final = 5
@@ -44,11 +51,9 @@ class Hit(Struct, gc=False):
     """An entry. `reply` is what follows the id; `until` is when it must be looked at again; `hits` are not counted yet."""
 
     reply: bytes
-    length: int
     until: float
     flow: Flow
     hits: int = 0
-    name: bytes = b""
     tags: tuple[Hashable, ...] = ()
     counted: tuple[Cell, ...] = ()
     more: "Turning | None" = None
@@ -77,8 +82,8 @@ class Hot:
         self._room = room
         self._used = 0
         self._top = top
-        self._seen: set[int] = set()
-        self._tagged: dict[Hashable, set[bytes]] = {}
+        self._seen = bytearray(SEEN)
+        self._tagged: dict[Hashable, bytes | set[bytes]] = {}
 
     def store(self, query: Query, message: bytes, reply: Reply, *, first: bytes, flow: Flow, now: float) -> None:
         """Keep a reply that may be given again; `first` is how it was just encoded."""
@@ -88,7 +93,7 @@ class Hot:
         key = message[2:]
         if not self.seen(key):
             return
-        hit = Hit(first[2:], len(first), FOREVER, flow, name=query.key, tags=life.tags, counted=life.counted)
+        hit = Hit(first[2:], FOREVER, flow, tags=life.tags, counted=life.counted)
         variants = self._variants(query, reply, first) if reply.rotate else [first]
         expires = life.until
         if len(variants) == VARIANTS:
@@ -100,13 +105,15 @@ class Hot:
         self.put(key, hit)
 
     def seen(self, key: bytes) -> bool:
-        """Return whether a message (without id) was seen before, as far as that is remembered, and remember it."""
+        """Return whether a message (without id) was seen before, as far as that is remembered, and remember it.
+
+        A sign may be that of another message: then one is kept that came once only, which harms nobody.
+        """
         mark = hash(key)
-        if mark in self._seen:
+        place, sign = mark % SEEN, mark // SEEN & 0xFF or 1
+        if self._seen[place] == sign:
             return True
-        if len(self._seen) >= SEEN:
-            self._seen.clear()
-        self._seen.add(mark)
+        self._seen[place] = sign
         return False
 
     def put(self, key: bytes, hit: Hit) -> None:
@@ -116,7 +123,13 @@ class Hot:
         self.entries[key] = hit
         self._used += _cost(key, hit)
         for tag in hit.tags:
-            self._tagged.setdefault(tag, set()).add(key)
+            keys = self._tagged.get(tag)
+            if keys is None:
+                self._tagged[tag] = key  # most tags have one entry: a set for it would cost more than all the rest
+            elif isinstance(keys, set):
+                keys.add(key)
+            else:
+                self._tagged[tag] = {keys, key}
         if self._used > self._room:
             self._make_room()
 
@@ -138,14 +151,14 @@ class Hot:
             variants = more.variants
         more.turn = (more.turn + 1) % len(variants)
         hit.reply = variants[more.turn]
-        hit.length = len(hit.reply) + 2
         return hit
 
     def withdraw(self, tags: Iterable[Hashable]) -> int:
         """Drop all entries that rest on one of the tags; return how many."""
         gone = 0
         for tag in tags:
-            for key in tuple(self._tagged.get(tag, ())):
+            keys = self._tagged.get(tag, ())
+            for key in (keys,) if isinstance(keys, bytes) else tuple(keys):
                 self.drop(key)
                 gone += 1
         return gone
@@ -161,10 +174,10 @@ class Hot:
         self._used -= _cost(key, hit)
         for tag in hit.tags:
             keys = self._tagged.get(tag)
-            if keys is not None:
+            if isinstance(keys, set) and len(keys) > 1:
                 keys.discard(key)
-                if not keys:
-                    del self._tagged[tag]
+            else:
+                self._tagged.pop(tag, None)
         self._count(key, hit)
 
     def settle(self) -> None:
@@ -181,8 +194,8 @@ class Hot:
 
     def _count(self, key: bytes, hit: Hit) -> None:
         if hit.hits:
-            hit.flow.count(hit.hits, len(key) + 2, hit.length, self.seconds)
-            self._top.count(hit.name, hit.hits)
+            hit.flow.count(hit.hits, len(key) + 2, len(hit.reply) + 2, self.seconds)
+            self._top.count(key[NAME : key.find(b"\x00", NAME) + 1].lower(), hit.hits)
             for cell in hit.counted:
                 cell[0] += hit.hits
             hit.hits = 0
@@ -267,4 +280,5 @@ def _aged(reply: bytes, places: tuple[int, ...], age: int) -> bytes:
 
 def _cost(key: bytes, hit: Hit) -> int:
     more = hit.more
-    return OVERHEAD + 2 * len(key) + (len(hit.reply) if more is None else sum(map(len, more.variants)) * (2 if more.counting else 1))
+    cost = OVERHEAD + TAG * len(hit.tags) + len(key) + len(hit.reply)
+    return cost if more is None else cost + TURNING + sum(map(len, more.variants)) * (2 if more.counting else 1)

@@ -6,9 +6,10 @@ three. Names point into the primary zone whatever zone was asked (PTR-06).
 
 from collections.abc import Hashable
 
-from pointsman.dns.catalog import Catalog, number
+from pointsman.dns.catalog import Catalog
 from pointsman.dns.entries import Rules, endpoint_name
 from pointsman.dns.names import address_of, join
+from pointsman.dns.owners import number
 
 
 def targets(
@@ -20,13 +21,13 @@ def targets(
         return None
     tag = number(address)
     below = b"\x03svc" + primary
-    for owner in catalog.virtual.owners(tag):
+    for owner in catalog.virtual.of(tag):
         if not namespaces or _namespace(owner) in namespaces:
             return (owner + below,), tag
     if not rules.endpoints:
         return (), tag
     names: dict[bytes, None] = {}
-    for owner in catalog.endpoints.owners(tag):
+    for owner in catalog.endpoints.of(tag):
         fact = catalog.services.get(owner)
         if fact is None or (namespaces and _namespace(owner) not in namespaces):
             continue

@@ -11,7 +11,7 @@ With prefetch, the first hits come here to be counted, then the hot table may an
 import asyncio
 import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import msgspec
 from pointsman.dns import names
@@ -20,7 +20,7 @@ from pointsman.dns.contract import Plain, Responder
 from pointsman.dns.corefile import options as settings
 from pointsman.dns.corefile.options import CacheOptions
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
-from pointsman.dns.plugins.store import Entry, Store, size_of
+from pointsman.dns.plugins.store import Entry, Store, pack
 from pointsman.dns.question import AA, AD, CD, NOERROR, NXDOMAIN, SERVFAIL, Query
 from pointsman.dns.reply import Life, Record, Reply
 from pointsman.dns.tally import Cell
@@ -135,44 +135,44 @@ class _Link:
             return self._hit(query, store, entry, now)
         return await self._stale(query, key, entry)
 
-    def _find(self, key: Hashable, now: float) -> tuple[str, Entry] | None:
+    def _find(self, key: bytes, now: float) -> tuple[str, Entry] | None:
         """Return the entry that answers: denials first, but a failure neither hides a good answer (CAC-22) nor outlives its time."""
         stores, options = self._cache.stores, self._cache.options
         longest = options.stale.duration if options.stale else 0.0
 
         def usable(store: str) -> Entry | None:
-            entry = stores[store].get(key)
-            if entry is None or entry.left(now) > 0:
-                return entry
-            return entry if -entry.left(now) < longest and entry.reply.rcode in {NOERROR, NXDOMAIN} else None
+            found = stores[store].get(key)
+            if found is None or found.left(now) > 0:
+                return found
+            return found if -found.left(now) < longest and found.rcode in {NOERROR, NXDOMAIN} else None
 
         success, denial = usable("success"), usable("denial")
-        if success is not None and (denial is None or denial.reply.rcode == SERVFAIL or (options.prefer_positive and longest)):
+        if success is not None and (denial is None or denial.rcode == SERVFAIL or (options.prefer_positive and longest)):
             return "success", success
         return None if denial is None else ("denial", denial)
 
-    async def _ask(self, query: Query, key: Hashable) -> Reply | None:
+    async def _ask(self, query: Query, key: bytes) -> Reply | None:
         reply = await self._following(msgspec.structs.replace(query, flags=query.flags | AD))
         return reply and self._keep(query, key, reply)
 
-    def _keep(self, query: Query, key: Hashable, reply: Reply) -> Reply:
+    def _keep(self, query: Query, key: bytes, reply: Reply) -> Reply:
         """Keep a reply if it is to be kept; return it with levelled TTLs (CAC-41)."""
         cache = self._cache
         what, lifetime = cache.judged(query, reply)
         level = levelled(reply, lifetime)
         if reply.life is None and reply.plugin not in FROM_MEMORY and lifetime > 0 and cache.keeps(what, query.key):
             store = "success" if what is Kind.SUCCESS else "denial"
-            entry = Entry(level.but(error=""), query.name, cache.around.clock(), lifetime, size_of(reply))
-            cache.stores[store].put(key, entry)
+            kept = pack(query, level, cache.around.clock(), lifetime)
+            cache.stores[store].put(key, kept)
             for name, one in cache.stores.items():
                 self._count.entries[name][0] = len(one)
                 self._count.evictions[name][0] = one.evicted
-            level = level.but(life=self._life(entry, store, cache.around.clock()))
+            level = level.but(life=self._life(kept, store, cache.around.clock()))
         return _for_client(query, level)
 
     def _hit(self, query: Query, store: str, entry: Entry, now: float) -> Reply:
         left = entry.ttl if self._cache.options.keepttl else entry.left(now)
-        reply = levelled(respelled(entry, query), left)
+        reply = entry.reply(query, left)
         return _for_client(query, reply.but(flags=reply.flags | AA, plugin=NAME, life=self._life(entry, store, now)))
 
     def _life(self, entry: Entry, store: str, now: float) -> Life | None:
@@ -187,7 +187,7 @@ class _Link:
         born = entry.stored + int(now - entry.stored)
         return Life(until=until, counting=not options.keepttl, born=born, counted=(self._count.requests, self._count.hits[store]))
 
-    def _touch(self, query: Query, key: Hashable, entry: Entry, now: float) -> None:
+    def _touch(self, query: Query, key: bytes, entry: Entry, now: float) -> None:
         """Count a hit, and refresh early where that is due (CAC-50)."""
         prefetch = self._cache.options.prefetch
         if prefetch is None:
@@ -199,7 +199,7 @@ class _Link:
         if entry.hits >= prefetch.amount and entry.left(now) <= math.ceil(prefetch.percentage / 100 * entry.ttl):
             self._refresh(query, key, entry)
 
-    def _refresh(self, query: Query, key: Hashable, entry: Entry) -> asyncio.Task[bool] | None:
+    def _refresh(self, query: Query, key: bytes, entry: Entry) -> asyncio.Task[bool] | None:
         """Ask again in the background, once per entry."""
         if entry.refreshing or self._cache.around.clock() < entry.rest_until:
             return None
@@ -210,7 +210,7 @@ class _Link:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _renew(self, query: Query, key: Hashable, entry: Entry) -> bool:
+    async def _renew(self, query: Query, key: bytes, entry: Entry) -> bool:
         """Replace an entry by a fresh answer; a failure leaves it as it is (CAC-52)."""
         renewed = False
         try:
@@ -231,7 +231,7 @@ class _Link:
                 entry.rest_until = self._cache.around.clock() + stale.recheck
         return renewed
 
-    async def _stale(self, query: Query, key: Hashable, entry: Entry) -> Reply | None:
+    async def _stale(self, query: Query, key: bytes, entry: Entry) -> Reply | None:
         """Answer from an expired entry (CAC-51)."""
         stale = self._cache.options.stale
         assert stale is not None
@@ -243,13 +243,14 @@ class _Link:
                 if found is not None and found[1].left(self._cache.around.clock()) > 0:
                     return self._hit(query, *found, self._cache.around.clock())
         self._count.stale[0] += 1
-        reply = levelled(respelled(entry, query), stale.ttl)
+        reply = entry.reply(query, stale.ttl)
         return _for_client(query, reply.but(flags=reply.flags | AA, plugin=NAME, life=None))
 
 
-def _key(query: Query) -> Hashable:
+def _key(query: Query) -> bytes:
     """Return what an entry is found by (CAC-20)."""
-    return (query.key, query.qtype, query.qclass, query.do, bool(query.flags & CD))
+    bits = query.do << 1 | bool(query.flags & CD)
+    return b"%b%c%b%b" % (query.key, bits, query.qtype.to_bytes(2, "big"), query.qclass.to_bytes(2, "big"))
 
 
 def levelled(reply: Reply, ttl: int) -> Reply:
@@ -259,16 +260,6 @@ def levelled(reply: Reply, ttl: int) -> Reply:
         return tuple(record if record.ttl == ttl else msgspec.structs.replace(record, ttl=ttl) for record in records)
 
     return reply.but(answer=level(reply.answer), authority=level(reply.authority), additional=level(reply.additional))
-
-
-def respelled(entry: Entry, query: Query) -> Reply:
-    """Return an entry's reply with the name as this client spells it (WIR-24)."""
-    if entry.name == query.name:
-        return entry.reply
-    answer = tuple(
-        msgspec.structs.replace(record, owner=query.name) if record.owner.lower() == query.key else record for record in entry.reply.answer
-    )
-    return entry.reply.but(answer=answer)
 
 
 def _for_client(query: Query, reply: Reply) -> Reply:

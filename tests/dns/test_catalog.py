@@ -1,10 +1,11 @@
 """The catalog: what changed, in tags, and what a repeated list leaves."""
 
 from fakes.dns_cluster import catalog_of, endpoint, endpoint_slice, service, snapshot_of
-from pointsman.dns.catalog import Catalog, Pods, label, number, service_key
+from pointsman.dns.catalog import Catalog, Pods, label, service_key
 from pointsman.dns.facts import PodFact, packed
 from pointsman.dns.feed import Change, Synced
 from pointsman.dns.journal import Journal, fact_of
+from pointsman.dns.owners import number
 from pointsman.routing.snapshot import ServiceKey
 
 WEB = service("web", "10.96.0.1")
@@ -26,22 +27,22 @@ def test_a_new_service_tells_its_key_and_its_addresses():
     tags = catalog.apply(Change(services=(fact(WEB, SLICE),)))
     assert tags == {KEY, number(packed("10.96.0.1")), number(packed("10.0.0.1"))}
     assert catalog.apply(Change(services=(fact(WEB, SLICE),))) == set()
-    assert catalog.endpoints.owners(number(packed("10.0.0.1"))) == (KEY,)
+    assert catalog.endpoints.of(number(packed("10.0.0.1"))) == (KEY,)
 
 
 def test_an_endpoint_that_goes_takes_its_address_along():
     catalog = catalog_of(WEB, SLICE)
     tags = catalog.apply(Change(services=(fact(WEB),)))
     assert number(packed("10.0.0.1")) in tags
-    assert catalog.endpoints.owners(number(packed("10.0.0.1"))) == ()
+    assert catalog.endpoints.of(number(packed("10.0.0.1"))) == ()
 
 
 def test_several_services_share_an_address():
     catalog = catalog_of(WEB, SLICE, service("two", "10.96.0.2"), endpoint_slice("two", endpoint("10.0.0.1")))
     address = number(packed("10.0.0.1"))
-    assert set(catalog.endpoints.owners(address)) == {KEY, service_key("shop", "two")}
+    assert set(catalog.endpoints.of(address)) == {KEY, service_key("shop", "two")}
     catalog.apply(Change(services_gone=(("shop", "web"),)))
-    assert catalog.endpoints.owners(address) == (service_key("shop", "two"),)
+    assert catalog.endpoints.of(address) == (service_key("shop", "two"),)
 
 
 def test_a_changed_host_name_tells_the_address_too():
@@ -97,3 +98,16 @@ def test_imports_are_apart_from_services():
     assert catalog.apply(Change(imports=(fact(WEB),))) == {b"\x00" + KEY}
     assert catalog.services.get(KEY) is None
     assert catalog.apply(Change(imports_gone=(("shop", "web"),))) == {b"\x00" + KEY}
+
+
+def test_ext_01_whether_imports_are_known_is_told_with_a_list_or_later():
+    catalog = Catalog()
+    catalog.apply(Change(begin=True, imports=(fact(WEB),), serial=5, imports_serial=6))
+    catalog.finish(Synced(imports_known=True))
+    assert (catalog.imports_known, catalog.serial, catalog.imports_serial) == (True, 5, 6)
+    catalog.apply(Change(begin=True, serial=7))
+    assert catalog.finish(Synced()) == {b"\x00" + KEY}
+    assert (catalog.imports_known, catalog.serial, catalog.imports_serial) == (False, 7, 6)
+    catalog.apply(Change(imports_known=True))
+    catalog.apply(Change(serial=8))
+    assert catalog.imports_known

@@ -1,15 +1,17 @@
 """What the agent tells: everything once, then differences, and nothing that changes no answer."""
 
-from fakes.dns_cluster import catalog_of, endpoint, endpoint_slice, pod, service, snapshot_of
+from fakes.dns_cluster import catalog_of, endpoint, endpoint_slice, import_slice, pod, service, service_import, snapshot_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 from pointsman.dns.catalog import Catalog
+from pointsman.dns.facts import ServiceFact, packed
 from pointsman.dns.feed import Change, Synced
 from pointsman.dns.journal import PORTION, Journal, portions
-from pointsman.kube.events import Batch, Remove, Upsert
-from pointsman.kube.objects import Namespace, ObjectMeta, ref_of
-from pointsman.routing.snapshot import ServiceKey, advance
+from pointsman.dns.owners import number
+from pointsman.kube.events import Batch, Remove, Replace, Upsert
+from pointsman.kube.objects import Kind, Namespace, ObjectMeta, ref_of
+from pointsman.routing.snapshot import ImportKey, ServiceKey, advance
 
 WEB = service("web", "10.96.0.1")
 SLICE = endpoint_slice("web", endpoint("10.0.0.1"))
@@ -68,15 +70,53 @@ def test_namespaces_and_pods_come_and_go_without_a_new_serial():
     assert (told.namespaces, told.pods_gone, told.serial) == (("new",), (("shop", "p"),), 0)
 
 
+def test_ext_01_imports_are_told_apart_with_a_serial_of_their_own():
+    there = service_import("web", "10.96.0.9")
+    journal, snapshot, told = begun(WEB, SLICE, there, import_slice("web", "east", endpoint("10.1.0.1")))
+    assert [(fact.name, fact.imported) for part in told[:-1] for fact in (*part.services, *part.imports)] == [("web", False), ("web", True)]
+    assert [fact.slices[0].cluster for part in told[:-1] for fact in part.imports] == ["east"]
+    assert told[0].imports_serial == 100
+    assert told[-1].imports_known
+    more, dirty = advance(snapshot, Batch((Upsert(import_slice("web", "west", endpoint("10.2.0.1"))),)))
+    news = journal.step(more, dirty, 200.0)
+    assert (len(news.imports), news.services, news.serial, news.imports_serial) == (1, (), 0, 200)
+    gone, dirty = advance(more, Batch((Remove(ref_of(there)),)))
+    news = journal.step(gone, dirty, 300.0)
+    assert (news.imports_gone, news.services_gone, news.serial, news.imports_serial) == ((("shop", "web"),), (), 0, 300)
+    same, dirty = advance(gone, Batch((Remove(ref_of(import_slice("web", "west"))),)))
+    assert dirty.imports == {ImportKey("shop", "web")}
+    assert journal.step(same, dirty, 400.0) is None
+
+
+def test_ext_01_imports_are_known_once_all_of_them_may_be_told():
+    journal, snapshot, _ = begun(WEB)
+    unread = structs.replace(snapshot, synced=snapshot.synced - {Kind.SERVICE_IMPORT})
+    assert not list(journal.whole(unread, 100.0))[-1].imports_known
+    after, dirty = advance(unread, Batch((Replace(Kind.SERVICE_IMPORT, (service_import("web", "10.96.0.9"),)),)))
+    assert journal.step(after, dirty, 200.0, reduced=dict.fromkeys(dirty.imports)) is None
+    told = journal.step(after, dirty, 200.0)
+    assert (len(told.imports), told.imports_known) == (1, True)
+    assert journal.step(after, dirty, 300.0) is None
+    none, dirty = advance(unread, Batch((Replace(Kind.SERVICE_IMPORT, ()),)))
+    list(journal.whole(unread, 100.0))
+    assert journal.step(none, dirty, 200.0).imports_known
+
+
 def test_a_change_of_many_services_comes_in_parts_that_delay_no_answer():
     old = [service(f"old{number}", "10.96.1.1") for number in range(120)]
     new = [service(f"new{number}", "10.96.1.2") for number in range(120)]
     journal, snapshot, told = begun(*old)
     events = (*(Remove(ref_of(one)) for one in old), *map(Upsert, new), Upsert(Namespace(ObjectMeta("more"))))
     after, dirty = advance(snapshot, Batch(events))
-    whole = structs.replace(journal.step(after, dirty, 200.0), mark=7, triggered=(1.0,), namespaces_gone=("shop",))
+    imports = tuple(ServiceFact("shop", f"import{number}", imported=True) for number in range(120))
+    imports_gone = tuple(("shop", f"former{number}") for number in range(120))
+    whole = structs.replace(
+        journal.step(after, dirty, 200.0), mark=7, triggered=(1.0,), namespaces_gone=("shop",), imports=imports, imports_gone=imports_gone,
+        imports_serial=300, imports_known=True,
+    )  # fmt: skip
     parts = list(portions(whole))
-    assert max(len(part.services) + len(part.services_gone) for part in parts) == PORTION
+    assert max(len(part.services) + len(part.services_gone) + len(part.imports) + len(part.imports_gone) for part in parts) == PORTION
+    assert [part.imports_known for part in parts] == [False] * (len(parts) - 1) + [True]
     assert (parts[0].namespaces, parts[0].serial) == (("more",), 200)
     assert [part.mark for part in parts] == [0] * (len(parts) - 1) + [7]
     assert [part.triggered for part in parts if part.triggered] == [(1.0,)]
@@ -86,15 +126,19 @@ def test_a_change_of_many_services_comes_in_parts_that_delay_no_answer():
         for each in [*told[:-1], *changes]:
             catalog.apply(each)
     assert apart.services.facts == at_once.services.facts
-    assert len(apart.services.facts) == 120
-    assert (apart.namespaces, apart.serial) == (at_once.namespaces, at_once.serial)
+    assert len(apart.services.facts) == len(apart.imports.facts) == 120
+    assert apart.imports.facts == at_once.imports.facts
+    assert (apart.namespaces, apart.serial, apart.imports_serial) == (at_once.namespaces, at_once.serial, at_once.imports_serial)
     small = Change(services=whole.services[:PORTION], mark=1)
     assert list(portions(small)) == [small]
 
 
 OBJECTS = [service("web", "10.96.0.1"), service("web", "None"), service("db", "10.96.0.2"), SLICE,
            endpoint_slice("web", endpoint("10.0.0.2", "h")),
-           endpoint_slice("db", endpoint("10.0.0.1"), suffix="y"), Namespace(ObjectMeta("other"))]  # fmt: skip
+           endpoint_slice("db", endpoint("10.0.0.1"), suffix="y"), Namespace(ObjectMeta("other")),
+           service_import("web", "10.96.0.9"), service_import("web", headless=True), service_import("db", headless=True),
+           import_slice("web", "east", endpoint("10.1.0.1")), import_slice("db", "east", endpoint("10.1.0.2")),
+           import_slice("db", "west", endpoint("10.1.0.1"))]  # fmt: skip
 
 
 @given(st.lists(st.tuples(st.sampled_from(OBJECTS), st.booleans()), max_size=12))
@@ -110,11 +154,13 @@ def test_told_step_by_step_or_at_once_the_catalog_is_the_same(steps):
         if news is not None:
             catalog.apply(news)
     objects = [*snapshot.services.values(), *(one for slices in snapshot.slices.values() for one in slices.values())]
+    objects += snapshot.imports.values()
     fresh = catalog_of(*objects, namespaces=tuple(snapshot.namespaces))
     assert catalog.services.facts == fresh.services.facts
+    assert catalog.imports.facts == fresh.imports.facts
     assert catalog.namespaces == fresh.namespaces
     for index in ("virtual", "endpoints"):
-        ours, theirs = vars(getattr(catalog, index))["_owners"], vars(getattr(fresh, index))["_owners"]
-        assert {key: set([value] if isinstance(value, bytes) else value) for key, value in ours.items()} == {
-            key: set([value] if isinstance(value, bytes) else value) for key, value in theirs.items()
-        }
+        ours, theirs = getattr(catalog, index), getattr(fresh, index)
+        for address in ("10.96.0.1", "10.96.0.2", "10.0.0.1", "10.0.0.2"):
+            assert set(ours.of(number(packed(address)))) == set(theirs.of(number(packed(address))))
+        assert sum(map(len, ours._buckets)) == sum(map(len, theirs._buckets))

@@ -16,10 +16,11 @@ from fakes.dns_cluster import (
     service_import,
     texts,
 )
-from pointsman.dns.catalog import label, number, service_key
+from pointsman.dns.catalog import label, service_key
 from pointsman.dns.facts import packed
 from pointsman.dns.feed import Change, Synced
 from pointsman.dns.names import wire
+from pointsman.dns.owners import number
 from pointsman.dns.resolve import Resolver, Settings, is_reverse
 
 CLUSTER = (

@@ -9,6 +9,7 @@ from pointsman.dns.contract import Plain
 from pointsman.dns.corefile.options import CacheOptions
 from pointsman.dns.names import wire
 from pointsman.dns.plugins.cache import Cache
+from pointsman.dns.plugins.store import pack
 from pointsman.dns.question import AA, AD, CD, RA, RD, TC
 from pointsman.dns.reply import Life, Reply
 
@@ -144,11 +145,11 @@ async def test_wir_24_the_name_comes_back_as_each_client_spells_it():
 async def test_cac_22_a_live_denial_hides_a_live_answer_but_a_failure_does_not():
     cache = Kept(positive(60))
     await cache.ask()
-    key = (wire("a.example"), A, 1, False, False)
-    good = cache.plugin.stores["success"].get(key)
-    cache.plugin.stores["denial"].put(key, type(good)(denial(), wire("a.example"), cache.clock.now, 60, 1))
+    key = wire("a.example") + b"\0\0\1\0\1"
+    assert cache.plugin.stores["success"].get(key) is not None
+    cache.plugin.stores["denial"].put(key, pack(query("a.example"), denial(), cache.clock.now, 60))
     assert (await cache.ask()).rcode == 3
-    cache.plugin.stores["denial"].put(key, type(good)(Reply(rcode=2), wire("a.example"), cache.clock.now, 60, 1))
+    cache.plugin.stores["denial"].put(key, pack(query("a.example"), Reply(rcode=2), cache.clock.now, 60))
     assert (await cache.ask()).rcode == 0
 
 
