@@ -146,7 +146,7 @@ class Resolver:
         found = entries(fact, wanted, self._settings.rules)
         if fact is not None and found.external:
             return self._alias(asked, found.external, tags)
-        return self._typed(asked, found, (parts[-3], parts[-2]), tags)
+        return self._typed(asked, found, (parts[-3], parts[-2], b"svc"), tags)
 
     def _wanted(self, parts: list[bytes], *, imported: bool) -> Wanted | None:
         """Read what is left of the Service (REC-31); None where that cannot be a name."""
@@ -178,11 +178,11 @@ class Resolver:
         address = decoded_address(label)
         if address is None:
             return self._nothing(asked, space)
+        reply = self._typed(asked, Found((Entry(address, 0),), exists=True), (parts[-3], parts[-2], b"pod"), (space,))
         if mode == "verified":
             there = self._catalog.pods.has(parts[-2].decode("latin-1"), pod_text(label))
-            reply = self._addresses(asked, (Entry(address, -1),), (space,)) if there else self._nothing(asked, space)
-            return reply.but(life=None)
-        return self._addresses(asked, (Entry(address, -1),), (space,))
+            return (reply if there else self._nothing(asked, space)).but(life=None)
+        return reply
 
     def _exposed(self, space: bytes) -> bool:
         """Return whether names of a namespace are served (REC-11)."""
@@ -191,11 +191,11 @@ class Resolver:
 
     # --- by type ---------------------------------------------------------------------------------------------------------
 
-    def _typed(self, asked: "_Asked", found: Found, service: tuple[bytes, bytes], tags: tuple[Hashable, ...]) -> Reply:
+    def _typed(self, asked: "_Asked", found: Found, below: tuple[bytes, ...], tags: tuple[Hashable, ...]) -> Reply:
         if not found.exists:
             return self._nothing(asked, *tags)
         if asked.qtype == SRV:
-            return self._srv(asked, found.entries, service, tags)
+            return self._srv(asked, found.entries, join(below, asked.zone), tags)
         return self._addresses(asked, found.entries, tags)
 
     def _addresses(self, asked: "_Asked", found: tuple[Entry, ...], tags: tuple[Hashable, ...]) -> Reply:
@@ -206,13 +206,12 @@ class Resolver:
             return self._nodata(asked, *tags)
         return self._answer(asked, tuple(Record(asked.name, asked.qtype, self._settings.ttl, each) for each in distinct), tags)
 
-    def _srv(self, asked: "_Asked", found: tuple[Entry, ...], service: tuple[bytes, bytes], tags: tuple[Hashable, ...]) -> Reply:
-        """Answer SRV with the targets' addresses (REC-43, REC-44)."""
+    def _srv(self, asked: "_Asked", found: tuple[Entry, ...], below: bytes, tags: tuple[Hashable, ...]) -> Reply:
+        """Answer SRV with the targets' addresses (REC-43, REC-44); `below` is the name of the Service or Pod."""
         if not found:
             return self._nodata(asked, *tags)
         ttl = self._settings.ttl
         front = b"\x00\x00" + max(1, 100 // len(found)).to_bytes(2, "big")
-        below = join((*service, b"svc"), asked.zone)
         answer: dict[Record, None] = {}
         additional: dict[Record, None] = {}
         for entry in found:

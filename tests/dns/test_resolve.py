@@ -88,6 +88,8 @@ EXAMPLES = [
     ("other", "A", "NXDOMAIN"),
     ("10-1-2-3.shop.pod", "A", ["A 10.1.2.3"]),
     ("10-1-2-3.shop.pod", "AAAA", "NODATA"),
+    ("10-1-2-3.shop.pod", "SRV", ["SRV 0 100 0 10-1-2-3.shop.pod.cluster.local."]),
+    ("x.10-1-2-3.shop.pod", "SRV", ["SRV 0 100 0 10-1-2-3.shop.pod.cluster.local."]),
     ("fd00--7.shop.pod", "AAAA", ["AAAA fd00::7"]),
     ("web.shop.pod", "A", "NXDOMAIN"),
     ("10-1-2-3.nosuch.pod", "A", "NXDOMAIN"),
