@@ -1,8 +1,8 @@
 """What a Corefile needs to be told of the cluster, so that a new one is not taken over that the agent does not read enough for. Pure.
 
-The agent decides once, when it starts, what it reads: whether the cluster at all, whether Pods, and which selection of Services. A Corefile
-that needs more would be answered with denials of names that exist. Such a one is refused by agent and resolver alike, and the former one
-stays, until the agent is started again (OBS-50).
+The agent reads what its Corefile needs: whether the cluster at all, whether Pods, and which selection of Services. A new one that needs
+more would be answered with denials of names that exist. So the resolver leaves it alone and goes on with the former one; the agent has more
+read, and when that is known another resolver takes over, with the new Corefile (OBS-50).
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def unmet(corefile: Corefile, had: Mapping[str, str]) -> str:
     for place, name, value in _each(corefile):
         if name not in had or had[name] != value:
             what = f"`{name} {value}`" if value else f"`{name}` that is left out" if name in _SELECTING else f"`{name}`"
-            return f"{place}: {what} needs more of the cluster than was read when this process started; restart it to take that over"
+            return f"{place}: {what} needs more of the cluster than is read"
     return ""
 
 

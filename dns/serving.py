@@ -32,7 +32,7 @@ from pointsman.dns.udp import UdpServer
 
 log = logging.getLogger(__name__)
 
-HOT_ROOM: Final = 12 * 1024 * 1024
+HOT_ROOM: Final = 8 * 1024 * 1024
 """Bytes that all hot tables of the process may use; an eighth of it is for TCP."""
 LEAST_ROOM: Final = 1024 * 1024
 RELOAD_FAILED: Final = "coredns_reload_failed_total"
@@ -141,6 +141,9 @@ class Serving:
             corefile = self._read()
             if self._tried in (tried, self._fingerprint):
                 return False
+            if lack := self._lack(corefile):
+                log.info("the new Corefile waits until the agent has read what it needs: %s", lack)
+                return False
             site = self._site(corefile, former=self.site)
             chains = [(desk, self._chain(site, listener)) for listener, desk in self.desks]
             if any(chain is None for _, chain in chains):
@@ -187,13 +190,17 @@ class Serving:
         return loaded.corefile
 
     def _site(self, corefile: Corefile, former: Site | None = None) -> Site:
-        """Return a Corefile's plugins and chains. Raises UnusableError if a plugin cannot be made, or a later Corefile needs more facts."""
-        if former is not None and self._start.reads is not None and (lack := unmet(corefile, self._start.reads)):
+        """Return a Corefile's plugins and chains. Raises UnusableError if a plugin cannot be made, or facts that it needs are not told."""
+        if lack := self._lack(corefile):
             raise UnusableError(lack)
         try:
             return Site(corefile, self.around, former=former)
         except ValueError as error:
             raise UnusableError(str(error)) from error
+
+    def _lack(self, corefile: Corefile) -> str:
+        """Return which facts that a Corefile needs are not told, empty if all are: names that exist would be denied."""
+        return unmet(corefile, self._start.reads) if self._start.reads is not None else ""
 
     def _chain(self, site: Site, listener: Listener) -> Chain | None:
         if self._start.everywhere:

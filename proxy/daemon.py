@@ -95,7 +95,7 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
             parts.announcer.recorder.record(announce.starting(node_name, f"pointsman, {config.mode} mode"))
             agent = Agent(parts)
             if dns is not None:
-                dns.join(agent)
+                dns.join(agent, opened.reread)
             inbox.open(agent.receive)
             watching = (end_on_change(file, stop),) if file else ()
             tuning = privileges.tune_later(config, untuned, lambda: programmed(agent.parts.loops.values()))
@@ -175,6 +175,7 @@ async def prepare(config: Config, dns: "NodeDns | None" = None) -> Parts:
         drift_interval=config.drift_check_period,
         drift_jitter=random.uniform(0, DRIFT_JITTER),  # noqa: S311 - no secret
         before_write=dns.telling.withdrawn if dns is not None else None,
+        on_failure=dns.setup.unwritten if dns is not None else None,
     )
     return Parts(config, host, engine, {family: engine.loop(family, settings) for family in families}, dns=dns)
 

@@ -12,7 +12,7 @@ back-off and what it tried is in doubt until then. Any other exception is a defe
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Mapping
 from datetime import datetime
 from typing import Generic
 
@@ -46,13 +46,20 @@ class LoopSettings(Struct, frozen=True, kw_only=True):
     """Times in seconds: the upper bound of the wait between two runs, and how often to look for drift.
 
     `drift_jitter` is a fraction of the drift interval that the caller draws once per process, so that nodes do not read in step.
-    `before_write` is waited for before each write: DNS no longer answers by then what is removed.
+    `before_write` is waited for before each write: DNS no longer answers by then what is removed. `on_failure` is told of keys that the
+    kernel did not take.
     """
 
     min_sync_period: float = 1.0
     drift_interval: float = 300.0
     drift_jitter: float = 0.0
     before_write: Callable[[], Awaitable[None]] | None = None
+    on_failure: Callable[[Iterable[object], KernelError], None] | None = None
+
+    @property
+    def heard(self) -> bool:
+        """Return whether anybody is told of writes."""
+        return self.before_write is not None or self.on_failure is not None
 
 
 class FamilyLoop(Generic[K, V]):
@@ -68,7 +75,7 @@ class FamilyLoop(Generic[K, V]):
     ) -> None:
         self.progress = progress
         self._compiler = compiler
-        self._kernel: Kernel[K, V] = kernel if settings.before_write is None else _Announced(kernel, settings.before_write)
+        self._kernel: Kernel[K, V] = _Announced(kernel, settings) if settings.heard else kernel
         self._clock = clock
         self._wanted: Wanted[K, V] = Wanted(progress.family, compiler)
         self._delta: Delta[K, V] = Delta(self._wanted.desired.values, compiler.group)
@@ -314,15 +321,27 @@ class FamilyLoop(Generic[K, V]):
 
 
 class _Announced(Generic[K, V]):
-    """A kernel that waits before it writes."""
+    """A kernel whose writes others are told of: before they begin, and if they fail."""
 
-    def __init__(self, kernel: Kernel[K, V], before: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, kernel: Kernel[K, V], settings: LoopSettings) -> None:
         self.preflight, self.observe, self.watch, self.cleanup = kernel.preflight, kernel.observe, kernel.watch, kernel.cleanup
-        self._apply, self._before = kernel.apply, before
+        self._apply, self._before, self._failed = kernel.apply, settings.before_write, settings.on_failure
 
     async def apply(self, plan: Plan[K, V]) -> Outcome[K]:
-        await self._before()
-        return await self._apply(plan)
+        if self._before is not None:
+            await self._before()
+        try:
+            outcome = await self._apply(plan)
+        except KernelError as error:
+            self._tell((change.key for change in plan.changes), error)
+            raise
+        for key, failure in outcome.failed.items():
+            self._tell((key,), failure)
+        return outcome
+
+    def _tell(self, keys: Iterable[object], error: KernelError) -> None:
+        if self._failed is not None:
+            self._failed(keys, error)
 
 
 def _named(keys: Collection[object]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 from pointsman.kube.api import ApiSource
+from pointsman.kube.changeover import Changeover
 from pointsman.kube.client import ApiClient, RequestObserver, connect, observe_nothing
 from pointsman.kube.events import Source
 from pointsman.kube.manifests import ManifestSource
@@ -23,20 +24,6 @@ Elsewhere = Callable[[], Awaitable[frozenset[ObjectRef]]]
 """Asks which Services another proxy serves now. Raises ApiError."""
 
 
-class Opened(Struct, frozen=True):
-    """The source, how people know it, the client it reads from, if any, and who tells of Services that the source leaves out."""
-
-    source: Source
-    described: str
-    client: ApiClient | None = None
-    elsewhere: Elsewhere | None = None
-
-    async def aclose(self) -> None:
-        """End the client's connections."""
-        if self.client is not None:
-            await self.client.close()
-
-
 class Also(Struct, frozen=True):
     """What is read besides what routing needs: everything that DNS answers from (REC-07), Pods of this node or of all, ServiceImports."""
 
@@ -44,6 +31,29 @@ class Also(Struct, frozen=True):
     own_pods: bool = False
     all_pods: bool = False
     imports: bool = False
+
+
+Reread = Callable[[Also], Awaitable[None]]
+"""Has something else read besides what routing needs, and returns when that has been read."""
+
+
+async def _everything(also: Also) -> None:
+    """Read no more: a folder is read whole."""
+
+
+class Opened(Struct, frozen=True):
+    """The source, how people know it, the client it reads from, if any, who tells of Services that it leaves out, and has more read."""
+
+    source: Source
+    described: str
+    client: ApiClient | None = None
+    elsewhere: Elsewhere | None = None
+    reread: Reread = _everything
+
+    async def aclose(self) -> None:
+        """End the client's connections."""
+        if self.client is not None:
+            await self.client.close()
 
 
 async def open_source(config: Config, on_request: RequestObserver = observe_nothing, also: Also = Also()) -> Opened:  # noqa: B008 frozen
@@ -54,8 +64,17 @@ async def open_source(config: Config, on_request: RequestObserver = observe_noth
         config.kubeconfig, config.master, qps=config.kube_api_qps, burst=config.kube_api_burst, on_request=on_request,
     )
     name = node_name(config, Host(socket.gethostname()))
-    source = ApiSource(
-        client, name, selectors=EVERYTHING if also.unfiltered else ROUTING, pods=also.own_pods, all_pods=also.all_pods,
-        all_nodes=needs_all_nodes(config), imports=also.imports,
-    )  # fmt: skip
-    return Opened(source, client.host, client, None if also.unfiltered else source.elsewhere)
+
+    def reading(wanted: Also) -> ApiSource:
+        return ApiSource(
+            client, name, selectors=EVERYTHING if wanted.unfiltered else ROUTING, pods=wanted.own_pods, all_pods=wanted.all_pods,
+            all_nodes=needs_all_nodes(config), imports=wanted.imports,
+        )  # fmt: skip
+
+    first = reading(also)
+    changeover = Changeover(first)
+
+    async def reread(wanted: Also) -> None:
+        await changeover.follow(reading(wanted))
+
+    return Opened(changeover, client.host, client, None if also.unfiltered else first.elsewhere, reread)

@@ -11,22 +11,18 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 from pointsman.dns.corefile.files import read
 from pointsman.dns.needs import needs
-from pointsman.kube.api import ApiSource
-from pointsman.kube.client import ApiClient, connect
-from pointsman.kube.events import Batch, Source
 from pointsman.proxy import memory
 from pointsman.proxy.dns import questions
+from pointsman.proxy.dns.reading import Origin, Reading
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
 from pointsman.proxy.dns.sockets import Place
 from pointsman.proxy.dns.telling import Telling
-from pointsman.proxy.dns.wishes import Wishes, wishes
-from pointsman.routing.snapshot import EMPTY, advance
+from pointsman.proxy.dns.wishes import wishes
 
 log = logging.getLogger(__name__)
 
@@ -57,27 +53,24 @@ async def serve(options: Options) -> int:
     loaded = await asyncio.to_thread(read, options.corefile)
     if loaded.corefile is None:
         raise DnsError("\n".join(map(str, loaded.findings)))
-    wanted = wishes(loaded.corefile)
-    telling = Telling(pods=wanted.all_pods or wanted.own_pods)
+    telling = Telling()
+    reading = Reading(Origin(options.manifests, options.kubeconfig, options.master, options.node), telling)
     settings = Settings(
         corefile=options.corefile, listen=options.listen, workers=options.workers, node=options.node or socket.gethostname(),
-        client_rate=options.client_rate, reads=needs(loaded.corefile),
+        client_rate=options.client_rate, reads=needs(loaded.corefile), read=reading.read,
     )  # fmt: skip
     service = DnsService(settings, telling)
     await service.prepare()
     loop.add_signal_handler(signal.SIGUSR1, service.reload)
-    work: list[Awaitable[None]] = [service.run(), questions.serve(options.socket, service), _slim_down(telling)]
-    client: ApiClient | None = None
-    if wanted.cluster:
-        source, client = await _source(options, wanted)
-        work.append(source.run(_sink(telling)))
+    await reading.open(wishes(loaded.corefile))
+    work: list[Awaitable[None]] = [service.run(), reading.run(), questions.serve(options.socket, service), _slim_down(telling)]
+    if service.cluster:
         log.info("names are answered as soon as the API says them: no rules are programmed here that could be waited for")
     try:
         await _until(stop, work, service.farewell)
     finally:
         await service.close()
-        if client is not None:
-            await client.close()
+        await reading.close()
     return 0
 
 
@@ -103,33 +96,3 @@ async def _until(stop: asyncio.Event, work: list[Awaitable[None]], farewell: Cal
         for each in tasks:
             with suppress(asyncio.CancelledError):
                 await each
-
-
-def _sink(telling: Telling) -> Callable[[Batch], None]:
-    """Return what takes the batches of a source."""
-    snapshot = EMPTY
-    known: tuple[object, ...] = ()
-
-    def take(batch: Batch) -> None:
-        nonlocal snapshot, known
-        snapshot, dirty = advance(snapshot, batch)
-        telling.advance(snapshot, dirty)
-        if batch.problems is not None and batch.problems != known:
-            for problem in batch.problems:
-                if problem not in known:
-                    log.warning("%s", problem)
-            known = batch.problems
-
-    return take
-
-
-async def _source(options: Options, wanted: Wishes) -> tuple[Source, ApiClient | None]:
-    """Return where the cluster's objects come from."""
-    if options.manifests:
-        from pointsman.kube.manifests import ManifestSource  # noqa: PLC0415 - who reads the API need not wait for YAML and inotify
-
-        return ManifestSource(Path(options.manifests)), None
-    client = await connect(options.kubeconfig or wanted.kubeconfig, options.master or wanted.server)
-    node = options.node or socket.gethostname()
-    source = ApiSource(client, node, selectors=wanted.selectors, pods=wanted.own_pods, all_pods=wanted.all_pods, imports=wanted.imports)
-    return source, client

@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Protocol
 
 from pointsman.dataplane.errors import KernelError
+from pointsman.dns.corefile.load import Corefile
 from pointsman.proxy.config import Config, family_of
 from pointsman.proxy.dns import defaults, nodelocal, questions, saved, surroundings
 from pointsman.proxy.dns.frontends import Frontends
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
+from pointsman.proxy.dns.setup import Setup, Step
 from pointsman.proxy.dns.sockets import ListenError
 from pointsman.proxy.dns.telling import Telling
 from pointsman.proxy.dns.wishes import WishError, Wishes, wishes
-from pointsman.proxy.source import Also
+from pointsman.proxy.source import Also, Reread
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.route import Family
 from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
@@ -62,26 +64,29 @@ class NodeDns:
 
     def __init__(self, config: Config, node: str, wanted: Wishes, reads: dict[str, str] | None = None) -> None:
         self.wanted = wanted
-        self.telling = Telling(pods=wanted.all_pods or wanted.own_pods, gated=True)
+        self.setup = Setup()
+        self.telling = Telling(gated=True)
+        self.telling.pods = wanted.pods
         self.addresses: tuple[str, ...] = config.dns_addresses
         self._config = config
         self._host: Host | None = None
+        self._reread: Reread | None = None
         self._moved = asyncio.Event()
         self._frontends = Frontends(config.dns_service, by_family(config.dns_addresses))
         settings = Settings(
             corefile=corefile_of(config), addresses=self.addresses, workers=config.dns_workers, node=node,
             search_ahead=config.dns_search_ahead, client_rate=config.dns_client_rate,
             linger=0.0 if os.getpid() == 1 else LINGER, inherit=True, patient=True, heartbeat=surroundings.lists,
-            reads=reads,
+            reads=reads, read=self._read, setup=self.setup,
         )  # fmt: skip
         self.service = DnsService(settings, self.telling, self._changed)
         self._state = saved.Store(Path(state_of(config)))
 
     # --- what the agent passes through ------------------------------------------------------------------------------
 
-    def join(self, host: Host) -> None:
-        """Say who programs the rules."""
-        self._host = host
+    def join(self, host: Host, reread: Reread) -> None:
+        """Say who programs the rules, and who has more read of the cluster."""
+        self._host, self._reread = host, reread
 
     def advance(self, snapshot: Snapshot, dirty: Dirty) -> bool:
         """Take the next snapshot; return whether the node's addresses for DNS have changed."""
@@ -100,13 +105,22 @@ class NodeDns:
     @property
     def also(self) -> Also:
         """Return what is to be read for it."""
-        wanted = self.wanted
-        return Also(unfiltered=wanted.cluster, own_pods=wanted.own_pods, all_pods=wanted.all_pods, imports=wanted.imports)
+        return _also(self.wanted)
 
     @property
     def local(self) -> Mapping[Family, tuple[str, ...]]:
         """Return the addresses by family."""
         return by_family(self.addresses)
+
+    async def _read(self, corefile: Corefile) -> None:
+        """Have read what another Corefile wants. Raises DnsError if that cannot be."""
+        try:
+            wanted = _wanted_by(corefile)
+        except WishError as error:
+            raise DnsError(str(error)) from error
+        if self._reread is not None:
+            await self._reread(_also(wanted))
+        self.wanted, self.telling.pods = wanted, wanted.pods
 
     # --- running ----------------------------------------------------------------------------------------------------
 
@@ -174,10 +188,12 @@ class NodeDns:
             if changes := await surroundings.ensure(self.addresses):
                 log.info("addresses for DNS", extra={"changes": ", ".join(changes)})
         except KernelError as error:
+            self.setup.unlocal(error)
             log.warning("the addresses for DNS cannot be made this node's own", extra={"error": str(error), "retry_seconds": REPAIR})
         try:
             await self.service.listen_at(self.addresses)
         except ListenError as error:
+            self.setup.failed(Step.ADDRESS)
             log.error("DNS does not listen as it should; it is tried again: %s", error)  # noqa: TRY400 - the text says it all
 
     def _changed(self) -> None:
@@ -247,9 +263,18 @@ def make(config: Config, node: str) -> NodeDns:
     loaded = read(corefile_of(config))
     if loaded.corefile is None:
         raise DnsError("\n".join(map(str, loaded.findings)))
-    wanted = wishes(loaded.corefile)
+    return NodeDns(config, node, _wanted_by(loaded.corefile), needs(loaded.corefile))
+
+
+def _also(wanted: Wishes) -> Also:
+    return Also(unfiltered=wanted.cluster, own_pods=wanted.own_pods, all_pods=wanted.all_pods, imports=wanted.imports)
+
+
+def _wanted_by(corefile: Corefile) -> Wishes:
+    """Return what a Corefile wants to be read. Raises WishError if this node's watch cannot do that."""
+    wanted = wishes(corefile)
     if wanted.restricted:
         text = "kubernetes: labels and namespace_labels cannot be served by this node's one watch, which the rules need whole"
-        raise DnsError(f"{text}; leave them out, or run `pointsman dns serve` beside the agent")
-    return NodeDns(config, node, wanted, needs(loaded.corefile))
+        raise WishError(f"{text}; leave them out, or run `pointsman dns serve` beside the agent")
+    return wanted
 

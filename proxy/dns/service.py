@@ -14,16 +14,16 @@ The resolver reads the Corefile again by itself; here it is compared only for wh
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pointsman.dns import handover
 from pointsman.dns.corefile.files import read
-from pointsman.dns.corefile.load import Corefile
+from pointsman.dns.corefile.load import Corefile, Loaded
 from pointsman.dns.corefile.options import HealthOptions, KubernetesOptions, ReloadOptions
 from pointsman.dns.feed import Answer, Reload, Start
-from pointsman.dns.needs import unmet
+from pointsman.dns.needs import needs, unmet
 from pointsman.dns.tally import Sample
 from pointsman.proxy import servers
 from pointsman.proxy.dns.interfaces import interfaces
@@ -31,6 +31,7 @@ from pointsman.proxy.dns.process import Resolver
 from pointsman.proxy.dns.selfcheck import SelfCheck
 from pointsman.proxy.dns.servers import State, address, build_info, process_samples
 from pointsman.proxy.dns.servers import servers as wanted_servers
+from pointsman.proxy.dns.setup import Setup, Step
 from pointsman.proxy.dns.sockets import EVERYWHERE, ListenError, Place, Sockets, places
 from pointsman.proxy.dns.supervisor import Callbacks, Supervisor
 from pointsman.proxy.dns.telling import Telling
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 COMPARE = 30.0
 """Seconds between two looks at a Corefile that does not say `reload`: only its listeners may change then, by a restart."""
+
+AGAIN = 5.0
+"""Seconds between two looks at a Corefile while another one waits for what it needs to be read."""
 
 
 class DnsError(Exception):
@@ -51,7 +55,8 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     `heartbeat` says into which lists of the kernel belong which addresses (`dns.heartbeat`), `patient` not to give up at the first failure.
     One client may ask `client_rate` queries per second (0: no limit). With `search_ahead` the last step of a search path begins at the
-    first (`dns.speculation`). `reads` is what is read of the cluster (`dns.needs`): a Corefile that needs more is not taken over.
+    first (`dns.speculation`). `reads` is what is read of the cluster (`dns.needs`): for a Corefile that needs more `read` has that read,
+    and returns when it is known; it raises DnsError where that cannot be. `setup` counts what fails, where DNS is set up on a node.
     """
 
     corefile: str
@@ -65,7 +70,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     search_ahead: bool = True
     client_rate: int = 0
     reads: dict[str, str] | None = None
+    read: Callable[[Corefile], Awaitable[None]] | None = None
     heartbeat: Callable[[Sequence[str]], dict[str, tuple[str, ...]]] = lambda _: {}
+    setup: Setup | None = None
 
 
 class DnsService:
@@ -180,6 +187,8 @@ class DnsService:
         found = [build_info(), *self._check.samples(), *(sample for answer in answers if answer is not None for sample in answer.samples)]
         for each in running:
             found += process_samples(each.process.pid)
+        if self.settings.setup is not None:
+            found += self.settings.setup.samples()
         found += [Sample("pointsman_dns_serving", (str(one.worker),), (float(one.serving),)) for one in self.supervisors]
         known = {
             "pointsman_dns_synced": float(self.telling.complete),
@@ -254,8 +263,8 @@ class DnsService:
         return tuple(address for address in self._addresses if (address, 53) in there)
 
     async def _compare(self) -> None:
-        """Look at the Corefile now and then, for where to listen and what to serve beside."""
-        told = ""
+        """Look at the Corefile now and then, for where to listen, what to serve beside, and what must be read of the cluster."""
+        refused = ""
         while True:
             reload = self.corefile.one(ReloadOptions)
             with suppress(TimeoutError):
@@ -266,20 +275,56 @@ class DnsService:
             if reload is None and not asked:
                 continue
             loaded = await asyncio.to_thread(read, self.settings.corefile)
-            if loaded.corefile is None or loaded.fingerprint == self.corefile.fingerprint:
-                continue
-            if self.settings.reads is not None and (lack := unmet(loaded.corefile, self.settings.reads)):
-                if lack != told:
-                    log.error("the new Corefile is not taken over: %s", lack)
-                told = lack
-                continue
-            told = ""
-            before, self.corefile = self.corefile, loaded.corefile
-            try:
-                await self._rearrange(self._alive())
-            except ListenError as error:
-                self.corefile = before
-                log.error("the new Corefile is not taken over: %s", error)  # noqa: TRY400 - the text says it all
+            if loaded.fingerprint != self.corefile.fingerprint and (loaded.fingerprint != refused or asked):
+                refused = "" if await self._adopt(loaded) else loaded.fingerprint
+
+    async def _adopt(self, loaded: Loaded) -> bool:
+        """Take another Corefile over; return False if it is refused for what it says."""
+        if loaded.corefile is None:  # the resolver tells what is wrong
+            self._refused()
+            return False
+        lack = unmet(loaded.corefile, self.settings.reads) if self.settings.reads is not None else ""
+        if lack and not await self._read_more(loaded.corefile, lack):
+            self._refused()
+            return False
+        before, self.corefile = self.corefile, loaded.corefile
+        try:
+            await self._rearrange(self._alive())
+        except ListenError as error:
+            self.corefile = before
+            log.error("the new Corefile is not taken over: %s", error)  # noqa: TRY400 - the text says it all
+            return True
+        if lack:
+            for each in self.supervisors:
+                each.renew()
+        return True
+
+    async def _read_more(self, corefile: Corefile, lack: str) -> bool:
+        """Have what a new Corefile needs read of the cluster; return whether it is there. The former one stays until then.
+
+        Where it does not come, such as from an API server that is away, it is waited for until the Corefile says something else.
+        """
+        if self.settings.read is None:
+            log.error("the new Corefile is not taken over: %s", lack)
+            return False
+        log.info("the new Corefile waits until what it needs has been read: %s", lack)
+        reading = asyncio.ensure_future(self.settings.read(corefile))
+        try:
+            while not (await asyncio.wait({reading}, timeout=AGAIN))[0]:
+                if (await asyncio.to_thread(read, self.settings.corefile)).fingerprint != corefile.fingerprint:
+                    return False
+            await reading
+        except DnsError as error:
+            log.error("the new Corefile is not taken over: %s", error)  # noqa: TRY400 - the text says it all
+            return False
+        finally:
+            reading.cancel()
+        self.settings = structs.replace(self.settings, reads=needs(corefile))
+        return True
+
+    def _refused(self) -> None:
+        if self.settings.setup is not None:
+            self.settings.setup.failed(Step.COREFILE)
 
     async def _serve_beside(self) -> None:
         """Serve health, readiness and metrics where the Corefile says; anew when it says otherwise."""

@@ -24,6 +24,8 @@ from pointsman.routing.route import Family
 log = logging.getLogger(__name__)
 
 FOLDER: Final = Path("/proc/net/xt_recent")
+ROUTES: Final = "routes"
+"""The subject of an error in reading them."""
 _HARMLESS: Final = (errno.EEXIST, errno.ESRCH, errno.ENOENT)
 
 
@@ -76,9 +78,9 @@ async def remove(*, dry_run: bool = False) -> tuple[str, ...]:
 async def _present(channel: Channel) -> tuple[str, ...]:
     found: list[str] = []
     for family in (socket.AF_INET, socket.AF_INET6):
-        answers = await channel.request(route.GET_ROUTE, route.every_route(family), "routes", flags=codec.DUMP)
+        answers = await channel.request(route.GET_ROUTE, route.every_route(family), ROUTES, flags=codec.DUMP)
         try:
             found += route.local_routes(answers)
         except codec.MalformedError as error:
-            raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", "routes") from error
+            raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", ROUTES) from error
     return tuple(found)

@@ -30,12 +30,12 @@ NEEDED: Final = frozenset({Kind.SERVICE, Kind.ENDPOINT_SLICE, Kind.NAMESPACE})
 
 
 class Telling:
-    """Tells resolvers of the cluster; `gated` where rules are programmed.
+    """Tells resolvers of the cluster; `gated` where rules are programmed. Of Pods those are told that are attached while `pods` is set.
 
     `seen` is set when the cluster has been read once, `begun` when there is something to tell.
     """
 
-    def __init__(self, *, pods: bool = False, gated: bool = False, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, gated: bool = False, clock: Callable[[], float] = time.time) -> None:
         self.snapshot: Snapshot = EMPTY
         self._awaited: int | None = None
         self._stand_in: Snapshot | None = None
@@ -44,7 +44,7 @@ class Telling:
         self.begun = asyncio.Event()
         self._gate = Gate() if gated else None
         self._triggers = Triggers(clock())
-        self._pods = pods
+        self.pods = False
         self._clock = clock
         self._journals: dict[Resolver, Journal] = {}
         self._marks: dict[Resolver, int] = {}
@@ -66,7 +66,7 @@ class Telling:
 
     def attach(self, resolver: Resolver) -> None:
         """Tell a resolver from now on."""
-        self._journals[resolver] = Journal(pods=self._pods)
+        self._journals[resolver] = Journal(pods=self.pods)
         if self.stale or self.complete:
             self._tell_all(resolver)
 

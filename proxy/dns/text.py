@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 from pointsman.dns.tally import Sample
+from pointsman.proxy.dns.former import former
 
 
 class Metric(Struct, frozen=True):
@@ -51,6 +52,14 @@ METRICS: Final[Mapping[str, Metric]] = {
     "coredns_proxy_conn_cache_misses_total": Metric("counter", "Connections that had to be made", (*_UPSTREAM, "proto")),
     "coredns_forward_healthcheck_broken_total": Metric("counter", "Queries for which no upstream was healthy"),
     "coredns_forward_max_concurrent_rejects_total": Metric("counter", "Queries refused because too many were under way"),
+    "coredns_forward_requests_total": Metric("counter", "Answers of upstreams; the name of before CoreDNS 1.11", ("to",)),
+    "coredns_forward_responses_total": Metric("counter", "Answers by rcode; the name of before CoreDNS 1.11", ("to", "rcode")),
+    "coredns_forward_request_duration_seconds": Metric(
+        "histogram", "Time until an upstream answered; the name of before CoreDNS 1.11", ("to", "rcode")
+    ),
+    "coredns_forward_healthcheck_failures_total": Metric(
+        "counter", "Health checks that failed; the name of before CoreDNS 1.11", ("to",)
+    ),
     "coredns_kubernetes_dns_programming_duration_seconds": Metric(
         "histogram", "Time from a change of endpoints to its being answered", ("service_kind",)
     ),
@@ -70,6 +79,9 @@ METRICS: Final[Mapping[str, Metric]] = {
     "coredns_template_matches_total": Metric("counter", "Requests that a template matched", ("server", "zone", "view", "class", "type")),
     "coredns_template_rr_failures_total": Metric(
         "counter", "Templates that gave no record", ("server", "zone", "view", "class", "type", "section", "template")
+    ),
+    "coredns_nodecache_setup_errors_total": Metric(
+        "counter", "Attempts to set the node up for DNS that failed; beside the agent only", ("errortype",)
     ),
     "process_resident_memory_bytes": Metric("gauge", "Resident memory of the resolvers"),
     "process_cpu_seconds_total": Metric("counter", "Processor time of the resolvers"),
@@ -91,7 +103,8 @@ METRICS: Final[Mapping[str, Metric]] = {
 def render(samples: Iterable[Sample]) -> bytes:
     """Return the text for samples of all workers; those that stand for the same thing are added up."""
     found: dict[str, dict[tuple[str, ...], Sample]] = {}
-    for each in samples:
+    given = tuple(samples)
+    for each in (*given, *former(given)):
         rows = found.setdefault(each.metric, {})
         before = rows.get(each.labels)
         rows[each.labels] = each if before is None else _sum(before, each)

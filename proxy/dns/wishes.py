@@ -31,6 +31,11 @@ class Wishes(Struct, frozen=True):
     patience: float = 5.0
 
     @property
+    def pods(self) -> bool:
+        """Return whether answers depend on Pods."""
+        return self.all_pods or self.own_pods
+
+    @property
     def restricted(self) -> bool:
         """Return whether less is read than the agent needs for itself: it needs a watch of its own then."""
         return self.selectors != EVERYTHING
@@ -67,7 +72,7 @@ def wishes(corefile: Corefile) -> Wishes:
         cluster=True,
         selectors=selectors,
         all_pods=any(each.pods == "verified" for each in found),
-        own_pods=any(True for _ in corefile.all(AutopathOptions)),
+        own_pods=any(each.source == "@kubernetes" for each in corefile.all(AutopathOptions)),
         imports=any(each.multicluster for each in found),
         kubeconfig=first.kubeconfig[0] if first.kubeconfig else "",
         server=first.server[0] if first.server else "",

@@ -34,4 +34,4 @@ def test_what_needs_no_more_is_taken():
 def test_what_needs_more_is_named_with_its_place(before, after, text):
     found = unmet(after, needs(before))
     assert text in found
-    assert "restart" in found
+    assert "than is read" in found

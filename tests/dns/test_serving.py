@@ -1,6 +1,7 @@
 """What answers in a process: catalog, Corefile, desks, reloads."""
 
 import asyncio
+import logging
 import socket
 import time
 
@@ -140,15 +141,23 @@ async def test_obs_50_a_corefile_whose_plugins_cannot_be_made_is_not_taken_over(
 
 
 async def test_obs_50_a_corefile_that_needs_more_than_is_read_is_not_taken_over(tmp_path, sock, caplog):
-    start = start_of(tmp_path, listeners=(listener(sock),), everywhere=False, reads={"kubernetes": ""})
+    reads = {"kubernetes": "", "labels": "", "namespace_labels": "", "kubeconfig": "", "endpoint": ""}
+    start = start_of(tmp_path, listeners=(listener(sock),), everywhere=False, reads=reads)
     serving = Serving(start, silent)
     await serving.open()
     chain = serving.desks[0][1].chain
     (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods verified"))
-    assert not serving.reload()
+    with caplog.at_level(logging.INFO):
+        assert not serving.reload()
     assert "Corefile:3: `pods verified` needs more of the cluster" in caplog.text
+    assert serving.tally.cell("coredns_reload_failed_total")[0] == 0
     assert serving.desks[0][1].chain is chain
     await serving.close()
+
+
+async def test_a_start_with_a_corefile_that_needs_more_than_is_read_is_refused(tmp_path):
+    with pytest.raises(UnusableError, match="`kubernetes` needs more of the cluster"):
+        Serving(start_of(tmp_path, reads={}), silent)
 
 
 async def test_a_start_with_a_plugin_that_cannot_be_made_is_told_with_its_place(tmp_path):

@@ -17,6 +17,7 @@ KINDS = {
     "endpointslices": ("discovery.k8s.io/v1", "EndpointSlice"),
     "nodes": ("v1", "Node"),
     "namespaces": ("v1", "Namespace"),
+    "pods": ("v1", "Pod"),
     "servicecidrs": ("networking.k8s.io/v1", "ServiceCIDR"),
     "serviceimports": ("multicluster.x-k8s.io/v1alpha1", "ServiceImport"),
 }

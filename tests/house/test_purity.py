@@ -13,7 +13,7 @@ PURE = (
     "iptables.matching", "iptables.passage", "iptables.ruleset", "iptables.setlist", "iptables.tracer", "iptables.traffic",
     "iptables.walk", "iptables.words", "ipvs.tracer", "ipvs.words", "proxy.picture", "proxy.demo.faults",
     "iptables.static", "iptables.service", "iptables.firewall", "iptables.local_dns", "iptables.balance", "netlink.route",
-    "proxy.dns", "proxy.dns.defaults", "proxy.dns.frontends", "proxy.dns.gate", "proxy.dns.text", "proxy.dns.wishes",
+    "proxy.dns", "proxy.dns.defaults", "proxy.dns.frontends", "proxy.dns.gate", "proxy.dns.former", "proxy.dns.text", "proxy.dns.wishes",
     "iptables.compile", "iptables.render", "iptables.parse", "iptables.isolate", "iptables.removal", "iptables.failure",
     "ipvs.objects", "ipvs.schedulers", "ipvs.wire", "ipvs.answers", "ipvs.keys", "ipvs.names", "ipvs.filter", "ipvs.frontends",
     "ipvs.dns_frontends", "ipvs.compile", "ipvs.render", "ipvs.parse", "ipvs.drain", "ipvs.ownership", "ipvs.removal", "ipvs.whose",

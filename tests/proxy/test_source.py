@@ -1,11 +1,15 @@
 """Which source the configuration asks for."""
 
+import asyncio
 import json
 
 import pytest
 from pointsman.kube.api import ApiSource
+from pointsman.kube.changeover import Changeover
 from pointsman.kube.errors import ApiConfigError
+from pointsman.kube.events import Batch, Replace
 from pointsman.kube.manifests import ManifestSource
+from pointsman.kube.objects import Kind
 from pointsman.kube.resource import EVERYTHING, ROUTING
 from pointsman.proxy.config import Config
 from pointsman.proxy.source import Also, open_source
@@ -24,7 +28,7 @@ async def test_proc_08_otherwise_the_api_is_asked(tmp_path):
         "clusters": [{"name": "x", "cluster": {"server": "http://10.0.0.1:8080"}}], "users": [{"name": "x", "user": {"token": "t"}}],
     }))
     opened = await open_source(Config(kubeconfig=str(tmp_path / "kubeconfig")))
-    assert isinstance(opened.source, ApiSource)
+    assert isinstance(opened.source, Changeover)
     assert opened.described == "http://10.0.0.1:8080"
     await opened.aclose()
 
@@ -57,6 +61,29 @@ async def test_rec_07_dns_reads_what_routing_leaves_out(monkeypatch):
         await (await open_source(config, also=also)).aclose()
     assert [options["selectors"] for options in asked] == [ROUTING, EVERYTHING]
     assert [options["all_pods"] for options in asked] == [False, True]
+
+
+async def test_obs_50_more_is_read_by_a_source_that_follows(monkeypatch):
+    asked = []
+
+    class Source(ApiSource):
+        def __init__(self, client, node_name, **options):
+            asked.append(options)
+
+        async def run(self, sink):
+            sink(Batch((Replace(Kind.SERVICE, ()),)))
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("pointsman.proxy.source.ApiSource", Source)
+    opened = await open_source(Config(master="10.0.0.1:8080"), also=Also(unfiltered=True))
+    heard = []
+    running = asyncio.create_task(opened.source.run(heard.append))
+    await opened.reread(Also(unfiltered=True, all_pods=True, imports=True))
+    assert [(options["all_pods"], options["imports"]) for options in asked] == [(False, False), (True, True)]
+    assert heard[-1].events
+    running.cancel()
+    await asyncio.wait({running})
+    await opened.aclose()
 
 
 async def test_a_master_alone_will_do():

@@ -8,7 +8,7 @@ import socket
 import pytest
 from fakes import dns as fake
 from fakes.apiserver import FakeApi, FakeClient
-from pointsman.proxy.dns import alone
+from pointsman.proxy.dns import alone, reading
 from pointsman.proxy.dns.service import DnsError
 from pointsman.proxy.dns.sockets import Place
 
@@ -63,7 +63,7 @@ async def test_names_of_the_api_are_served_and_headless_ones_read(tmp_path, monk
         asked.append((kubeconfig, master))
         return Client(api)
 
-    monkeypatch.setattr(alone, "connect", connect)
+    monkeypatch.setattr(reading, "connect", connect)
     place = Place("127.0.0.1", fake.free_port(), 0)
     options = alone.Options(corefile=str(tmp_path / "Corefile"), master="10.0.0.1:6443", listen=place)
     serving = asyncio.create_task(alone.serve(options))

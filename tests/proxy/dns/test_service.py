@@ -9,6 +9,7 @@ from fakes import dns as fake
 from fakes.scratch import namespace
 from pointsman.proxy.dns.selfcheck import DURATION
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
+from pointsman.proxy.dns.setup import Setup
 from pointsman.proxy.dns.sockets import ListenError, Place
 from pointsman.proxy.dns.telling import Telling
 
@@ -37,7 +38,7 @@ async def serving(tmp_path, text=".:53 {\n  whoami\n}\n", **options):
         await service.close()
 
 
-async def asked(place, name="example.test"):
+async def asked_of(place, name="example.test"):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setblocking(False)
         return await fake.ask(client, (place.address, place.port), name, seconds=PATIENCE)
@@ -45,7 +46,7 @@ async def asked(place, name="example.test"):
 
 async def test_a_corefile_is_served_with_its_counters(tmp_path):
     async with serving(tmp_path, workers=2) as (service, place):
-        assert (await asked(place)).additional
+        assert (await asked_of(place)).additional
         names = [sample.metric for sample in await service.samples()]
         assert {"coredns_build_info", "coredns_dns_requests_total", "process_resident_memory_bytes"} <= set(names)
         assert names.count("pointsman_dns_serving") == 2
@@ -101,7 +102,7 @@ async def test_a_new_place_is_listened_at_by_a_new_resolver(tmp_path):
         object.__setattr__(service, "settings", Settings(corefile=service.settings.corefile, listen=after))
         await service.listen_at(())
         await until(lambda: supervisor.resolver is not before)
-        assert (await asked(after)).additional
+        assert (await asked_of(after)).additional
 
 
 async def test_obs_50_a_corefile_that_needs_more_than_is_read_is_not_taken_over(tmp_path, caplog):
@@ -112,7 +113,56 @@ async def test_obs_50_a_corefile_that_needs_more_than_is_read_is_not_taken_over(
         service.reload()
         await until(lambda: "Corefile:2: `kubernetes` needs more of the cluster" in caplog.text)
         assert service.corefile is before
-        assert (await asked(place)).additional
+        assert (await asked_of(place)).additional
+
+
+async def test_obs_50_what_a_new_corefile_needs_is_read_first_and_then_it_is_taken_over(tmp_path):
+    plain, more, nothing = (f".:53 {{\n  {line}\n}}\n" for line in ("whoami", "whoami\n  kubernetes cluster.local", "errors"))
+    asked, there = [], asyncio.Event()
+
+    async def read(corefile):
+        asked.append(corefile)
+        await there.wait()
+
+    setup = Setup()
+    async with serving(tmp_path, plain, reads={}, read=read, setup=setup) as (service, place):
+        (supervisor,) = service.supervisors
+        before, resolver = service.corefile, supervisor.resolver
+        (tmp_path / "Corefile").write_text(more)
+        service.reload()
+        await until(lambda: asked)
+        assert service.corefile is before
+        assert (await asked_of(place)).additional
+        there.set()
+        await until(lambda: supervisor.resolver is not resolver)
+        assert service.cluster
+        assert service.settings.reads["kubernetes"] == ""
+        assert (await asked_of(place)).additional
+        (tmp_path / "Corefile").write_text(nothing + "nonsense {\n")
+        service.reload()
+        await until(lambda: any(one.labels == ("configmap",) and one.values == (1.0,) for one in setup.samples()))
+
+
+async def test_obs_50_who_waits_for_more_gives_it_up_for_another_corefile(tmp_path, monkeypatch):
+    monkeypatch.setattr("pointsman.proxy.dns.service.AGAIN", 0.05)
+    given_up = asyncio.Event()
+
+    async def read(corefile):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    async with serving(tmp_path, reads={}, read=read) as (service, place):
+        (tmp_path / "Corefile").write_text(".:53 {\n  kubernetes cluster.local\n}\n")
+        service.reload()
+        await until(lambda: service._rearranged.is_set() is False)
+        (tmp_path / "Corefile").write_text(".:53 {\n  whoami\n  errors\n}\n")
+        async with asyncio.timeout(PATIENCE):
+            await given_up.wait()
+        service.reload()
+        await until(lambda: any(block.options[0].directive == "errors" for block in service.corefile.blocks))
+        assert (await asked_of(place)).additional
 
 
 @pytest.mark.kernel
@@ -134,7 +184,7 @@ async def left_and_taken(tmp_path):
     running.cancel()
     await asyncio.wait({running})
     await before.close(linger=True)
-    assert (await asked(settings.listen)).additional
+    assert (await asked_of(settings.listen)).additional
     after = DnsService(settings, Telling())
     await after.prepare()
     running = asyncio.create_task(after.run())
@@ -142,7 +192,7 @@ async def left_and_taken(tmp_path):
         await until(lambda: after.serving)
         async with asyncio.timeout(PATIENCE):
             await left.process.wait()
-        assert (await asked(settings.listen)).additional
+        assert (await asked_of(settings.listen)).additional
     finally:
         running.cancel()
         await asyncio.wait({running})
