@@ -15,7 +15,6 @@ import errno
 import select
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
@@ -24,6 +23,7 @@ from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.netlink import codec, replies
 from pointsman.netlink.channel import EventsLostError, kernel_error
 from pointsman.netlink.loading import ALONE
+from pointsman.netlink.threaded import Threaded
 
 AT_ONCE: Final = 256
 """Requests in one datagram."""
@@ -152,45 +152,20 @@ class Talk:
                 self._socket.recv(_BUFFER)
 
 
-class Channel:
+class Channel(Threaded[Talk]):
     """A thread with a socket to the kernel's connection tracking; made by `open`, used as an asynchronous context manager or closed."""
-
-    def __init__(self, talk: Talk, thread: ThreadPoolExecutor) -> None:
-        """Take over a socket that was opened on this thread; `open` does that."""
-        self._talk = talk
-        self._thread = thread
-        self._closed = False
 
     @classmethod
     async def open(cls, groups: Sequence[int] = (), *, light: bool = False) -> Self:
         """Open a channel in the caller's network namespace; `light` leaves pyroute2 out. Raises KernelError."""
-        thread = ThreadPoolExecutor(1, "conntrack")
-        try:
-            talk = await asyncio.get_running_loop().run_in_executor(thread, lambda: Talk(groups, light=light))
-        except BaseException:
-            thread.shutdown(wait=False)
-            raise
-        return cls(talk, thread)
+        return await cls.opened("conntrack", lambda: Talk(groups, light=light))
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Finish what is on its way, and close the socket; a second time does nothing."""
-        if not self._closed:
-            self._closed = True
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._talk.close)
-            self._thread.shutdown()
-
-    async def run(self, work: Callable[[Talk], _T]) -> _T:
+    async def use(self, work: Callable[[Talk], _T]) -> _T:
         """Do some work with the socket on its thread; it is finished even if the caller is cancelled. Raises KernelError."""
 
         def go() -> _T:
             try:
-                return work(self._talk)
+                return work(self._held)
             except codec.MalformedError as error:
                 raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", "connection tracking") from error
             except EventsLostError as error:
@@ -198,4 +173,4 @@ class Channel:
             except OSError as error:
                 raise kernel_error(error.errno or errno.EIO, "connection tracking") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, go)
+        return await self.run(go)

@@ -125,35 +125,35 @@ class ConntrackKernel:
 
         `prepare` makes the judge on the channel's thread, for that is work too.
         """
-        return await self._channel.run(lambda talk: _sweep(talk, Sweep(prepare(), family, wanted, limit, only.protocol), only))
+        return await self._channel.use(lambda talk: _sweep(talk, Sweep(prepare(), family, wanted, limit, only.protocol), only))
 
     async def flows(
         self, family: Family | None = None, only: Filter = EVERYTHING, keep: Callable[[Flow], bool] | None = None
     ) -> list[Flow]:
         """Return the entries that the kernel's filter leaves in and `keep` wants. Raises KernelError."""
-        return await self._channel.run(lambda talk: list(_flows(talk, family, only, keep)))
+        return await self._channel.use(lambda talk: list(_flows(talk, family, only, keep)))
 
     async def delete(self, flows: Sequence[Flow]) -> tuple[int, dict[int, KernelError]]:
         """Delete these very entries; return how many went, and why others could not be, by place. One that is gone already is no error."""
         bodies = [wire.delete(flow) for flow in flows]
-        failed = await self._channel.run(lambda talk: talk.apply(wire.DELETE, bodies, "connection tracking"))
+        failed = await self._channel.use(lambda talk: talk.apply(wire.DELETE, bodies, "connection tracking"))
         errors = {place: kernel_error(number, flows[place].line()) for place, number in failed.items() if number != _GONE}
         return len(flows) - len(failed), errors
 
     async def create(self, flows: Iterable[Flow]) -> dict[int, int]:
         """Add entries; return the errno of each that the kernel refused, by place. For tests and measurements."""
         bodies = [wire.create(flow) for flow in flows]
-        return await self._channel.run(lambda talk: talk.apply(wire.NEW, bodies, "connection tracking", CREATE | EXCLUSIVE))
+        return await self._channel.use(lambda talk: talk.apply(wire.NEW, bodies, "connection tracking", CREATE | EXCLUSIVE))
 
     async def fill(self) -> Fill:
         """Return how full the table is. Raises KernelError."""
-        bodies = await self._channel.run(lambda talk: talk.ask(wire.GET_STATISTICS, wire.statistics(), "connection tracking"))
+        bodies = await self._channel.use(lambda talk: talk.ask(wire.GET_STATISTICS, wire.statistics(), "connection tracking"))
         numbers = wire.numbers(bodies[0]) if bodies else {}
         return Fill(numbers.get(1, 0), numbers.get(2, 0))
 
     async def counters(self) -> tuple[CpuCounters, ...]:
         """Return what each CPU counted, of all network namespaces' share in this one. Raises KernelError."""
-        bodies = await self._channel.run(
+        bodies = await self._channel.use(
             lambda talk: talk.ask(wire.GET_CPU_STATISTICS, wire.statistics(), "connection tracking", codec.DUMP)
         )
         return tuple(_counters(body) for body in bodies)
@@ -169,7 +169,7 @@ async def events(groups: Sequence[What] = tuple(What), *, lost: Callable[[], Non
     channel = await Channel.open([wire.GROUPS[one.value] for one in groups])
     try:
         while True:
-            for event in await channel.run(lambda talk: _arrived(talk, lost)):
+            for event in await channel.use(lambda talk: _arrived(talk, lost)):
                 yield event
     finally:
         await channel.close()

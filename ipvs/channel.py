@@ -16,11 +16,10 @@ import asyncio
 import errno
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs import wire
@@ -28,6 +27,7 @@ from pointsman.ipvs.datagrams import LONGEST, MESSAGES, Request, Writer
 from pointsman.netlink import codec, generic, replies
 from pointsman.netlink.channel import Channel, kernel_error
 from pointsman.netlink.loading import ALONE
+from pointsman.netlink.threaded import Threaded
 
 PORTION: Final = 16 * MESSAGES
 """Requests after which other callers, and a cancellation, get their turn: some milliseconds."""
@@ -43,8 +43,6 @@ _SOL_NETLINK: Final = 270
 _CAP_ACK: Final = 10
 _SEND: Final = 2 * MESSAGES * LONGEST
 _RECEIVE: Final = 4 << 20
-
-_T = TypeVar("_T")
 
 
 async def require() -> int:
@@ -148,39 +146,17 @@ class _Talk:
         return [self.ask(body, codec.DUMP, subject) for body in bodies]
 
 
-class IpvsChannel:
+class IpvsChannel(Threaded[_Talk]):
     """A socket to the kernel's IPVS; made by `open`, used as an asynchronous context manager or closed."""
-
-    def __init__(self, talk: _Talk, thread: ThreadPoolExecutor) -> None:
-        """Take over a socket that was opened on this thread; `open` does that."""
-        self._talk = talk
-        self._thread = thread
-        self._closed = False
 
     @classmethod
     async def open(cls) -> Self:
         """Open a channel in the caller's network namespace. Raises KernelError, kind UNSUPPORTED where the kernel has no IPVS."""
         await require()
-        thread = ThreadPoolExecutor(1, "ipvs")
         try:
-            talk = await asyncio.get_running_loop().run_in_executor(thread, _Talk)
+            return await cls.opened("ipvs", _Talk)
         except OSError as error:
-            thread.shutdown()
             raise kernel_error(error.errno or errno.EIO, "IPVS socket") from error
-        return cls(talk, thread)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Finish the datagram that is on its way, and close the socket; a second time does nothing."""
-        if not self._closed:
-            self._closed = True
-            await self.run(self._talk.close)
-            self._thread.shutdown()
 
     async def apply(self, requests: Iterable[Request]) -> dict[int, int]:
         """Send requests that change something, in their order; return the errno of each that failed, by its place in `requests`.
@@ -193,7 +169,7 @@ class IpvsChannel:
         waiting = iter(requests)
         done = 0
         while portion := list(islice(waiting, PORTION)):
-            found = await self.run(self._talk.apply_all, portion)
+            found = await self.run(self._held.apply_all, portion)
             failed.update((done + place, number) for place, number in found.items())
             done += len(portion)
         return failed
@@ -204,19 +180,15 @@ class IpvsChannel:
 
     async def ask(self, body: bytes, subject: str) -> list[memoryview]:
         """Send one question and return the bodies of its answers; raises KernelError."""
-        return await self.run(self._talk.ask, body, codec.ACK, subject)
+        return await self.run(self._held.ask, body, codec.ACK, subject)
 
     async def dump(self, body: bytes, subject: str) -> list[memoryview]:
         """Ask for a list and return the bodies of its entries; raises KernelError."""
-        return await self.run(self._talk.ask, body, codec.DUMP, subject)
+        return await self.run(self._held.ask, body, codec.DUMP, subject)
 
     async def dumps(self, bodies: Sequence[bytes], subject: str) -> list[list[memoryview]]:
         """Ask for many lists and return the entries of each; other tasks get their turn now and then. Raises KernelError."""
         found: list[list[memoryview]] = []
         for start in range(0, len(bodies), MESSAGES):
-            found += await self.run(self._talk.dump_all, bodies[start : start + MESSAGES], subject)
+            found += await self.run(self._held.dump_all, bodies[start : start + MESSAGES], subject)
         return found
-
-    async def run(self, work: Callable[..., _T], *arguments: object) -> _T:
-        """Call a function on the channel's thread, and so in its network namespace (for what is read from /proc/thread-self/net)."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
