@@ -194,6 +194,7 @@ async def test_each_rule_is_needed_and_what_is_missing_is_named(resource, lab, p
 
 NEEDING = {
     "pods": "kubernetes cluster.local {\n    pods verified\n  }\n  autopath @kubernetes",
+    "serviceimports": "kubernetes cluster.local clusterset.local {\n    multicluster clusterset.local\n  }",
 }
 """Lines of a Corefile that need the rights of this name (charts/pointsman/files/clusterrole-dns.yaml)."""
 

@@ -100,6 +100,9 @@ NEEDING = {
     "kubernetes cluster.local\n  autopath @kubernetes": ("pods",),
     "autopath cluster.local @kubernetes\n  kubernetes cluster.local": ("pods",),
     "autopath /etc/resolv.conf": (),
+    "kubernetes cluster.local clusterset.local {\n    multicluster clusterset.local\n  }": ("serviceimports",),
+    "kubernetes cluster.local {\n    multicluster # none\n  }": (),
+    "kubernetes cluster.local clusterset.local {\n    pods verified\n    multicluster clusterset.local\n  }": ("pods", "serviceimports"),
 }
 
 
