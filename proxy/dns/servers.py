@@ -10,6 +10,7 @@ counted. Addresses are CoreDNS's spelling (`:8080`, `localhost:9153`). While the
 import asyncio
 import os
 import platform
+import resource
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
@@ -91,5 +92,7 @@ def process_samples(pid: int) -> Iterator[Sample]:
         booted = time.time() - float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
         yield Sample("process_cpu_seconds_total", (), ((int(fields[11]) + int(fields[12])) / ticks,))
         yield Sample("process_resident_memory_bytes", (), (float(int(fields[21]) * page),))
+        yield Sample("process_virtual_memory_bytes", (), (float(fields[20]),))
         yield Sample("process_start_time_seconds", (), (round(booted + int(fields[19]) / ticks, 2),))
         yield Sample("process_open_fds", (), (float(len(list((place / "fd").iterdir()))),))
+        yield Sample("process_max_fds", (), (float(resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]),))

@@ -84,8 +84,10 @@ METRICS: Final[Mapping[str, Metric]] = {
         "counter", "Attempts to set the node up for DNS that failed; beside the agent only", ("errortype",)
     ),
     "process_resident_memory_bytes": Metric("gauge", "Resident memory of the resolvers"),
+    "process_virtual_memory_bytes": Metric("gauge", "Virtual memory of the resolvers"),
     "process_cpu_seconds_total": Metric("counter", "Processor time of the resolvers"),
     "process_open_fds": Metric("gauge", "Open file descriptors of the resolvers"),
+    "process_max_fds": Metric("gauge", "Most file descriptors that the resolvers may have open"),
     "process_start_time_seconds": Metric("gauge", "When the resolver was started"),
     "pointsman_dns_serving": Metric("gauge", "Whether a worker reads its sockets", ("worker",)),
     "pointsman_dns_synced": Metric("gauge", "Whether the cluster's objects have been read; 0 also while a saved state stands in"),
@@ -104,7 +106,7 @@ def render(samples: Iterable[Sample]) -> bytes:
     """Return the text for samples of all workers; those that stand for the same thing are added up."""
     found: dict[str, dict[tuple[str, ...], Sample]] = {}
     given = tuple(samples)
-    for each in (*given, *former(given)):
+    for each in (*_ZEROS, *given, *former(given)):
         rows = found.setdefault(each.metric, {})
         before = rows.get(each.labels)
         rows[each.labels] = each if before is None else _sum(before, each)
@@ -127,6 +129,10 @@ _SAME = frozenset({
     "coredns_hosts_reload_timestamp_seconds", "process_start_time_seconds",
 })  # fmt: skip
 """What every worker tells alike: it is not added up."""
+_ZEROS = tuple(
+    Sample(name, (), (0.0,)) for name, one in METRICS.items() if name.startswith("coredns_") and one.kind == "counter" and not one.labels
+)
+"""Counters that are told from the start, as CoreDNS does, so that the first event is an increase for who looks at rates."""
 
 
 def _metric(name: str, metric: Metric | None, rows: Mapping[tuple[str, ...], Sample]) -> Iterator[str]:
