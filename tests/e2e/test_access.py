@@ -201,7 +201,10 @@ NEEDING = {
 
 @pytest.mark.parametrize("need", needs())
 async def test_what_a_corefile_needs_is_asked_for_and_named_where_it_is_missing(need, lab, plane, door, identity, tmp_path):
-    """Without the right the agent says which one it is, and what is lost; with it nothing else is asked for that is not permitted."""
+    """Without the right the agent says which one it is, and what is lost; with it nothing else is asked for that is not permitted.
+
+    The second time the agent starts with a Corefile that does not need it yet (OBS-50).
+    """
     path = f"/apis/rbac.authorization.k8s.io/v1/clusterroles/{ACCOUNT}"
     corefile = tmp_path / "Corefile"
     corefile.write_text(f".:53 {{\n  {NEEDING[need]}\n}}\n")
@@ -215,7 +218,12 @@ async def test_what_a_corefile_needs_is_asked_for_and_named_where_it_is_missing(
     await plane.api.patch(path, {"rules": [*rules(), *more]})
     try:
         door.asked.clear()
+        needing, before = corefile.read_text(), running.log.stat().st_size
+        corefile.write_text(".:53 {\n  kubernetes cluster.local\n  reload 2s 1s\n}\n")
         async with api_agent(lab, NODE, VARIANTS[NODE], arguments, tmp_path) as running:
+            await until(lambda: "DNS listens" in running.log.read_text()[before:], says=running.log.read_text)
+            assert resource not in {one for _, _, one in door.asked}
+            corefile.write_text(needing)
             await until(lambda: ("watch", more[0]["apiGroups"][0], resource) in door.asked, says=running.log.read_text)
         permitted = {(verb, group, one) for rule in [*rules(), *more]
                      for verb in rule["verbs"] for group in rule["apiGroups"] for one in rule["resources"]}
