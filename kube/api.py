@@ -191,8 +191,8 @@ class ApiSource:
                 resource = reflector.resource
                 told = {"kind": kind.value, "reason": str(trouble), "lost": resource.lost, "right": resource.right}
                 log.warning("this API server does not show a kind; going on without it", extra=told)
-                if trouble.absent and not reflector.listed:  # of a kind that it does not have there are none; of a denied one nobody knows
-                    self._deliver([Replace(kind, ())])
+            if reflector.given_up and trouble.absent and not reflector.listed:  # there are none then; of a denied kind nobody knows
+                self._deliver([Replace(kind, ())])
         if trouble is not None or reflector.broken or self._problems:
             self._news.set()
         if self._kept is not None:

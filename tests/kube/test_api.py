@@ -181,6 +181,9 @@ def test_ext_01_of_a_kind_that_is_not_there_there_are_none_of_a_denied_one_nobod
         async with running(api, imports=True) as watched:
             await asyncio.sleep(1)
             assert (Kind.SERVICE_IMPORT in watched.snapshot.synced) == known
+            api.refusals["serviceimports"] = lambda _: ApiError(404, "no")
+            await asyncio.sleep(2 * SOON)
+            assert Kind.SERVICE_IMPORT in watched.snapshot.synced
             api.refusals.clear()
             api.put("ServiceImport", "web", spec={"type": "Headless", "ports": []})
             await asyncio.sleep(2 * SOON)
