@@ -182,7 +182,7 @@ class _Link:
         if options.prefetch:
             threshold = math.ceil(options.prefetch.percentage / 100 * entry.ttl)
             until = entry.stored + entry.ttl - threshold
-            if entry.hits < options.prefetch.amount or until <= now:
+            if entry.care is None or entry.care.hits < options.prefetch.amount or until <= now:
                 return None
         born = entry.stored + int(now - entry.stored)
         return Life(until=until, counting=not options.keepttl, born=born, counted=(self._count.requests, self._count.hits[store]))
@@ -192,18 +192,20 @@ class _Link:
         prefetch = self._cache.options.prefetch
         if prefetch is None:
             return
-        if entry.hits < prefetch.amount and now - entry.last_hit > prefetch.gap:
-            entry.hits = 0
-        entry.hits += 1
-        entry.last_hit = now
-        if entry.hits >= prefetch.amount and entry.left(now) <= math.ceil(prefetch.percentage / 100 * entry.ttl):
+        care = entry.cared()
+        if care.hits < prefetch.amount and now - care.last_hit > prefetch.gap:
+            care.hits = 0
+        care.hits += 1
+        care.last_hit = now
+        if care.hits >= prefetch.amount and entry.left(now) <= math.ceil(prefetch.percentage / 100 * entry.ttl):
             self._refresh(query, key, entry)
 
     def _refresh(self, query: Query, key: bytes, entry: Entry) -> asyncio.Task[bool] | None:
         """Ask again in the background, once per entry."""
-        if entry.refreshing or self._cache.around.clock() < entry.rest_until:
+        care = entry.cared()
+        if care.refreshing or self._cache.around.clock() < care.rest_until:
             return None
-        entry.refreshing = True
+        care.refreshing = True
         self._count.prefetches[0] += 1
         task = asyncio.get_running_loop().create_task(self._renew(query, key, entry))
         self._tasks.add(task)
@@ -212,7 +214,7 @@ class _Link:
 
     async def _renew(self, query: Query, key: bytes, entry: Entry) -> bool:
         """Replace an entry by a fresh answer; a failure leaves it as it is (CAC-52)."""
-        renewed = False
+        renewed, care = False, entry.cared()
         try:
             reply = await self._following(msgspec.structs.replace(query, flags=query.flags | AD))
             if reply is not None and reply.rcode in {NOERROR, NXDOMAIN}:
@@ -223,12 +225,12 @@ class _Link:
                     self._cache.stores["denial"].drop(key)
                 fresh = self._cache.stores["success" if what is Kind.SUCCESS else "denial"].get(key)
                 if fresh is not None and fresh is not entry:
-                    fresh.hits, fresh.last_hit = entry.hits, entry.last_hit
+                    fresh.cared().hits, fresh.cared().last_hit = care.hits, care.last_hit
         finally:
-            entry.refreshing = False
+            care.refreshing = False
             stale = self._cache.options.stale
             if stale and not renewed:
-                entry.rest_until = self._cache.around.clock() + stale.recheck
+                care.rest_until = self._cache.around.clock() + stale.recheck
         return renewed
 
     async def _stale(self, query: Query, key: bytes, entry: Entry) -> Reply | None:

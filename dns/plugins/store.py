@@ -7,7 +7,7 @@ Twenty thousand replies as objects would take 27 MB, more than all else that a r
 entry says anyway: the TTL, and owners that are the question's name. Who asks again gets it unpacked, and then mostly from the hot table.
 """
 
-from collections import OrderedDict
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +16,7 @@ from pointsman.dns.reply import Record, Reply
 
 BYTES_PER_ENTRY = 768
 """Bytes that an entry may take on average; a store of few but huge replies throws out earlier."""
-OVERHEAD = 360
+OVERHEAD = 280
 """What an entry takes beside its reply and its name: the values, the place in the dict."""
 
 
@@ -46,11 +46,19 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
 
 
+class Care(Struct, gc=False):
+    """What refreshing needs to know of an entry: its hits and the last of them (CAC-50), whether it is under way, and when to try again."""
+
+    hits: int = 0
+    last_hit: float = 0.0
+    refreshing: bool = False
+    rest_until: float = 0.0
+
+
 class Entry(Struct, gc=False):
     """A reply that is kept, packed; `stored` is monotonic time, `ttl` its whole lifetime in seconds, and that of each of its records.
 
-    `name` is the question's spelling, empty if that is in lower case. `hits` and `last_hit` serve prefetching, `refreshing` and
-    `rest_until` keep refreshes apart.
+    `name` is the question's spelling, empty if that is in lower case. `care` is there once the entry has been refreshed, or may be.
     """
 
     packed: bytes
@@ -58,15 +66,18 @@ class Entry(Struct, gc=False):
     rcode: int
     stored: float
     ttl: int
-    hits: int = 0
-    last_hit: float = 0.0
-    refreshing: bool = False
-    rest_until: float = 0.0
+    care: "Care | None" = None
 
     @property
     def size(self) -> int:
         """Return about how many bytes the entry takes."""
         return OVERHEAD + len(self.packed) + len(self.name)
+
+    def cared(self) -> Care:
+        """Return what refreshing knows of the entry, from now on."""
+        if self.care is None:
+            self.care = Care()
+        return self.care
 
     def left(self, now: float) -> int:
         """Return the whole seconds that are left, 0 or less if it is expired (CAC-43)."""
@@ -96,14 +107,14 @@ def pack(query: Query, reply: Reply, stored: float, ttl: int) -> Entry:
         reply.options,
         reply.limit,
     )
-    return Entry(_encode(kept), b"" if query.name == query.key else query.name, reply.rcode, stored, ttl)
+    return Entry(_encode(kept), b"" if query.name == query.key else query.name, reply.rcode, stored, _one(ttl))
 
 
 class Store:
     """One of the two stores of a cache."""
 
     def __init__(self, capacity: int) -> None:
-        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._entries: dict[bytes, Entry] = {}  # an OrderedDict would take a megabyte more
         self._capacity = capacity
         self._bytes = 0
         self.evicted = 0
@@ -114,9 +125,9 @@ class Store:
 
     def get(self, key: bytes) -> Entry | None:
         """Return an entry, expired or not, and take it for used."""
-        found = self._entries.get(key)
+        found = self._entries.pop(key, None)
         if found is not None:
-            self._entries.move_to_end(key)
+            self._entries[key] = found
         return found
 
     def put(self, key: bytes, value: Entry) -> None:
@@ -139,9 +150,16 @@ class Store:
 
     def _shrink(self) -> None:
         while len(self._entries) > self._capacity or (self._bytes > self._capacity * BYTES_PER_ENTRY and len(self._entries) > 1):
-            key, gone = self._entries.popitem(last=False)
+            key = next(iter(self._entries))
+            gone = self._entries.pop(key)
             self._bytes -= len(key) + gone.size
             self.evicted += 1
+
+
+@lru_cache(1024)
+def _one(ttl: int) -> int:
+    """Return the lifetime as a value that all entries share: there are few, and each would take 32 bytes."""
+    return ttl
 
 
 def _rows(records: tuple[Record, ...], name: bytes) -> tuple[_Row, ...]:
