@@ -26,9 +26,11 @@ COREFILE = """. {
         rcode NXDOMAIN
     }
 }
-cluster.local in-addr.arpa {
+cluster.local clusterset.local in-addr.arpa {
     errors
-    kubernetes
+    kubernetes {
+        multicluster clusterset.local
+    }
 }
 """
 RESOLV_CONF = "nameserver 127.0.0.1\nsearch shop.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:30\n"
@@ -46,6 +48,8 @@ def ask(tmp_path, binaries):
         folder, "cluster", fake.namespace("shop"), fake.namespace("pay"),
         fake.service("shop", "web", WEB.split()), fake.service("pay", "cart", ["10.96.0.9"]),
         fake.service("shop", "many", (), clusterIP="None"), fake.endpoint_slice("shop", "many", MANY),
+        {"apiVersion": "multicluster.x-k8s.io/v1alpha1", "kind": "ServiceImport", "metadata": {"name": "far", "namespace": "shop"},
+         "spec": {"type": "ClusterSetIP", "ips": ["10.96.0.90"], "ports": [{"name": "http", "port": 8443, "protocol": "TCP"}]}},
     )  # fmt: skip
     (tmp_path / "Corefile").write_text(COREFILE)
     (tmp_path / "resolv.conf").write_text(RESOLV_CONF)
@@ -86,6 +90,11 @@ def test_gos_resolver_finds_every_name(ask):
     assert ask("host", "cart", "none.shop") == ["not found"] * 2
     assert ask("srv", "_http._tcp.web.shop.svc.cluster.local") == ["web.shop.svc.cluster.local.:80"]
     assert ask("addr", "10.96.0.80", "10.96.0.81") == ["web.shop.svc.cluster.local.", "not found"]
+
+
+def test_ext_01_gos_resolver_finds_names_of_the_clusterset(ask):
+    assert ask("host", "far.shop.svc.clusterset.local", "web.shop.svc.clusterset.local", "far") == ["10.96.0.90", "not found", "not found"]
+    assert ask("srv", "_http._tcp.far.shop.svc.clusterset.local") == ["far.shop.svc.clusterset.local.:8443"]
 
 
 def test_gos_resolver_gets_a_long_answer_over_tcp(ask):
