@@ -124,7 +124,7 @@ class DnsService:
             self._taken = taken
             self._sockets.adopt(taken.described, taken.descriptors)
             log.info("the sockets of the resolver that runs here are taken over", extra={"sockets": len(taken.descriptors)})
-        self._sockets.want(await self._wanted())
+        await self._listen()
 
     async def run(self) -> None:
         """Serve until cancelled. `prepare` comes first. Raises DnsError if the resolver cannot work, unless told to be patient."""
@@ -219,7 +219,7 @@ class DnsService:
             everywhere=self.settings.listen is not None,
             cluster=self.cluster,
             node=self.settings.node,
-            local=tuple(dict.fromkeys(place.address for place in self._sockets.places if place.address not in EVERYWHERE)),
+            local=self._sockets.local,
             worker=worker,
             heartbeat=self.settings.heartbeat(self._alive()),
             handover=self._giving[worker].fileno() if worker in self._giving else -1,
@@ -246,14 +246,16 @@ class DnsService:
 
     # --- the Corefile -----------------------------------------------------------------------------------------------
 
-    async def _wanted(self) -> tuple[Place, ...]:
-        if self.settings.listen is not None:
-            return (self.settings.listen,)
-        return places(self.corefile, await interfaces(), self._addresses)
+    async def _listen(self) -> bool:
+        """Open the sockets that are wanted now; return whether that changed anything. Raises ListenError."""
+        known = await interfaces()
+        chosen = self.settings.listen
+        wanted = (chosen,) if chosen is not None else places(self.corefile, known, self._addresses)
+        return self._sockets.want(wanted, (address for addresses in known.values() for address in addresses))
 
     async def _rearrange(self, alive: Sequence[str]) -> None:
         """Listen where it is wanted now; resolvers are replaced if that is elsewhere. Raises ListenError."""
-        if self._sockets.want(await self._wanted()) or self._alive() != alive:
+        if await self._listen() or self._alive() != alive:
             for each in self.supervisors:
                 each.renew()
 

@@ -83,14 +83,23 @@ class Sockets:
             os.ftruncate(self.beats, workers * SIZE)
         self._open: dict[tuple[Place, str, int], socket.socket] = {}
         self._inherited: dict[tuple[Place, str, int], socket.socket] = {}
+        self._host: tuple[str, ...] = ()
+
+    @property
+    def local(self) -> tuple[str, ...]:
+        """Return the addresses at which it is listened; all of this host where that is everywhere (REC-94)."""
+        return tuple(dict.fromkeys(address for place in sorted(self.places) for address in _standing_for(place.address, self._host)))
 
     @property
     def places(self) -> frozenset[Place]:
         """Return where it is listened at present."""
         return frozenset(place for place, _, _ in self._open)
 
-    def want(self, wanted: Iterable[Place]) -> bool:
-        """Open what is missing, close what is not wanted; return whether anything changed. Raises ListenError, and changes nothing then."""
+    def want(self, wanted: Iterable[Place], host: Iterable[str] = ()) -> bool:
+        """Open what is missing, close what is not wanted; return whether anything changed. Raises ListenError, and changes nothing then.
+
+        `host` are the addresses of this host.
+        """
         chosen = tuple(dict.fromkeys(wanted))
         missing = [place for place in chosen if place not in self.places]
         made: dict[tuple[Place, str, int], socket.socket] = {}
@@ -105,6 +114,7 @@ class Sockets:
         for key in gone:
             self._open.pop(key).close()
         self._open.update(made)
+        self._host = tuple(host)
         return bool(missing or gone)
 
     def adopt(self, described: bytes, descriptors: Sequence[int]) -> None:
@@ -148,6 +158,13 @@ class Sockets:
                 each.close()
             raise
         return found
+
+
+def _standing_for(address: str, host: Iterable[str]) -> Iterable[str]:
+    """Return the addresses of a host that a listener's address stands for."""
+    if not ipaddress.ip_address(address).is_unspecified:
+        return (address,)
+    return [each for each in host if ":" in address or ":" not in each]
 
 
 def _bound(place: Place, kind: socket.SocketKind, *, shared: bool) -> socket.socket:

@@ -45,6 +45,19 @@ def test_wir_45_each_place_has_udp_and_tcp_per_worker():
         sockets.close()
 
 
+@pytest.mark.parametrize(("listener", "expected"), [
+    ("127.0.0.1", ("127.0.0.1",)), ("0.0.0.0", ("192.0.2.1",)), ("::", ("192.0.2.1", "2001:db8::1")),
+])  # fmt: skip
+def test_rec_94_who_listens_everywhere_has_every_address_of_the_host(listener, expected):
+    sockets = Sockets()
+    assert sockets.local == ()
+    try:
+        sockets.want([Place(listener, free_port(), 0)], ("192.0.2.1", "2001:db8::1"))
+        assert sockets.local == expected
+    finally:
+        sockets.close()
+
+
 def test_a_place_that_somebody_else_has_is_an_error_and_changes_nothing():
     kept, sockets = Place("127.0.0.1", free_port(), 0), Sockets()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
