@@ -99,13 +99,13 @@ async def measured(asked: argparse.Namespace, services: int, binaries: Path, fol
             await plane.api.patch(f"/api/v1/nodes/{name}/status", status)
         await permit(plane, rules())
         pages.say(f"{services:,} Services: filling the API server")
-        addresses = await e2e_load.fill(plane, services)
+        addresses, others = await e2e_load.fill(plane, services), e2e_load.Others(plane, services)
         for node, (variant, who) in zip(lab.topology.node_names, cases, strict=True):
             pages.say(f"{services:,} Services, iptables-{variant}: {who}")
             scratch = folder / node
             scratch.mkdir()
             process = proxy(plane, who, variant, node, scratch, binaries)
-            figures[variant][who] = await e2e_measure.Bench(plane, node, variant, process, addresses[node]).measure(plan)
+            figures[variant][who] = await e2e_measure.Bench(plane, node, variant, process, addresses[node], others).measure(plan)
     size = f"{services:,} x {e2e_load.ENDPOINTS}"
     return [table_of(f"{size}, iptables-{variant}", found, changes, only_legacy=variant != "legacy") for variant, found in figures.items()]
 

@@ -83,6 +83,20 @@ async def fill(plane: ControlPlane, services: int) -> dict[str, str]:
     return found
 
 
+class Others:
+    """The Services that nobody asks, and how each is now: a change makes one otherwise than it was, also for the proxy measured next."""
+
+    def __init__(self, plane: ControlPlane, services: int) -> None:
+        self._plane = plane
+        self._turns = [0] * services
+
+    async def change(self, count: int) -> None:
+        """Change the endpoints of the one whose turn it is."""
+        number = count % len(self._turns)
+        self._turns[number] += 1
+        await say(self._plane, f"service-{number}", others(number, self._turns[number]))
+
+
 async def say(plane: ControlPlane, name: str, places: Iterable[Place]) -> None:
     """Change the endpoints of a Service."""
     await plane.api.patch(f"{SLICES}/{name}-1", {"endpoints": endpoints(places)})

@@ -83,8 +83,9 @@ class KernelClock:
 class Bench:
     """A node with its proxy process and its own Service."""
 
-    def __init__(self, plane: ControlPlane, node: str, variant: str, process: Process, address: str) -> None:
+    def __init__(self, plane: ControlPlane, node: str, variant: str, process: Process, address: str, others: e2e_load.Others) -> None:
         self.plane = plane
+        self.others = others
         self.node = node
         self.variant = variant
         self.process = process
@@ -172,8 +173,7 @@ class Bench:
             began = time.monotonic()
             async with asyncio.TaskGroup() as group:
                 for count in itertools.count():
-                    number, turn = count % plan.services, count // plan.services + 1
-                    group.create_task(e2e_load.say(self.plane, f"service-{number}", e2e_load.others(number, turn)))
+                    group.create_task(self.others.change(count))
                     await asyncio.sleep(max(0.0, began + (count + 1) / plan.per_second - time.monotonic()))
 
         task = asyncio.create_task(hurry())

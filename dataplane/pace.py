@@ -2,10 +2,10 @@
 
 Requests coalesce: at most one is pending, and it carries everything that came together. A lone change is applied at once, also one that
 follows hard upon the last. Under a storm, which is when more comes while a run is at work or waits, the next run waits for as long as that
-one took, and for twice, then three times as long while the storm goes on: a burst is carried out quickly, and programming that never ends
-takes a quarter of the time. The configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it as the wait itself). After
-a failed run comes another within the retry delay, 100 ms doubling to 30 s, or sooner if somebody asks; and there is at least one run in
-`longest`, one hour.
+one took, and for twice, then three times, up to seven times as long while the storm goes on: a burst is carried out quickly, and
+programming that never ends takes an eighth of the time. The configured minSyncPeriod is only the upper bound of that wait (PROC-20 has it
+as the wait itself). After a failed run comes another within the retry delay, 100 ms doubling to 30 s, or sooner if somebody asks; and there
+is at least one run in `longest`, one hour.
 
 Pure: time is an argument, in seconds of a monotonic clock; `next_time` says when the loop must call `start`.
 """
@@ -16,7 +16,7 @@ from pointsman.dataplane.retry import delay
 
 HOUR = 3600.0
 
-CALMEST = 3
+CALMEST = 7
 """So many times as long as the last run took does the next one wait at most, in a storm that goes on."""
 
 
@@ -46,7 +46,7 @@ class Pace:
     def finish(self, now: float, *, failed: bool = False) -> None:
         """Note that the run has ended; `failed` if as a whole, so that it must be repeated."""
         gap = self._wait * (now - self._began) if self._storm and self._began is not None else 0.0
-        self._wait = min(2 * self._wait, CALMEST) if self._storm else 1
+        self._wait = min(self._wait + 1, CALMEST) if self._storm else 1
         self._storm = False
         self._began = None
         self._failures = self._failures + 1 if failed else 0

@@ -38,11 +38,11 @@ def test_the_wait_grows_while_a_storm_goes_on_and_is_short_again_after_it():
     pace = Pace(10.0)
     waits = []
     start = 0.0
-    for _ in range(6):
+    for _ in range(9):
         ran(pace, start, 0.25, storm=True)
         waits.append(pace.next_time() - start - 0.25)
         start = pace.next_time()
-    assert waits == [0.25, 0.5, 0.75, 0.75, 0.75, 0.75]
+    assert waits == [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 1.75, 1.75]
     ran(pace, start, 0.25)
     pace.request(start + 1.0)
     assert pace.next_time() == start + 1.0
