@@ -40,8 +40,9 @@ MANY: Final = 256
 class Servers:
     """The kernel's servers of one family. `clock` is monotonic, in seconds.
 
-    `gone` are addresses of endpoints that nobody waits for. `ruled` are frontends of the cluster's DNS that rules lead: a virtual server
-    that waits there for others to drain would refuse what is meant for this node's resolver, so it goes at once.
+    `gone` are addresses of endpoints that nobody waits for, `ended` servers that drain and are not to be waited for any longer. `ruled` are
+    frontends of the cluster's DNS that rules lead: a virtual server that waits there for others to drain would refuse what is meant for this
+    node's resolver, so it goes at once.
     """
 
     def __init__(self, family: Family, drain: Drain, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,6 +50,7 @@ class Servers:
         self.drain = drain
         self.gone: Collection[str] = frozenset()
         self.ruled: Collection[Ruled] = frozenset()
+        self.ended: set[RealKey] = set()
         self._clock = clock
         self._channel: IpvsChannel | None = None
 
@@ -147,6 +149,7 @@ class Servers:
 
     async def tick(self, lost: Collection[RealKey] = ()) -> bool:
         """Look at what drains and remove what need not wait any more, `lost` ones in any case; return whether anything drains still."""
+        lost, self.ended = {*lost, *self.ended}, set()
         if not len(self.drain) and not self.drain.held:
             return False
         loads = await self._loads({key.virtual for key in self.drain.keys})

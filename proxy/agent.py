@@ -131,7 +131,7 @@ class Agent:
     def flows(self) -> Flows:
         """Return what lets flows follow; made when it is first told of something."""
         notes = Notes(beside(self.parts.config.socket), self.own.name)
-        return Flows(self.parts.loops, notes, elsewhere=self.parts.elsewhere)
+        return Flows(self.parts.loops, notes, elsewhere=self.parts.elsewhere, end=self.parts.engine.end)
 
     def view(self) -> View:
         """Return everything there is to tell at this moment."""

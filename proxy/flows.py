@@ -8,6 +8,8 @@ meanwhile. A flow therefore goes only if it was wrong by what the kernel follows
 before Services and EndpointSlices were read completely (pain 10), nor while some input cannot be read: its Services would look deleted. So
 does a Service that another proxy is given; `elsewhere` tells, and is asked before flows of frontends that are no more go.
 
+A mode that has entries of its own for connections (ipvs) is told of those that were ended, by `end`.
+
 One task per family: a family whose rules cannot be written does not keep the other waiting. Failure never fails anything else; it is told
 once and tried again. `conntrack.reconcile` has the rules; `notebook` keeps in a file what must outlive the process; `daemon` runs this.
 """
@@ -16,7 +18,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -31,7 +33,7 @@ from pointsman.conntrack.wire import Filter
 from pointsman.dataplane.errors import KernelError
 from pointsman.kube.errors import ApiError
 from pointsman.proxy.flow_meters import FlowMeters, TrackingPicture
-from pointsman.proxy.mode import Loop
+from pointsman.proxy.mode import Ended, Loop
 from pointsman.proxy.notebook import Notes
 from pointsman.proxy.source import Elsewhere
 from pointsman.routing.build import RoutingChange
@@ -48,6 +50,9 @@ SETTLED: Final = 5.0
 change, nobody tells."""
 NAMED: Final = 5
 
+End = Callable[[Family, Iterable[Ended]], None]
+"""Who is told of connections whose entries were deleted: see `Engine.end`."""
+
 
 class _Routed(Struct, frozen=True):
     """What is routed: by which flows are judged; `same` says that what was routed before had the same revision."""
@@ -59,11 +64,12 @@ class _Routed(Struct, frozen=True):
 
 
 class _Pulse(Struct, frozen=True):
-    """Of a family: the loop whose rules it follows, when it looks, and what wakes it."""
+    """Of a family: the loop whose rules it follows, when it looks, what wakes it, and who is told of connections that end."""
 
     loop: Loop
     rhythm: Rhythm
     wake: asyncio.Event
+    end: End
 
 
 class _Look(Struct, frozen=True):
@@ -83,7 +89,9 @@ class Flows:
         notes: Notes,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        *,
         elsewhere: Elsewhere | None = None,
+        end: End = lambda _family, _connections: None,
     ) -> None:
         self.tombstones = Tombstones()
         self.meters = {family: FlowMeters() for family in loops}
@@ -91,7 +99,7 @@ class Flows:
         self._clock = clock
         self._wall = wall
         self._elsewhere = elsewhere
-        self._pulses = {family: _Pulse(loop, Rhythm(), asyncio.Event()) for family, loop in loops.items()}
+        self._pulses = {family: _Pulse(loop, Rhythm(), asyncio.Event(), end) for family, loop in loops.items()}
         self._opening = asyncio.Lock()
         self._routed: _Routed | None = None
         self._complete = True
@@ -269,6 +277,8 @@ class Flows:
             done = [one for place, one in enumerate(portion) if place not in errors]
             self.meters[family].deleted.update((protocol, judgement.kind) for _, judgement in done)
             gone += done
+            if protocol is not Protocol.UDP and judged_by is not None:
+                self._pulses[family].end(family, _ended(protocol, done, judged_by.routing))
             left += [portion[place] for place in errors]
             if start + reconcile.PORTION < len(found.taken):
                 await asyncio.sleep(reconcile.PORTION_SECONDS)
@@ -305,6 +315,17 @@ def _prepared(routed: _Routed, family: Family, protocol: Protocol, tombstones: T
     judge = _judge(routed, family, protocol, tombstones)
     judge.names.of("")
     return judge
+
+
+def _ended(protocol: Protocol, done: Iterable[tuple[Flow, Judgement]], routing: Routing) -> Iterator[Ended]:
+    """Yield the connections whose entries were deleted."""
+    for flow, judgement in done:
+        if judgement.port_name is not None:
+            route = routing.routes.get(RouteKey(flow.family, judgement.port_name))
+            to, back = flow.original, flow.reply
+            node_port = route.node_port if route is not None else 0
+            place = (to.destination, to.destination_port, back.source, back.source_port)
+            yield Ended(protocol, judgement.port_name, node_port, *place)
 
 
 def _report(family: Family, protocol: Protocol, gone: list[tuple[Flow, Judgement]]) -> None:

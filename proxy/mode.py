@@ -5,10 +5,11 @@ A mode has its own keys and values, which nobody outside ever sees: what it give
 would work and then makes one loop per family. `modes` has those that there are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
+from msgspec import Struct
 from pointsman.dataplane.errors import KernelError
 from pointsman.ipvs.retirement import Endpoints
 from pointsman.proxy.config import Config
@@ -18,6 +19,7 @@ from pointsman.proxy.status import FamilyProgress, FamilyStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing, ServicePortName
+from pointsman.routing.route import Protocol as TransportProtocol
 
 DEFAULTS = Config()
 
@@ -79,6 +81,21 @@ class Drains(Protocol):
         ...
 
 
+class Ended(Struct, frozen=True):
+    """A connection that is to go on no more (pain 85): where the client went, where it came to, and through which Service port.
+
+    `node_port` is that Service port's, 0 = none.
+    """
+
+    protocol: TransportProtocol
+    port_name: ServicePortName
+    node_port: int
+    address: str
+    port: int
+    backend: str
+    backend_port: int
+
+
 class Engine(Drains, Protocol):
     """A mode on this machine."""
 
@@ -91,6 +108,10 @@ class Engine(Drains, Protocol):
 
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         """Return a new loop."""
+        ...
+
+    def end(self, family: Family, connections: Iterable[Ended]) -> None:
+        """Say which connections have no entry in connection tracking any more and are to end: a mode may have entries of its own."""
         ...
 
     async def counted(self) -> Mapping[str, int]:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -27,14 +27,14 @@ from pointsman.ipvs.compile import IpvsCompiler
 from pointsman.ipvs.drain import Draining
 from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.kernel import IpvsKernel, Settings
-from pointsman.ipvs.names import mark_node_port, mark_protocol
-from pointsman.ipvs.objects import Timeouts
+from pointsman.ipvs.names import mark_node_port, mark_of, mark_protocol
+from pointsman.ipvs.objects import RealKey, Timeouts, VirtualKey
 from pointsman.ipvs.retirement import Endpoints, Retirement
 from pointsman.proxy import facts
 from pointsman.proxy.config import Config
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import FamilyLoop, LoopSettings
-from pointsman.proxy.mode import DEFAULTS, Engine, Leaving, Loop, Mode
+from pointsman.proxy.mode import DEFAULTS, Ended, Engine, Leaving, Loop, Mode
 from pointsman.proxy.status import FamilyProgress
 from pointsman.routing.node import NodeFacts
 from pointsman.routing.route import Family, Routing
@@ -212,6 +212,14 @@ class IpvsEngine:
         for kernel in self._kernels.values():
             kernel.servers.gone = addresses
 
+    def end(self, family: Family, connections: Iterable[Ended]) -> None:
+        """See `Engine`: whose server drains loses it, and IPVS with it all that it had."""
+        servers = self._kernels[family].servers
+        for one in connections:
+            by_address = VirtualKey(family, one.protocol, one.address, one.port)
+            by_mark = VirtualKey(family, mark=mark_of(one.port_name, one.node_port))
+            servers.ended.update(RealKey(virtual, one.backend, one.backend_port) for virtual in (by_address, by_mark))
+
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         """See `Engine`."""
         return FamilyLoop(IpvsCompiler(family, self._options), self._kernels[family], FamilyProgress(family), settings)
@@ -261,6 +269,9 @@ class IptablesEngine:
 
     def bury(self, addresses: frozenset[str]) -> None:
         """See `Engine`."""
+
+    def end(self, family: Family, connections: Iterable[Ended]) -> None:
+        """See `Engine`: connection tracking has the only entry here."""
 
     def loop(self, family: Family, settings: LoopSettings) -> Loop:
         """See `Engine`."""

@@ -177,7 +177,6 @@ async def noted(path):
 
 @in_each_mode
 async def test_pain_85_established_connections_are_kept_unless_the_service_says_otherwise(mode, tmp_path):
-    """In mode ipvs a connection is IPVS's own; there it is drained, and the wish is left alone (docs/modes.md)."""
     cut = replace(WEB, name="cut", number=204, ends=ready("n2p1"))
 
     def write_all(ends):
@@ -198,8 +197,7 @@ async def test_pain_85_established_connections_are_kept_unless_the_service_says_
             async def goes_on():
                 return await ends.exchange()
 
-            if mode.name != "ipvs":
-                await until(goes_on, False, running.log.read_text())
+            await until(goes_on, False, running.log.read_text())
             assert await keeps.exchange(), "a connection that was to be kept broke"
 
 

@@ -1,7 +1,7 @@
-"""Pain 14: a connection whose source port became a node port by masquerading gets its answers, and the Service does not (iptables).
+"""Pain 14: a connection whose source port became a node port by masquerading gets its answers, and the Service does not, in every mode.
 
 Whoever masquerades chooses among all ports from 1024 on, node ports too. Connection tracking knows the answers of such a connection before
-the rules of Services are met; here the port is chosen to be the node port of the shop's web Service.
+the rules of Services, or IPVS, are met; here the port is chosen to be the node port of the shop's web Service.
 """
 
 import asyncio
@@ -47,11 +47,18 @@ def server():
 
 
 @pytest.mark.kernel
-def test_pain_14_answers_to_a_masqueraded_port_are_not_the_node_ports(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("mode", "variant", "shows"),
+    [
+        pytest.param("iptables", "nft", "iptables-nft-save -t nat | grep -- '--dport {} '", id="iptables"),
+        pytest.param("ipvs", "legacy", "ipvsadm -Sn | grep ':{} '", id="ipvs", marks=pytest.mark.ipvs),
+    ],
+)
+def test_pain_14_answers_to_a_masqueraded_port_are_not_the_node_ports(mode, variant, shows, monkeypatch, tmp_path):
     with lock_file(monkeypatch, tmp_path), namespace():
         prepare()
-        asyncio.run(program("iptables", "nft"))
-        assert f"--dport {NODE_PORT} " in shell("iptables-nft-save -t nat")
-        shell(f"iptables-nft -t nat -I POSTROUTING -p tcp -d {SERVER} --dport {PORT} -j MASQUERADE --to-ports {NODE_PORT}")
+        asyncio.run(program(mode, variant))
+        assert shell(shows.format(NODE_PORT))
+        shell(f"iptables-{variant} -t nat -I POSTROUTING -p tcp -d {SERVER} --dport {PORT} -j MASQUERADE --to-ports {NODE_PORT}")
         with server(), socket.create_connection((SERVER, PORT), timeout=PATIENCE) as line:
             assert line.recv(16) == str(NODE_PORT).encode()  # the server saw the node port, and its answer came here

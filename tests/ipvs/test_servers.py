@@ -1,7 +1,7 @@
 """Virtual and real servers in a real kernel, with real connections (pains 16, 19, 20, 29 and 30)."""
 
 import socket
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 
 import pytest
 from fakes.scratch import namespace, shell
@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
 BACKENDS = ("10.244.0.1", "10.244.0.2")
 WEB = VirtualKey(Family.IPV4, Protocol.TCP, "10.96.0.1", 80)
 DNS = VirtualKey(Family.IPV4, Protocol.UDP, "10.96.0.1", 53)
+NAMES = VirtualKey(Family.IPV4, Protocol.TCP, "10.96.0.1", 53)
+NAMES_ONE = RealKey(NAMES, "10.244.0.1", 8080)
 ONE, TWO = (RealKey(WEB, address, 8080) for address in BACKENDS)
 CAP = 60.0
 
@@ -47,7 +49,7 @@ async def seen(servers, ours=lambda _: True):
     return {str(key): getattr(value, "weight", "") for key, value in (await servers.observe(ours)).items()}
 
 
-def connect(stack, address="10.96.0.1"):
+def connect(stack, address="10.96.0.1", port=80):
     """Open a connection through the virtual server; both backends listen."""
     for backend in BACKENDS:
         listening = stack.enter_context(socket.socket())
@@ -57,8 +59,17 @@ def connect(stack, address="10.96.0.1"):
     client = stack.enter_context(socket.socket())
     client.settimeout(60)
     client.bind(("192.168.7.1", 0))
-    client.connect((address, 80))
+    client.connect((address, port))
     return client
+
+
+def insist(client):
+    """Send for a minute: the first segment may only make IPVS forget."""
+    client.settimeout(0.5)
+    for _ in range(120):
+        client.send(b"?")
+        with suppress(TimeoutError):
+            client.recv(1)
 
 
 async def test_adding_twice_edits_and_deleting_twice_succeeds(servers):
@@ -148,6 +159,32 @@ async def test_pain_19_servers_of_a_node_that_is_gone_go_at_once(servers):
         connect(stack)
         await servers.delete([ONE])
         assert "10.244.0.1" not in shell("ipvsadm -Sn")
+
+
+async def test_pain_85_a_server_whose_connections_are_ended_goes_and_they_with_it(servers):
+    await servers.add(added(WEB, ONE))
+    with ExitStack() as stack:
+        client = connect(stack)
+        servers.ended.add(ONE)  # as long as it takes connections nobody's end is meant
+        await servers.tick()
+        assert "10.244.0.1" in shell("ipvsadm -Sn")
+        await servers.delete([ONE])
+        assert await servers.tick()
+        servers.ended.add(ONE)
+        assert not await servers.tick()
+        assert "10.244.0.1" not in shell("ipvsadm -Sn")
+        with pytest.raises(ConnectionError):
+            insist(client)
+
+
+async def test_nld_42_where_rules_lead_no_virtual_server_waits_for_what_drains(servers):
+    await servers.add(added(NAMES, NAMES_ONE))
+    servers.ruled = {("tcp", "10.96.0.1")}
+    with ExitStack() as stack:
+        connect(stack, port=53)
+        await servers.delete([NAMES_ONE, NAMES])
+        assert shell("ipvsadm -Sn") == ""
+        assert len(servers.drain) == 0
 
 
 async def test_pain_20_udp_goes_at_once(servers):

@@ -1,13 +1,13 @@
 """An engine and a loop without a kernel: they remember, or say what the test wants."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.proxy.drained import Drained
 from pointsman.proxy.loop import LoopSettings
-from pointsman.proxy.mode import Loop
+from pointsman.proxy.mode import Ended, Loop
 from pointsman.proxy.status import ApplyStatus, FamilyProgress, FamilyStatus, ForeignStatus
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.node import NodeFacts
@@ -84,3 +84,6 @@ class FakeEngine:
 
     def bury(self, addresses: frozenset[str]) -> None:
         self.buried = addresses
+
+    def end(self, family: Family, connections: Iterable[Ended]) -> None:
+        self.ended = {family: tuple(connections)}

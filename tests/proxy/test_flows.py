@@ -21,6 +21,7 @@ from pointsman.kube.events import Batch, Replace
 from pointsman.kube.objects import Kind, Labels, ObjectMeta, ObjectRef, Service
 from pointsman.proxy import flows as module
 from pointsman.proxy.flows import Flows
+from pointsman.proxy.mode import Ended
 from pointsman.proxy.notebook import Notes, write
 from pointsman.routing.build import RoutingChange
 from pointsman.routing.snapshot import EMPTY, advance
@@ -96,7 +97,9 @@ class Bench:
         self.kernel = kernel
         self.loop = AppliedLoop()
         self.wall = 1000.0
-        self.flows = Flows({family: self.loop}, Notes(folder / "n1.flows.json", "n1"), wall=lambda: self.wall)
+        self.ended = []
+        end = lambda _family, connections: self.ended.extend(connections)  # noqa: E731
+        self.flows = Flows({family: self.loop}, Notes(folder / "n1.flows.json", "n1"), wall=lambda: self.wall, end=end)
         self.flows._kernel = kernel
         self.routes = {}
         self.revision = 0
@@ -357,7 +360,7 @@ async def test_a_change_of_tcp_is_no_reason_to_look(bench):
 async def test_pain_85_connections_are_ended_when_their_time_has_come(bench):
     held = flow(protocol=TCP, at="10.2.0.8:53", state="ESTABLISHED")
     async with bench(held) as one:
-        before = route(protocol=TCP, reset_after=30.0)
+        before = route(protocol=TCP, reset_after=30.0, node_port=30053)
         one.offer(before)
         await one.until(lambda: one.flows.meters[V4].looks.total == 1)
         one.offer(replace(before, reachable=before.reachable[:1], cluster=before.reachable[:1]))
@@ -367,6 +370,15 @@ async def test_pain_85_connections_are_ended_when_their_time_has_come(bench):
         one.flows._ask(V4)
         await one.until(lambda: one.kernel.deleted)
         assert one.flows.meters[V4].deleted == {(TCP, FlowClass.STALE_BACKEND): 1}
+        frontend = (held.original.destination, held.original.destination_port)
+        assert one.ended == [Ended(TCP, before.port_name, 30053, *frontend, "10.2.0.8", 53)]
+
+
+async def test_udp_has_no_connections_to_end(bench):
+    async with bench(STALE) as one:
+        one.offer(route())
+        await one.until(lambda: one.kernel.deleted)
+        assert one.ended == []
 
 
 async def test_a_flap_of_many_endpoints_is_worked_off_in_portions(bench, monkeypatch):

@@ -3,7 +3,10 @@ from datetime import UTC, datetime
 import pytest
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.variant import Choice, Variant
+from pointsman.ipvs.names import mark_of
+from pointsman.ipvs.objects import RealKey, VirtualKey
 from pointsman.proxy import config, modes
+from pointsman.proxy.mode import Ended
 from pointsman.proxy.modes import MODES, usable
 from pointsman.routing.build import build
 from pointsman.routing.node import NodeFacts
@@ -73,6 +76,17 @@ async def test_the_iptables_mode_goes_at_once_when_another_one_has_taken_over(mo
     assert calls == [(False, False), (False, True)], "kube-proxy's rules go where taking over is allowed"
     assert leaving.draining(datetime.now(UTC)) == ()
     assert await MODES["iptables"].succeed() == ()
+
+
+def test_pain_85_a_connection_that_ends_is_found_behind_its_frontend_and_behind_its_mark() -> None:
+    name = next(iter(ROUTING.routes)).port_name
+    connection = Ended(name.protocol, name, 30080, "192.0.2.1", 80, "10.244.1.1", 8080)
+    engine = modes.IpvsEngine(Variant.LEGACY, "because", config.Config())
+    engine.end(V4, [connection])
+    virtuals = (VirtualKey(V4, name.protocol, "192.0.2.1", 80), VirtualKey(V4, mark=mark_of(name, 30080)))
+    assert engine._kernels[V4].servers.ended == {RealKey(virtual, "10.244.1.1", 8080) for virtual in virtuals}
+    assert not engine._kernels[V6].servers.ended
+    modes.IptablesEngine(Variant.LEGACY, "because").end(V4, [connection])
 
 
 def test_the_ipvs_mode_has_nothing_to_show_before_it_begins_to_go() -> None:
