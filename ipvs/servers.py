@@ -41,7 +41,7 @@ class Servers:
     """The kernel's servers of one family. `clock` is monotonic, in seconds.
 
     `gone` are addresses of endpoints that nobody waits for, `ended` servers that drain and are not to be waited for any longer. `ruled` are
-    frontends of the cluster's DNS that rules lead: a virtual server that waits there for others to drain would refuse what is meant for this
+    frontends of the cluster's DNS that rules lead: a virtual server that waits there for what drains would refuse what is meant for this
     node's resolver, so it goes at once.
     """
 

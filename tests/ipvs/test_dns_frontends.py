@@ -2,11 +2,15 @@
 
 import pytest
 from fakes import routes as make
+from fakes.saved import rules_text, sets_text, wanted
 from msgspec import structs
 from pointsman.dataplane.delta import Delta
 from pointsman.dataplane.plan import make as plan
+from pointsman.explain.agreement import doubts, mismatches
 from pointsman.iptables.objects import RuleKey, SetKey
 from pointsman.iptables.rule import parse
+from pointsman.iptables.ruleset import ruleset
+from pointsman.iptables.setlist import saved_sets
 from pointsman.ipvs import names
 from pointsman.ipvs.compile import IpvsCompiler
 from pointsman.ipvs.dns_frontends import is_ruled, ruled
@@ -14,6 +18,9 @@ from pointsman.ipvs.frontends import Options, fragment
 from pointsman.ipvs.keys import AddressKey
 from pointsman.ipvs.objects import RealKey, VirtualKey
 from pointsman.ipvs.parse import observed
+from pointsman.ipvs.tracer import IpvsTracer, ServerReading
+from pointsman.routing.oracle import Oracle
+from pointsman.routing.packet import Packet
 from pointsman.routing.route import Family, Protocol
 
 VIP = {Family.IPV4: "10.96.0.10", Family.IPV6: "fd00:10:96::a"}
@@ -130,6 +137,24 @@ def saved(tables):
         yield from (f":{chain} - [0:0]" for chain in chains)
         yield from (f"-A {chain} {rule}" for chain, rules in chains.items() for rule in rules)
         yield "COMMIT"
+
+
+@pytest.mark.parametrize("family", list(Family))
+@pytest.mark.parametrize("protocol", [Protocol.UDP, Protocol.TCP])
+def test_nld_42_rules_alone_do_what_the_oracle_says_while_the_resolver_is_silent(family, protocol):
+    facts, routing = node(family), make.routing(dns(family, protocol))
+    values = wanted(IpvsCompiler(family, Options()), family, routing, facts)
+    bound = frozenset(key.address for key in values if isinstance(key, AddressKey))
+    rules = (ruleset(rules_text(values), "iptables nft"),)
+    tracer = IpvsTracer(rules, saved_sets(sets_text(values)), ServerReading({}, bound), facts.local_addresses[family])
+    oracle = Oracle(routing, facts)
+    pod, elsewhere, here = make.backend(family, 9).address, make.vip(family, 99, 1), make.NODE_ADDRESS[family]
+    for address in (VIP[family], OWN[family]):
+        for source, interface in ((pod, "cbr0"), (elsewhere, "eth0"), (here, "")):
+            packet = Packet(source, address, protocol, 53, interface)
+            trace = tracer.trace(packet)
+            assert not mismatches(oracle.trace(packet), trace), packet
+            assert not doubts(trace), packet
 
 
 def test_a_virtual_server_at_a_frontend_that_rules_lead_is_known():
