@@ -104,12 +104,12 @@ def test_what_is_written_is_what_is_read_back(family):
     udp, tcp = (dict(compiler.compile(dns(family, protocol), facts)) for protocol in (Protocol.UDP, Protocol.TCP))
     tables = {}
     held = {}
-    for wanted in (static | udp, static | udp | tcp, static | tcp, static):
-        delta = Delta(wanted, compiler.group)
+    for target in (static | udp, static | udp | tcp, static | tcp, static):
+        delta = Delta(target, compiler.group)
         delta.observe(held)
         written(tables, compiler.render(plan(delta, compiler.rank, compiler.group)))
-        held = {key: value for key, value in wanted.items() if not isinstance(key, RuleKey)} | dict(observed(saved(tables)))
-        assert held == wanted
+        held = {key: value for key, value in target.items() if not isinstance(key, RuleKey)} | dict(observed(saved(tables)))
+        assert held == target
 
 
 def written(tables, text):
