@@ -17,6 +17,7 @@ from msgspec import Struct
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables import lock
 from pointsman.iptables.failure import Failure, judge
+from pointsman.iptables.process import Process
 
 _SLICE: Final = 128 * 1024
 _STDERR_LIMIT: Final = 64 * 1024
@@ -84,8 +85,6 @@ async def lines(
     errors = asyncio.create_task(_collect_start(process.stderr, _STDERR_LIMIT))
     try:
         async with asyncio.timeout(seconds):
-            assert process.stdin is not None
-            assert process.stdout is not None
             process.stdin.close()
             rest = b""
             while chunk := await process.stdout.read(_SLICE):
@@ -123,18 +122,16 @@ def error_of(arguments: Sequence[str], failure: Failure) -> KernelError:
     return KernelError(failure.kind, text, arguments[0].rsplit("/", 1)[-1])
 
 
-async def _start(arguments: Sequence[str]) -> asyncio.subprocess.Process:
-    pipe = asyncio.subprocess.PIPE
+async def _start(arguments: Sequence[str]) -> Process:
     try:
-        return await asyncio.create_subprocess_exec(*arguments, stdin=pipe, stdout=pipe, stderr=pipe)
+        return await Process.start(arguments)
     except FileNotFoundError as error:
         raise KernelError(ErrorKind.UNSUPPORTED, "no such program on this machine: install it", arguments[0]) from error
     except PermissionError as error:
         raise KernelError(ErrorKind.DENIED, "this program may not be run by us", arguments[0]) from error
 
 
-async def _feed(process: asyncio.subprocess.Process, text: str | Iterable[str]) -> None:
-    assert process.stdin is not None
+async def _feed(process: Process, text: str | Iterable[str]) -> None:
     try:
         for piece in _slices((text,) if isinstance(text, str) else text):
             if process.stdin.is_closing():
@@ -162,8 +159,7 @@ def _slices(pieces: Iterable[str]) -> Iterator[str]:
         yield "".join(gathered)
 
 
-async def _collect(stream: asyncio.StreamReader | None, limit: int, subject: str) -> bytes:
-    assert stream is not None
+async def _collect(stream: asyncio.StreamReader, limit: int, subject: str) -> bytes:
     found = bytearray()
     while chunk := await stream.read(_SLICE):
         found += chunk
@@ -172,22 +168,19 @@ async def _collect(stream: asyncio.StreamReader | None, limit: int, subject: str
     return bytes(found)
 
 
-async def _collect_start(stream: asyncio.StreamReader | None, limit: int) -> bytes:
-    assert stream is not None
+async def _collect_start(stream: asyncio.StreamReader, limit: int) -> bytes:
     found = bytearray()
     while chunk := await stream.read(_SLICE):
         found += chunk[: limit - len(found)]
     return bytes(found)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: Process) -> None:
     """Leave no process behind, whatever happened."""
     if process.returncode is None:
-        try:
-            process.kill()
-        except ProcessLookupError:
-            return
+        process.kill()
         await process.wait()
+    process.close()
 
 
 def _late(arguments: Sequence[str], seconds: float) -> KernelError:
