@@ -106,7 +106,7 @@ bench-conntrack: ## judge a million tracked connections, and let them follow 1,0
 	tools/setup kernel
 	python bench/conntrack.py $(A)
 
-bench-dns: ## the resolver beside CoreDNS, 10,000 Services, each on one core; A='--services 1000', A=--write (root; ten minutes)
+bench-dns: ## the resolver beside CoreDNS, 10,000 Services, each on one core; A='--services 1000', A=--write (root; five minutes)
 	$(call need_root,bench-dns)
 	tools/setup e2e
 	tools/e2e-build >/dev/null
