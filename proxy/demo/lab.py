@@ -163,8 +163,7 @@ class Laboratory:
         for node in self.topology.node_names:
             self._namespaces.sysctl(node, _ON_NODES)
         self._namespaces.sysctl("elsewhere", _ELSEWHERE)
-        for name, text in self.topology.batches(self.scope):
-            self._namespaces.batch(name, text)
+        self._namespaces.batches(self.topology.batches(self.scope))
         for name in places:
             self._namespaces.sysctl(name, _NEIGHBOURS)
         self._servers = Servers(self._namespaces)

@@ -7,6 +7,7 @@ the same way and so never reach the host. Removal goes on past errors and says w
 
 import ctypes
 import os
+import shlex
 import socket
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import TypeVar
 NAMED = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _AT_ONCE = 16
+_END = "end of batch"
 _libc = ctypes.CDLL(None, use_errno=True)
 T = TypeVar("T")
 
@@ -39,6 +41,21 @@ def _ip(options: Sequence[str], text: str) -> None:
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode:
         raise LabError(f"{' '.join(command)}: {done.stderr.strip() or f'exit status {done.returncode}'}")
+
+
+def _ip_each(runs: Sequence[tuple[Sequence[str], str]]) -> None:
+    """Run batches of `ip` commands, one after the other; the first command that fails ends all.
+
+    They are started by a shell: how long a start takes grows with the memory of who starts, and under User-Mode Linux it is most of it.
+    """
+    words = [shlex.join(["ip", *options, "-batch", "-"]) for options, _ in runs]
+    steps = [
+        f"{command} <<'{_END}' || {{ status=$?; echo {shlex.quote(command)}; exit $status; }}\n{text.rstrip()}\n{_END}\n"
+        for command, (_, text) in zip(words, runs, strict=True)
+    ]
+    done = subprocess.run(["sh"], input="".join(steps), capture_output=True, text=True, check=False, start_new_session=True)
+    if done.returncode:
+        raise LabError(f"{done.stdout.strip()}: {done.stderr.strip() or f'exit status {done.returncode}'}")
 
 
 class Namespaces:
@@ -71,12 +88,19 @@ class Namespaces:
 
     def batch(self, name: str, text: str) -> None:
         """Run `ip` commands in a namespace; lines that begin with `-6` by `ip -6`."""
-        lines = text.splitlines()
-        space = ("-n", self.full_name(name))
-        _ip(space, "".join(f"{line}\n" for line in lines if not line.startswith("-6 ")))
-        for_v6 = [line.removeprefix("-6 ") for line in lines if line.startswith("-6 ")]
-        if for_v6:
-            _ip((*space, "-6"), "".join(f"{line}\n" for line in for_v6))
+        self.batches([(name, text)])
+
+    def batches(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Run `ip` commands in several namespaces, in this order; lines that begin with `-6` by `ip -6`. Raises LabError."""
+        runs: list[tuple[Sequence[str], str]] = []
+        for name, text in texts:
+            space = ("-n", self.full_name(name))
+            lines = text.splitlines()
+            runs.append((space, "\n".join(line for line in lines if not line.startswith("-6 "))))
+            for_v6 = [line.removeprefix("-6 ") for line in lines if line.startswith("-6 ")]
+            if for_v6:
+                runs.append(((*space, "-6"), "\n".join(for_v6)))
+        _ip_each(runs)
 
     def inside(self, name: str, work: Callable[[], T]) -> T:
         """Return what `work` returns, run inside a namespace; it must be quick and must not wait."""

@@ -27,9 +27,7 @@ def build(cluster):
         spaces.sysctl(place, SYSCTLS)
     for node in NODES:
         spaces.sysctl(node, ON_NODES)
-    for place, text in TOPOLOGY.batches(cluster.name):
-        spaces.batch(place, text)
-    spaces.batch(PLANE, "\n".join(plane_lines()))
+    spaces.batches([*TOPOLOGY.batches(cluster.name), (PLANE, "\n".join(plane_lines()))])
 
 
 def plane_lines():
