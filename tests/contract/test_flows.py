@@ -132,6 +132,32 @@ def annotated(configuration, **annotations):
     return found
 
 
+@pytest.mark.parametrize("mode", [mode.param() for mode in MODES if mode.name != "ipvs"])  # IPVS forgets UDP with its server (IPVS-30)
+async def test_in_01_flows_of_a_service_that_another_proxy_was_given_go_on(mode, tmp_path):
+    """Through every frontend, also a node port, though no rule leads there any more; those of a Service that went at the same time go."""
+    async with patient(mode, tmp_path, STATSD, QUEUE) as made, made.start() as running:
+        with contextlib.ExitStack() as stack:
+            mine = stack.enter_context(clients(made, V4, STATSD))
+            others = stack.enter_context(clients(made, V4, QUEUE, "outside"))
+            await told(made, mine, "n1p1")
+            for one in others.values():
+                assert await one.ask() in {"n1p2", "n2p2"}
+            given = manifests([STATSD], TOPOLOGY)
+            for one in given:
+                if one["kind"] == "Service":
+                    one["metadata"]["labels"] = {"service.kubernetes.io/service-proxy-name": "other"}
+            before = await running.in_sync()
+
+            async def left():
+                return entries(made, "-p", "udp", "--orig-dst", QUEUE.external_ip(V4))
+
+            assert await left()
+            write(made.folder, given)
+            await running.in_sync(at_least=before + 1)
+            await until(left, set(), running.log.read_text())
+            await told(made, mine, "n1p1")
+
+
 # --- restarts ----------------------------------------------------------------------------------------------------------
 
 
