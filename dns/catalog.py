@@ -1,6 +1,6 @@
 r"""What the resolver knows of the cluster, held compactly: the facts as bytes, found by wire name and by address.
 
-A cluster of 10,000 Services with 10 endpoints each must fit into some 15 MB beside its indexes, so a fact is kept as the bytes in which it
+A cluster of 10,000 Services with 10 endpoints each must fit into 8 MB with its indexes, so a fact is kept as the bytes in which it
 came and is taken apart when somebody asks for its name; what he gets is then kept as a finished answer (`hot`). The key of a Service is the
 wire form of its name and namespace (`\3web\4shop`), which is what stands in every question about it.
 
@@ -174,9 +174,7 @@ class Catalog:
             return
         tags.add(key)
         tags |= _move(self.virtual, key, former.addresses if former else (), fact.addresses if fact else ())
-        before = [each.address for each in former.endpoints] if former else ()
-        after = [each.address for each in fact.endpoints] if fact else ()
-        tags |= _move(self.endpoints, key, before, after)
+        tags |= _move(self.endpoints, key, _endpoints(former), _endpoints(fact))
 
     def _import(self, key: bytes, fact: ServiceFact | None, tags: set[Hashable]) -> None:
         self._see("imports", key)
@@ -195,6 +193,11 @@ class Catalog:
             if key in self.namespaces:
                 self.namespaces.discard(key)
                 tags.add(key)
+
+
+def _endpoints(fact: ServiceFact | None) -> Iterable[bytes]:
+    """Return the addresses of all endpoints."""
+    return [endpoint.address for each in fact.slices for endpoint in each.endpoints] if fact is not None else ()
 
 
 def _move(index: Owners, key: bytes, before: Iterable[bytes], after: Iterable[bytes]) -> set[int]:

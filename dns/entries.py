@@ -8,7 +8,7 @@ Service without endpoints still has its cluster IP, a headless one without is no
 from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_address
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pointsman.dns.facts import ABSENT, CLUSTER, EXTERNAL, HEADLESS, EndpointFact, PortFact, ServiceFact, SliceFact
 
 
@@ -119,7 +119,7 @@ def _endpoints(fact: ServiceFact, slices: tuple[SliceFact, ...], wanted: Wanted,
         if not ports:
             continue
         source = tuple(filter(None, each.cluster.split(".")))
-        for endpoint in each.endpoints:
+        for endpoint in each.named if rules.pod_names else each.endpoints:
             name = endpoint_name(endpoint, pod_names=rules.pod_names)
             if wanted.endpoint and name.lower() != wanted.endpoint:
                 continue
@@ -136,7 +136,7 @@ def _zonal(fact: ServiceFact, wanted: Wanted, rules: Rules) -> Found:
     if not every:
         return NOTHING
     near = tuple(
-        SliceFact(each.ports, tuple(one for one in each.endpoints if one.zone and one.zone.lower() == wanted.zone), each.cluster)
+        structs.replace(each, endpoints=tuple(one for one in each.endpoints if one.zone and one.zone.lower() == wanted.zone))
         for each in fact.slices
     )
     found = tuple(_endpoints(fact, near, Wanted(), rules))

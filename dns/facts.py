@@ -7,10 +7,10 @@ one notation of each (PTR-09). A Service that is not there may still have slices
 Labels are not carried: a selector restricts what the agent reads (REC-09).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from pointsman.kube.objects import Endpoint, EndpointSlice, Pod, Service, ServiceImport
 from pointsman.routing.addresses import parse_address
 
@@ -31,7 +31,7 @@ class PortFact(Struct, frozen=True, gc=False, array_like=True):
 
 
 class EndpointFact(Struct, frozen=True, gc=False, array_like=True):
-    """A ready endpoint: its packed address and the names it may go by; `target` is the name of the Pod behind it."""
+    """A ready endpoint: its packed address and the names it may go by; `target` is the name of the Pod behind it, after the `stem`."""
 
     address: bytes
     hostname: str = ""
@@ -40,11 +40,21 @@ class EndpointFact(Struct, frozen=True, gc=False, array_like=True):
 
 
 class SliceFact(Struct, frozen=True, gc=False, array_like=True):
-    """The ready endpoints of a slice, and its ports; `cluster` is where an imported slice comes from."""
+    """The ready endpoints of a slice, and its ports; `cluster` is where an imported slice comes from.
+
+    `stem` is what the names of all Pods behind it begin with: it makes up half of what is known of a Service, and is rarely asked for.
+    """
 
     ports: tuple[PortFact, ...]
     endpoints: tuple[EndpointFact, ...]
     cluster: str = ""
+    stem: str = ""
+
+    @property
+    def named(self) -> Iterator[EndpointFact]:
+        """Yield the endpoints with the whole names of their Pods."""
+        for each in self.endpoints:
+            yield structs.replace(each, target=self.stem + each.target) if self.stem else each
 
 
 class ServiceFact(Struct, frozen=True, gc=False, array_like=True):
@@ -61,9 +71,9 @@ class ServiceFact(Struct, frozen=True, gc=False, array_like=True):
 
     @property
     def endpoints(self) -> Iterator[EndpointFact]:
-        """Yield the ready endpoints of all slices."""
+        """Yield the ready endpoints of all slices, with the whole names of their Pods."""
         for each in self.slices:
-            yield from each.endpoints
+            yield from each.named
 
 
 class PodFact(Struct, frozen=True, gc=False, array_like=True):
@@ -132,20 +142,27 @@ def slice_fact(value: EndpointSlice, cluster: str = "") -> SliceFact | None:
     ports = tuple(
         PortFact(port.name or "", port.protocol or "", NO_PORT if port.port is None else port.port) for port in value.ports or ()
     )
-    return SliceFact(ports or _NO_PORTS, tuple(_ready(value.endpoints or ())), cluster)
+    ready = [each for each in value.endpoints or () if each.conditions is None or each.conditions.ready is not False]
+    stem = _stem(ready)
+    return SliceFact(ports or _NO_PORTS, tuple(_facts(ready, len(stem))), cluster, stem)
 
 
-def _ready(endpoints: Iterable[Endpoint]) -> Iterator[EndpointFact]:
+def _stem(endpoints: Sequence[Endpoint]) -> str:
+    """Return what the names of all Pods begin with, up to a dash: names of a ReplicaSet's Pods differ after the last one only."""
+    names = [each.target_ref.name or "" if each.target_ref is not None else "" for each in endpoints]
+    stem = names[0][: names[0].rfind("-") + 1] if len(names) > 1 else ""
+    return stem if stem and all(each.startswith(stem) for each in names) else ""
+
+
+def _facts(endpoints: Iterable[Endpoint], stem: int) -> Iterator[EndpointFact]:
     for endpoint in endpoints:
-        if endpoint.conditions is not None and endpoint.conditions.ready is False:
-            continue
         target = endpoint.target_ref.name if endpoint.target_ref is not None else None
         hostname = endpoint.hostname or ""
         if hostname and len(hostname.encode()) > 63:
             hostname = ""
         for text in endpoint.addresses or ():
             if (address := packed(text)) is not None:
-                yield EndpointFact(address, hostname, target or "", endpoint.zone or "")
+                yield EndpointFact(address, hostname, target[stem:] if target else "", endpoint.zone or "")
 
 
 def pod_fact(pod: Pod) -> PodFact | None:

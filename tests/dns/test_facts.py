@@ -1,5 +1,6 @@
 """What is read from objects (REC-02 to REC-06, POD-05)."""
 
+import pytest
 from fakes.dns_cluster import endpoint, endpoint_slice, import_slice, pod, service, service_import, snapshot_of
 from pointsman.dns.facts import ABSENT, CLUSTER, EXTERNAL, HEADLESS, NO_PORT, PortFact, packed, pod_fact, service_fact, slice_fact
 from pointsman.dns.journal import fact_of
@@ -72,6 +73,22 @@ def test_ptr_09_one_notation_of_each_address():
 def test_a_host_name_that_is_no_label_is_left_out():
     made = slice_fact(endpoint_slice("web", endpoint("10.0.0.1", "x" * 64)))
     assert made.endpoints[0].hostname == ""
+
+
+def test_rec_51_what_names_of_pods_begin_with_is_kept_once():
+    """A hundred thousand endpoints are known; the names of their Pods are most of that."""
+    pods = ["web-6d4b75cb6d-00001", "web-6d4b75cb6d-00002"]
+    found = slice_fact(endpoint_slice("web", *(endpoint(f"10.0.0.{place}", pod=pod) for place, pod in enumerate(pods))))
+    assert found.stem == "web-6d4b75cb6d-"
+    assert [each.target for each in found.endpoints] == ["00001", "00002"]
+    assert [each.target for each in found.named] == pods
+
+
+@pytest.mark.parametrize("pods", [["web-1"], ["web-1", None], ["web-1", "db-1"], ["web", "web"], ["web", "web-1"], [None, "web-1"], []])
+def test_names_of_pods_without_a_common_beginning_are_kept_whole(pods):
+    found = slice_fact(endpoint_slice("web", *(endpoint(f"10.0.0.{place}", pod=pod) for place, pod in enumerate(pods))))
+    assert found.stem == ""
+    assert [each.target for each in found.named] == [each.target for each in found.endpoints] == [pod or "" for pod in pods]
 
 
 def test_pod_05_pods_that_have_ended_are_not_there():

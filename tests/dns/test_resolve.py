@@ -193,9 +193,11 @@ def test_rec_07_and_11_namespaces(catalog):
 
 
 def test_rec_16_endpoints_named_by_their_pods():
-    objects = (service("db", "None"), endpoint_slice("db", endpoint("10.0.0.1", pod="db-abc")))
-    assert got(plugin(catalog_of(*objects), endpoint_pod_names=True), "db-abc.db.shop.svc") == ["A 10.0.0.1"]
-    assert got(plugin(catalog_of(*objects)), "db-abc.db.shop.svc") == "NXDOMAIN"
+    alone, two = (endpoint("10.0.0.1", pod="db-abc"),), (endpoint("10.0.0.1", pod="db-abc"), endpoint("10.0.0.2", pod="db-xyz"))
+    for endpoints in (alone, two):
+        cluster = catalog_of(service("db", "None"), endpoint_slice("db", *endpoints))
+        assert got(plugin(cluster, endpoint_pod_names=True), "db-abc.db.shop.svc") == ["A 10.0.0.1"]
+        assert got(plugin(cluster), "db-abc.db.shop.svc") == "NXDOMAIN"
 
 
 def test_rec_17_empty_services_may_be_ignored(catalog):
