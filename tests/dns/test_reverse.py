@@ -60,5 +60,6 @@ def test_a_narrow_reverse_zone_knows_its_own():
 
 def test_rec_51_names_of_pods_are_whole():
     endpoints = endpoint("10.0.0.1", pod="db-abc"), endpoint("10.0.0.2", pod="db-xyz")
-    named = plugin(catalog_of(service("db", "None"), endpoint_slice("db", *endpoints)), zones=("in-addr.arpa.",), endpoint_pod_names=True)
+    cluster = catalog_of(service("db", "None"), endpoint_slice("db", *endpoints))
+    named = plugin(cluster, zones=("in-addr.arpa.", "cluster.local."), endpoint_pod_names=True)
     assert outcome(ask(named, "2.0.0.10.in-addr.arpa", "PTR")) == ["PTR db-xyz.db.shop.svc.cluster.local."]
