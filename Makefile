@@ -19,7 +19,7 @@ define need_root
 	fi
 endef
 
-.PHONY: help demo demo-ipvs demo-cluster cluster test test-ipvs e2e develop image check bench bench-conntrack bench-e2e bench-dns clean
+.PHONY: help demo demo-ipvs demo-cluster cluster test test-ipvs e2e e2e-build develop image check bench bench-conntrack bench-e2e bench-dns clean
 
 help: ## say what there is
 	echo "pointsman: a service router for Kubernetes nodes"
@@ -57,11 +57,17 @@ test-ipvs: ## of these only what needs IPVS, under User-Mode Linux (root)
 	tools/setup kernel
 	tools/ipvs-tests $(T)
 
-e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy; on a real cluster (root; about 30 min)
+e2e: ## beside a real control plane, built once: what users change, what can fail, kube-proxy; on a real cluster (root; ten minutes)
 	$(call need_root,e2e)
 	tools/setup cluster
 	tools/e2e-build >/dev/null
 	tools/e2e $(T)
+
+e2e-build: ## only build what e2e runs beside this program: kube-apiserver, kube-proxy, the image ... (root; ten minutes, once)
+	$(call need_root,e2e-build)
+	tools/setup cluster
+	tools/e2e-build >/dev/null
+	tools/image >/dev/null
 
 cluster: ## a real cluster of two nodes on this machine: kubelets, containerd, Pods (root; A=up, A=status, A=down)
 	$(call need_root,cluster)
