@@ -45,6 +45,15 @@ class Flight(Struct, frozen=True):
     hazy: tuple[tuple[int, str], ...] = ()
 
 
+    @property
+    def hazy_bits(self) -> int:
+        """Return the bits of the mark that are not certain."""
+        found = 0
+        for bits, _ in self.hazy:
+            found |= bits
+        return found
+
+
 class Place(Struct, frozen=True):
     """What matches ask beside the packet: this node's addresses, and the ipsets."""
 
@@ -193,9 +202,7 @@ def _state(options: Sequence[str], flight: Flight, place: Place) -> float | None
 def _mark(options: Sequence[str], flight: Flight, place: Place) -> float | None:  # noqa: ARG001
     [(negated, _, values)] = _pairs(options)
     value, _, mask = values[0].partition("/")
-    bits, hazy = int(mask, 0) if mask else 0xFFFFFFFF, 0
-    for one, _ in flight.hazy:
-        hazy |= one
+    bits, hazy = int(mask, 0) if mask else 0xFFFFFFFF, flight.hazy_bits
     if (flight.mark & bits ^ int(value, 0)) & ~hazy:
         return float(negated)
     return None if bits & hazy else float(not negated)

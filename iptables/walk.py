@@ -112,10 +112,9 @@ class Walk:
             return [_doubting(flight, f"{saved.where} cannot be read: {saved.text}")]
         odds = matching.chance(rule, flight, self.place)
         if odds is None and flight.hazy:
-            plain = structs.replace(flight, hazy=())
-            odds = matching.chance(rule, plain, self.place)
+            odds = matching.chance(rule, structs.replace(flight, hazy=()), self.place)
             if odds is not None:
-                flight = _doubting(plain, *(text for _, text in flight.hazy)) if rule.target not in _NEXT else flight
+                flight = doubting_mark(flight) if rule.target not in _NEXT else flight
         if odds == 0.0:
             return [flight]
         if odds is None:
@@ -286,6 +285,11 @@ def _outside(flight: Flight, depth: int) -> Flight:
     if not flight.spared:
         return flight
     return structs.replace(flight, spared=tuple(one for one in flight.spared if one[0] < depth))
+
+
+def doubting_mark(flight: Flight) -> Flight:
+    """Return a flight that somebody takes by its mark: what makes that uncertain is a doubt now."""
+    return structs.replace(_doubting(flight, *(text for _, text in flight.hazy)), hazy=()) if flight.hazy else flight
 
 
 def _doubting(flight: Flight, *texts: str) -> Flight:

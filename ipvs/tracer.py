@@ -13,7 +13,7 @@ from pointsman.iptables.matching import Flight, Place
 from pointsman.iptables.passage import Passage
 from pointsman.iptables.ruleset import Ruleset
 from pointsman.iptables.setlist import SavedSet
-from pointsman.iptables.walk import Walk
+from pointsman.iptables.walk import Walk, doubting_mark
 from pointsman.ipvs import names
 from pointsman.ipvs.answers import Real, Virtual
 from pointsman.ipvs.objects import Forwarding, VirtualKey, endpoint
@@ -50,6 +50,8 @@ class IpvsTracer:
 
     def _schedule(self, flight: Flight) -> list[Flight]:
         family = Family.IPV6 if ":" in flight.destination else Family.IPV4
+        if flight.hazy and any(key.mark and not (key.mark ^ flight.mark) & ~flight.hazy_bits for key in self._servers):
+            flight = doubting_mark(flight)
         by_mark = VirtualKey(family, mark=flight.mark) if flight.mark else None
         by_address = VirtualKey(family, Protocol(flight.protocol.upper()), flight.destination, flight.port)
         for key in (by_mark, by_address):

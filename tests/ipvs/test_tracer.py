@@ -12,9 +12,10 @@ from pointsman.ipvs.answers import Real, Virtual
 from pointsman.ipvs.compile import IpvsCompiler
 from pointsman.ipvs.frontends import Options
 from pointsman.ipvs.keys import AddressKey
-from pointsman.ipvs.objects import Load, RealKey, Statistics, VirtualKey
+from pointsman.ipvs.objects import Load, RealKey, Statistics, VirtualKey, VirtualServer
 from pointsman.ipvs.tracer import IpvsTracer, ServerReading, is_ours
-from pointsman.routing.route import Family
+from pointsman.routing.packet import Packet
+from pointsman.routing.route import Family, Protocol
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 from table_cases import cases, routing_of
@@ -64,6 +65,20 @@ def test_a_missing_real_server_shows():
     lost = outcome.shares[0].backend
     trace = tracer(world, Family.IPV4, lambda key: (key.address, key.port) == (lost.address, lost.port)).trace(case.packet)
     assert [one.text for one in mismatches(outcome, trace)] == [f"the kernel lacks endpoint {lost}"]
+
+
+@pytest.mark.parametrize(("mark", "doubtful"), [(0x60000050, True), (0x60000051, False), (0x10000050, False)])
+def test_a_mark_that_is_not_certain_is_a_doubt_where_a_virtual_server_goes_by_it(mark, doubtful):
+    family = Family.IPV4
+    server = next(value for value in wanted(IpvsCompiler(family, Options()), family, routing_of(WORLDS[0]), WORLDS[0].facts()).values()
+                  if isinstance(value, VirtualServer))  # fmt: skip
+    key = VirtualKey(family, mark=mark)
+    said = "-A PREROUTING -m mac --mac-source 00:11:22:33:44:55 -j MARK --set-xmark 0x60000050/0xffffffff"
+    rules = ruleset(["*mangle", ":PREROUTING ACCEPT [0:0]", "-A PREROUTING -j MARK --set-xmark 0x50/0xf", said, "COMMIT"])
+    seen = ServerReading({key: (Virtual(key, server, Statistics()), ())}, frozenset({"10.96.0.1"}))
+    packet = Packet("10.244.1.5", "10.96.0.1", Protocol.TCP, 80, "pod5")
+    found = doubts(IpvsTracer((rules,), {}, seen, ()).trace(packet))
+    assert [said.removeprefix("-A PREROUTING ") in one for one in found] == [True] * doubtful
 
 
 def test_whose_rules():
