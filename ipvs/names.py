@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from msgspec import Struct
-from pointsman.iptables.names import jump_target
+from pointsman.iptables.names import endpoint_chain, jump_target
 from pointsman.iptables.objects import RuleKey
 from pointsman.routing.route import Backend, Family, Protocol, ServicePortName, ServiceRoute
 
@@ -169,7 +169,7 @@ def dns_chain(protocol: Protocol, *, local: bool) -> str:
 
 def dns_endpoint_chain(name: ServicePortName, backend: Backend) -> str:
     """Return the chain, and the list of recent clients, of one of them where the Service has session affinity."""
-    return f"{LOCAL_DNS}-{sha256(f'{name}{backend}'.encode()).hexdigest()[:14]}"
+    return f"{LOCAL_DNS}-{endpoint_chain(name, backend)[-14:]}"
 
 
 def is_hook(rule: str) -> bool:

@@ -90,9 +90,9 @@ def test_sem_01_without_endpoints_it_is_refused_like_others():
 
 
 def test_sem_25_affinity_has_chains_of_its_own():
-    found = fragment(dns(Family.IPV4, affinity_seconds=60), node(Family.IPV4), Options())
-    chains = {key.chain for key in found if isinstance(key, RuleKey) and not key.rule}
-    assert len(chains) == 3
+    both = [fragment(dns(Family.IPV4, one, affinity_seconds=60), node(Family.IPV4), Options()) for one in (Protocol.UDP, Protocol.TCP)]
+    chains = {key.chain for found in both for key in found if isinstance(key, RuleKey) and not key.rule}
+    assert len(chains) == 6, "a chain for each protocol, and one for each endpoint of each"
     assert all(names.is_our_chain("nat", chain) and len(chain) <= 28 for chain in chains)
 
 

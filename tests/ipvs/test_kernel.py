@@ -7,6 +7,7 @@ import pytest
 from fakes import routes as make
 from fakes.ipvs import desired, difference
 from fakes.scratch import lock_file, namespace, shell
+from msgspec import structs
 from pointsman.dataplane.contract import ABSENT, UNKNOWN, Change, Plan
 from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.iptables.objects import RuleKey
@@ -23,6 +24,8 @@ from pointsman.proxy.modes import MODES
 from pointsman.routing.route import Family, Protocol
 
 pytestmark = [pytest.mark.kernel, pytest.mark.ipvs]
+
+PROTOCOLS = (Protocol.UDP, Protocol.TCP)
 
 
 @pytest.fixture(params=Family, ids=lambda family: family.value)
@@ -68,6 +71,22 @@ async def test_changes_add_and_remove(kernel):
     await bring(kernel, shop(kernel.family, count=3))
     await bring(kernel, shop(kernel.family, count=5, backends=3))
     await bring(kernel, shop(kernel.family, count=1, backends=0))
+
+
+async def test_nld_42_dns_goes_from_servers_to_rules_and_back(kernel):
+    """As where this node is given a resolver of its own, and where it is taken away; affinity comes and goes in between."""
+    family = kernel.family
+    vip, ends = make.vip(family, 96, 10), [make.backend(family, number + 1) for number in range(2)]
+    made = [make.route(family, name="kube-dns", protocol=one, cluster_ip=vip, port=53, backends=ends) for one in PROTOCOLS]
+    node = structs.replace(make.node(family), local_dns={family: (vip,)})
+    await bring(kernel, desired(family, *made))
+    assert kernel.servers.ruled == frozenset()
+    await bring(kernel, desired(family, *made, node=node))
+    assert kernel.servers.ruled == {("udp", vip), ("tcp", vip)}
+    assert shell("ipvsadm -Sn") == ""
+    await bring(kernel, desired(family, *(structs.replace(one, affinity_seconds=60) for one in made), node=node))
+    await bring(kernel, desired(family, *made))
+    assert kernel.servers.ruled == frozenset()
 
 
 async def test_pain_29_what_a_killed_process_left_is_found_and_removed(kernel):
