@@ -30,6 +30,7 @@ import coredns_measure
 import coredns_mix
 import e2e_load
 import run as pages
+import scratch
 from coredns_measure import CHANGES, Figures, Loads, Resolver
 from e2e import CLUSTER, NO_SYSCTLS
 from plane import ControlPlane, Process
@@ -93,6 +94,8 @@ def main() -> int:
     )
     folder = Path(tempfile.mkdtemp(prefix="pointsman-bench-"))
     try:
+        scratch.compile_ahead(folder)
+        peer.read_bytes()  # nobody's start waits for the disk
         found = asyncio.run(measured(asked, binaries, peer, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -151,9 +154,9 @@ async def _upstream(plane: ControlPlane, node: str, folder: Path) -> AsyncIterat
 
 
 def _resolver(plane: ControlPlane, name: str, node: str, folder: Path, peer: Path) -> Resolver:
-    """Return a resolver that is not started yet. Ours runs compiled, as in the image."""
+    """Return a resolver that is not started yet."""
     kubeconfig, corefile = plane.admin_kubeconfig(), folder / f"Corefile-{node}"
-    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "compiled"), "PYTHONSAFEPATH": "1"}
+    compiled = scratch.compiled(folder)
     log = folder / f"{node}-{name.replace(' ', '-')}.log"
     if name == BESIDE:
         corefile.write_text(COREFILE.replace("PORT", "53").replace("        KUBECONFIG\n", ""))
@@ -161,7 +164,7 @@ def _resolver(plane: ControlPlane, name: str, node: str, folder: Path, peer: Pat
         mode = ("--proxy-mode", "iptables", "--iptables-variant", "legacy", *CLUSTER, *NO_SYSCTLS)
         command = (PROGRAM, "run", *mode, *surroundings, "--dns", "--corefile", corefile)
         process = Process(plane.lab, node, log, command, {**compiled, "XTABLES_LOCKFILE": str(folder / "lock")})
-        return Resolver(process, OWN_ADDRESS, 53, coredns_measure.resolver_of, alone=False)
+        return Resolver(process, OWN_ADDRESS, 53, coredns_measure.resolver_of)
     corefile.write_text(COREFILE.replace("PORT", str(PORT)).replace("KUBECONFIG", f"kubeconfig {kubeconfig}"))
     if name == PEER:
         process = Process(plane.lab, node, log, (peer, "-conf", corefile), {"GOMAXPROCS": "1"})

@@ -58,6 +58,7 @@ def main() -> int:
     began, load = time.monotonic(), os.getloadavg()[0]
     try:
         with tempfile.TemporaryDirectory(prefix="pointsman-bench-") as folder:
+            scratch.compile_ahead(Path(folder))
             tables = list(_tables(asked, Path(folder)))
     except KeyboardInterrupt:
         print("\nstopped; everything is cleared away", file=sys.stderr)

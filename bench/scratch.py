@@ -20,6 +20,7 @@ import cluster
 from msgspec import Struct
 
 NODE_IP = "192.0.2.10"
+PROGRAM = ("proxy.cli.run", "proxy.daemon", "proxy.modes", "proxy.dns.node", "proxy.cli.dns_serve", "proxy.dns.alone", "dns.resolver")
 Json = dict[str, Any]
 
 
@@ -39,7 +40,7 @@ class Place(Struct, frozen=True):
 
     def environment(self) -> dict[str, str]:
         """Return the environment of every program there."""
-        return {**os.environ, "XTABLES_LOCKFILE": str(self.folder / "xtables.lock"), "PYTHONSAFEPATH": "1"}
+        return {**os.environ, **compiled(self.folder), "XTABLES_LOCKFILE": str(self.folder / "xtables.lock")}
 
     def run(self, *words: str, text: str = "") -> str:
         """Run a program there that must succeed; return what it prints."""
@@ -55,6 +56,17 @@ class Place(Struct, frozen=True):
         began = time.perf_counter()
         self.run(*words, text=text)
         return time.perf_counter() - began
+
+
+def compiled(folder: Path) -> dict[str, str]:
+    """Return the environment in which pointsman runs compiled, as in its image; its files are compiled into this folder."""
+    return {"PYTHONPYCACHEPREFIX": str(folder / "compiled"), "PYTHONDONTWRITEBYTECODE": "", "PYTHONSAFEPATH": "1"}
+
+
+def compile_ahead(folder: Path) -> None:
+    """Compile what an agent and a resolver consist of."""
+    words = [sys.executable, "-c", "".join(f"import pointsman.{name}\n" for name in PROGRAM)]
+    subprocess.run(words, env={**os.environ, **compiled(folder)}, check=True)
 
 
 @contextmanager
