@@ -72,15 +72,35 @@ class Turning(Struct, gc=False):
     present: list[bytes] = []
 
 
+class Room:
+    """Bytes that several tables share: which of a node's addresses is asked, nobody knows before."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+        self.tables: list[Hot] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether less than an eighth is free."""
+        return self.used > self.limit - self.limit // 8
+
+    def make(self) -> None:
+        """Have the largest table drop some entries, if they all are too large."""
+        if self.used > self.limit:
+            max(self.tables, key=lambda table: table.used).make_room()
+
+
 class Hot:
     """The table of one listener."""
 
-    def __init__(self, shuffle: Shuffle, room: int, top: Top) -> None:
+    def __init__(self, shuffle: Shuffle, room: Room, top: Top) -> None:
         self.entries: dict[bytes, Hit] = {}
         self.seconds = 0.00002
         self._shuffle = shuffle
         self._room = room
-        self._used = 0
+        room.tables.append(self)
+        self.used = 0
         self._top = top
         self._seen = bytearray(SEEN)
         self._tagged: dict[Hashable, bytes | set[bytes]] = {}
@@ -121,7 +141,7 @@ class Hot:
         if key in self.entries:
             self.drop(key)
         self.entries[key] = hit
-        self._used += _cost(key, hit)
+        self._use(_cost(key, hit))
         for tag in hit.tags:
             keys = self._tagged.get(tag)
             if keys is None:
@@ -130,8 +150,7 @@ class Hot:
                 keys.add(key)
             else:
                 self._tagged[tag] = {keys, key}
-        if self._used > self._room:
-            self._make_room()
+        self._room.make()
 
     def turn(self, key: bytes, hit: Hit, now: float) -> Hit | None:
         """Return the entry with the reply of this moment and turn; None if its time is over."""
@@ -171,7 +190,7 @@ class Hot:
     def drop(self, key: bytes) -> None:
         """Drop an entry."""
         hit = self.entries.pop(key)
-        self._used -= _cost(key, hit)
+        self._use(-_cost(key, hit))
         for tag in hit.tags:
             keys = self._tagged.get(tag)
             if isinstance(keys, set) and len(keys) > 1:
@@ -200,14 +219,14 @@ class Hot:
                 cell[0] += hit.hits
             hit.hits = 0
 
-    def _make_room(self) -> None:
-        """Drop entries from the old end until an eighth is free; those in use go to the young end instead.
+    def make_room(self) -> None:
+        """Drop entries from the old end until an eighth of the room is free; those in use go to the young end instead.
 
         Only a few are looked at each time, so that no answer waits for it: a round over all would take tens of milliseconds. The head of a
         dict is found by passing over what was removed there, therefore once for all of them.
         """
         for key in tuple(islice(self.entries, LOOKS)):
-            if self._used <= self._room - self._room // 8:
+            if not self._room.wanted:
                 return
             hit = self.entries[key]
             if hit.hits:
@@ -215,8 +234,12 @@ class Hot:
                 self.entries[key] = self.entries.pop(key)
             else:
                 self.drop(key)
-        while self._used > self._room and self.entries:
+        while self._room.used > self._room.limit and self.entries:
             self.drop(next(iter(self.entries)))
+
+    def _use(self, size: int) -> None:
+        self.used += size
+        self._room.used += size
 
     def shuffled(self, reply: Reply) -> Reply:
         """Return the reply with its addresses in any order, behind all else (WIR-50)."""

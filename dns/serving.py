@@ -20,7 +20,7 @@ from pointsman.dns.corefile.files import read
 from pointsman.dns.corefile.load import Corefile
 from pointsman.dns.corefile.options import KubernetesOptions, TimeoutsOptions
 from pointsman.dns.feed import Change, Listener, Start, Synced
-from pointsman.dns.hot import Hot
+from pointsman.dns.hot import Hot, Room
 from pointsman.dns.limit import Limits
 from pointsman.dns.needs import unmet
 from pointsman.dns.plugins.link import Surroundings, Tell
@@ -33,8 +33,7 @@ from pointsman.dns.udp import UdpServer
 log = logging.getLogger(__name__)
 
 HOT_ROOM: Final = 10 * 1024 * 1024
-"""Bytes that all hot tables of the process may use; an eighth of it is for TCP."""
-LEAST_ROOM: Final = 1024 * 1024
+"""Bytes that all hot tables of the process may use."""
 RELOAD_FAILED: Final = "coredns_reload_failed_total"
 RELOAD_VERSION: Final = "coredns_reload_version_info"
 RECEIVE_BUFFER: Final = 4 * 1024 * 1024
@@ -78,10 +77,8 @@ class Serving:
     async def open(self) -> None:
         """Begin to answer on all sockets."""
         self.site.start()
-        kinds = [each.transport for each in self._start.listeners]
+        room = Room(HOT_ROOM)
         for listener in self._start.listeners:
-            share = HOT_ROOM // 8 if listener.transport == "tcp" else HOT_ROOM - HOT_ROOM // 8
-            room = max(LEAST_ROOM, share // kinds.count(listener.transport))
             chain = self._chain(self.site, listener)
             if chain is None:
                 raise UnusableError(f"no server block of {self._start.corefile} answers on {listener.address} port {listener.key_port}")

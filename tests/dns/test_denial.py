@@ -11,7 +11,7 @@ from pointsman.dns.books import Books, Top
 from pointsman.dns.contract import Plain
 from pointsman.dns.denial import Denials
 from pointsman.dns.feed import Change
-from pointsman.dns.hot import Hot
+from pointsman.dns.hot import Hot, Room
 from pointsman.dns.names import wire
 
 OBJECTS = (service("web", "10.96.0.1"), service("db", "None"), endpoint_slice("orphan", endpoint("10.0.0.1")))
@@ -156,7 +156,7 @@ def test_rec_110_before_the_cluster_is_known_nothing_is_denied():
 def test_exempt_names_and_bufsize():
     _, _, catalog, tally = desk_of(*OBJECTS)
     plain = Plain(wire("cluster.local"), 7, 9, ".", frozenset({wire("x.cluster.local")}), limit=1232)
-    denials = Denials((plain,), catalog, Books(tally, "s", "udp", "1"), Hot(lambda records: None, 1 << 20, Top()))
+    denials = Denials((plain,), catalog, Books(tally, "s", "udp", "1"), Hot(lambda records: None, Room(1 << 20), Top()))
     assert denials.answer(raw("x.cluster.local")[2:]) is None
     found = dns.message.from_wire(b"\x00\x00" + denials.answer(raw("y.cluster.local", use_edns=0, payload=4096)[2:]))
     assert (found.payload, found.authority[0].ttl, found.authority[0][0].minimum) == (1232, 7, 9)

@@ -6,7 +6,7 @@ from fakes.dns_process import COREFILE
 from pointsman.dns.books import Books
 from pointsman.dns.explain import explain, storms, top
 from pointsman.dns.feed import Listener, Start
-from pointsman.dns.hot import Hot
+from pointsman.dns.hot import Hot, Room
 from pointsman.dns.journal import Journal
 from pointsman.dns.reply import Record, Reply
 from pointsman.dns.server import Desk
@@ -31,7 +31,7 @@ async def serving(tmp_path):
         made.apply(news)
     chain = made.site.everywhere("dns://:53")
 
-    hot = Hot(lambda records: None, 1 << 20, made.top)
+    hot = Hot(lambda records: None, Room(1 << 20), made.top)
     made.desks.append(
         (Listener(0, "udp", "127.0.0.1", 53, 53), Desk(chain, made.catalog, Books(made.tally, chain.label, "udp", "1"), hot, made.top))
     )

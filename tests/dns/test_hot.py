@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pointsman.dns.books import Books, Top
 from pointsman.dns.encode import encode
-from pointsman.dns.hot import ALWAYS, FOREVER, LOOKS, OVERHEAD, STEP, Hit, Hot, truncated, ttl_places
+from pointsman.dns.hot import ALWAYS, FOREVER, LOOKS, OVERHEAD, STEP, Hit, Hot, Room, truncated, ttl_places
 from pointsman.dns.names import wire
 from pointsman.dns.question import read
 from pointsman.dns.reply import Life, Record, Reply
@@ -24,7 +24,7 @@ class Table:
 
     def __init__(self, room=1 << 20, shuffle=nothing):
         self.top, self.tally = Top(), Tally()
-        self.hot = Hot(shuffle, room, self.top)
+        self.hot = Hot(shuffle, room if isinstance(room, Room) else Room(room), self.top)
         self.flow = Books(self.tally, "dns://:53", "udp", "1").flow(".", 1, 0, "x")
 
     def store(self, name, reply, now=0.0, times=2):
@@ -186,6 +186,25 @@ def test_room_is_made_a_little_at_a_time():
         assert looked <= (more + 1) * LOOKS
         assert len(table.hot.entries) <= number
     assert len(before - set(table.hot.entries)) <= number // 8 + LOOKS
+
+
+def test_tables_share_a_room_and_the_largest_gives_way():
+    """Of a node's addresses one is asked most: it may use what the others leave."""
+    room = Room(100_000)
+    first, second = Table(room), Table(room)
+    few = [second.store(f"few{number}.example", reply()) for number in range(5)]
+    for number in range(400):
+        first.store(f"n{number}.example", reply())
+        assert room.used == first.hot.used + second.hot.used <= 100_000
+    assert all(key in second.hot.entries for key in few)
+    assert len(first.hot.entries) > 150
+    for number in range(400):
+        second.store(f"m{number}.example", reply())
+        assert room.used <= 100_000
+    assert abs(first.hot.used - second.hot.used) < 100_000 / 8 + 20 * LOOKS * OVERHEAD
+    first.hot.clear()
+    second.hot.clear()
+    assert room.used == 0
 
 
 def test_hits_reach_the_books_when_settled_or_dropped():

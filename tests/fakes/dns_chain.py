@@ -4,7 +4,7 @@ import asyncio
 
 from fakes.dns_cluster import catalog_of, plugin
 from pointsman.dns.books import Books, Top
-from pointsman.dns.hot import Hot
+from pointsman.dns.hot import Hot, Room
 from pointsman.dns.names import labels, wire
 from pointsman.dns.reply import Life, Record, Reply
 from pointsman.dns.server import Desk
@@ -59,5 +59,5 @@ def desk_of(*objects, room=1 << 20, shuffle=lambda records: None, life=FOR_EVER,
     """Return a desk with its chain, its catalog and its tally."""
     catalog, tally, top = catalog_of(*objects), Tally(), Top()
     chain = FakeChain(catalog, life=life, **options)
-    desk = Desk(chain, catalog, Books(tally, chain.label, "udp", "1"), Hot(shuffle, room, top), top)
+    desk = Desk(chain, catalog, Books(tally, chain.label, "udp", "1"), Hot(shuffle, Room(room), top), top)
     return desk, chain, catalog, tally
