@@ -247,6 +247,7 @@ async def serve(fd: int, lines: Lines) -> int:
         process = Process(start, writer, Serving(start, lines.tell))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, process.ended.set)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         loop.add_signal_handler(signal.SIGINT, process.ended.set)
         loop.add_signal_handler(signal.SIGUSR1, process.hear, msgspec.msgpack.encode(Reload()))
         for body in bodies:

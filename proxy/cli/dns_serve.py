@@ -17,7 +17,8 @@ Examples:
 \b
 The cluster is read only if the Corefile has `kubernetes`: from a folder of manifests, else from the API (of --kubeconfig or
 --master, of the kubernetes block, or of the Pod that this runs in). Without --listen every server block listens as the Corefile says.
-SIGTERM ends it, after the lameduck of `health`; SIGUSR1 has the Corefile read again now.
+SIGTERM and SIGINT end it, after the lameduck of `health`, or at once if they come twice; SIGQUIT at once. SIGUSR1 has the Corefile read
+again now; SIGHUP means nothing.
 
 \b
 Exit status:

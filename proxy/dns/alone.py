@@ -1,8 +1,8 @@
 """DNS without the rest of the agent: what `pointsman dns serve` runs.
 
 It reads the cluster from a folder of manifests or from the API, and serves a Corefile at a place of its own; nothing of the kernel is
-programmed, so nothing is held back until rules are there, which it says once. SIGTERM ends it after the Corefile's lameduck, SIGUSR1 has
-the Corefile read again now.
+programmed, so nothing is held back until rules are there, which it says once. SIGTERM and SIGINT end it after the Corefile's lameduck, or
+now if they come twice, SIGQUIT now; SIGUSR1 has the Corefile read again; SIGHUP means nothing (OBS-51).
 """
 
 import asyncio
@@ -46,10 +46,12 @@ class Options(Struct, frozen=True, kw_only=True):
 
 async def serve(options: Options) -> int:
     """Serve until told to stop; return the exit status. Raises DnsError, ListenError, WishError, ApiConfigError."""
-    stop = asyncio.Event()
+    stop = Stop()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.ask)
+    loop.add_signal_handler(signal.SIGQUIT, stop.insist)
+    loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP means nothing here; SIGUSR1 has the Corefile read again")
     loaded = await asyncio.to_thread(read, options.corefile)
     if loaded.corefile is None:
         raise DnsError("\n".join(map(str, loaded.findings)))
@@ -81,15 +83,44 @@ async def _slim_down(telling: Telling) -> None:
     await memory.stay_low()
 
 
-async def _until(stop: asyncio.Event, work: list[Awaitable[None]], farewell: Callable[[], Awaitable[None]]) -> None:
+class Stop:
+    """What signals say about the end (OBS-51): the first asks for it, the second, or SIGQUIT, does not want to wait for lameduck."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.insisted = asyncio.Event()
+
+    def ask(self) -> None:
+        """Take a signal that asks for the end."""
+        (self.insisted if self.asked.is_set() else self.asked).set()
+
+    def insist(self) -> None:
+        """Take a signal that wants the end now."""
+        self.asked.set()
+        self.insisted.set()
+
+    async def unless_insisted(self, work: Awaitable[None]) -> None:
+        """Do something on the way to the end, until it must be now."""
+        doing, insisting = asyncio.ensure_future(work), asyncio.create_task(self._insisting())
+        try:
+            await asyncio.wait({doing, insisting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            doing.cancel()
+            insisting.cancel()
+
+    async def _insisting(self) -> None:
+        await self.insisted.wait()
+
+
+async def _until(stop: Stop, work: list[Awaitable[None]], farewell: Callable[[], Awaitable[None]]) -> None:
     """Do everything until told to stop, and until the farewell is over; an error of one part ends all."""
     tasks = [asyncio.ensure_future(each) for each in work]
-    stopping = asyncio.ensure_future(stop.wait())
+    stopping = asyncio.ensure_future(stop.asked.wait())
     try:
         done, _ = await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
         for each in done - {stopping}:
             each.result()
-        await farewell()
+        await stop.unless_insisted(farewell())
     finally:
         for each in (*tasks, stopping):
             each.cancel()

@@ -22,6 +22,7 @@ from typing import Protocol
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.dns.corefile.load import Corefile
+from pointsman.iptables.local_dns import PORT
 from pointsman.proxy.config import Config, family_of
 from pointsman.proxy.dns import defaults, nodelocal, questions, saved, surroundings
 from pointsman.proxy.dns.frontends import Frontends
@@ -125,23 +126,42 @@ class NodeDns:
     # --- running ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Do everything until cancelled; then the resolver is left to a successor, or ended where nobody could be one."""
+        """Do everything until cancelled; then the resolver is left to a successor, or ended where nobody could be one.
+
+        Who asks where rules lead is answered by the cluster's DNS from that moment on; only for others lameduck means anything (OBS-30).
+        """
+        working = asyncio.create_task(self._work())
+        try:
+            await asyncio.wait({working})
+            working.result()
+        except asyncio.CancelledError:
+            if self._strays and not self.service.settings.linger:
+                await self.service.farewell()
+            raise
+        finally:
+            working.cancel()
+            await asyncio.wait({working})
+            await self._end()
+
+    @property
+    def _strays(self) -> bool:
+        """Return whether it is listened where no rule can lead queries elsewhere."""
+        return any(place.port != PORT or place.address not in self.addresses for place in self.service.listens)
+
+    async def _work(self) -> None:
         if (state := await asyncio.to_thread(self._state.load)) is not None and not self.telling.complete:
             self.telling.assume(state)
             self.addresses = self._wanted(state)
-        try:
-            await self._known()
-            await self._prepared()
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._serve())
-                group.create_task(questions.serve(questions.default_path(self._config.socket), self.service))
-                group.create_task(self._follow())
-                group.create_task(self._keep())
-                group.create_task(self._state.run(self.telling))
-                if self._config.takeover:
-                    group.create_task(nodelocal.take_over())
-        finally:
-            await self._end()
+        await self._known()
+        await self._prepared()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._serve())
+            group.create_task(questions.serve(questions.default_path(self._config.socket), self.service))
+            group.create_task(self._follow())
+            group.create_task(self._keep())
+            group.create_task(self._state.run(self.telling))
+            if self._config.takeover:
+                group.create_task(nodelocal.take_over())
 
     async def _prepared(self) -> None:
         """Open the sockets; what keeps them from being opened is told, and tried again."""
