@@ -155,8 +155,7 @@ class Process:
         if self._start.handover < 0:
             return None
         listening = socket.socket(fileno=self._start.handover)
-        listeners = self._start.listeners
-        giver = Giver(listening, msgspec.json.encode(listeners), [each.fd for each in listeners], ended=self._succeed)
+        giver = Giver(listening, self._start.listeners, ended=self._succeed)
         giver.start()
         return giver
 
@@ -247,8 +246,8 @@ async def serve(fd: int, lines: Lines) -> int:
         process = Process(start, writer, Serving(start, lines.tell))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, process.ended.set)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         loop.add_signal_handler(signal.SIGINT, process.ended.set)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         loop.add_signal_handler(signal.SIGUSR1, process.hear, msgspec.msgpack.encode(Reload()))
         for body in bodies:
             process.hear(body)

@@ -83,12 +83,11 @@ async def measure(lab: Laboratory, node: str, pod: str) -> Lookups:
 
 
 def end(lab: Laboratory, node: str) -> None:
-    """End the resolver that an agent has left for a successor; none comes."""
+    """End the resolvers that an agent has left for a successor; none comes."""
 
     def told() -> None:
-        if (taken := handover.take()) is not None:
-            for descriptor in taken.descriptors:
-                os.close(descriptor)
+        for taken in handover.take():
+            taken.close()
             taken.end()
 
     lab.inside(node, told)

@@ -14,7 +14,7 @@ The resolver reads the Corefile again by itself; here it is compared only for wh
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct, structs
@@ -85,8 +85,9 @@ class DnsService:
         self.supervisors: tuple[Supervisor, ...] = ()
         self.leaving = False
         self._on_change = on_change
-        self._sockets = Sockets(settings.workers)
-        self._taken: handover.Taken | None = None
+        self._sockets = Sockets(settings.workers, early=settings.inherit)
+        self._taken: tuple[handover.Taken, ...] = ()
+        self._dismissing: asyncio.Task[None] | None = None
         self._giving: dict[int, socket.socket] = {}
         self._rearranged = asyncio.Event()
         self._addresses = settings.addresses
@@ -100,7 +101,7 @@ class DnsService:
     @property
     def succeeds(self) -> bool:
         """Return whether a resolver of an earlier process still answers at our sockets."""
-        return self._taken is not None
+        return bool(self._taken)
 
     @property
     def listens(self) -> tuple[Place, ...]:
@@ -120,14 +121,19 @@ class DnsService:
         for finding in loaded.findings:
             log.warning("%s", finding)
         self.corefile = loaded.corefile
-        if self.settings.inherit and self._taken is None and (taken := await asyncio.to_thread(handover.take)) is not None:
+        if self.settings.inherit and not self._taken and (taken := await asyncio.to_thread(handover.take)):
             self._taken = taken
-            self._sockets.adopt(taken.described, taken.descriptors)
-            log.info("the sockets of the resolver that runs here are taken over", extra={"sockets": len(taken.descriptors)})
+            given = [listener for each in taken for listener in each.listeners]
+            self._sockets.adopt(given)
+            log.info("the sockets of what runs here are taken over", extra={"resolvers": len(taken), "sockets": len(given)})
         await self._listen()
 
     async def run(self) -> None:
-        """Serve until cancelled. `prepare` comes first. Raises DnsError if the resolver cannot work, unless told to be patient."""
+        """Serve until cancelled. `prepare` comes first.
+
+        Raises DnsError if the resolver cannot work, unless told to be patient; ListenError if not all workers can have sockets.
+        """
+        self._sockets.complete()
         callbacks = Callbacks(self._start, self._answers, lambda _: self._on_change())
         self.supervisors = tuple(Supervisor(worker, self.telling, callbacks) for worker in range(self.settings.workers))
         for place in sorted(self._sockets.places):
@@ -153,8 +159,10 @@ class DnsService:
         self._sockets.close()
         for giving in self._giving.values():
             giving.close()
-        if self._taken is not None:
-            self._taken.leave()
+        if self._dismissing is not None:
+            await self._dismissing
+        for taken in self._taken:
+            taken.leave()
 
     async def farewell(self) -> None:
         """Serve on for the seconds that the Corefile calls lameduck, no longer ready, so that others are asked from now on (OBS-30)."""
@@ -231,11 +239,17 @@ class DnsService:
         )
 
     def _answers(self, resolver: Resolver) -> None:  # noqa: ARG002 - every one counts alike
-        if self._taken is not None and self.serving:
-            taken, self._taken = self._taken, None
-            taken.end()
-            log.info("the resolver of the earlier process is told to go")
+        if self._taken and self.serving:
+            taken, self._taken = self._taken, ()
+            self._dismissing = asyncio.create_task(self._dismiss(taken))
         self._on_change()
+
+    async def _dismiss(self, taken: Iterable[handover.Taken]) -> None:
+        """Tell the resolvers of the earlier process to go; what they had and nobody wants is nobody's then."""
+        for each in taken:
+            await asyncio.to_thread(each.end)
+        self._sockets.settle()
+        log.info("the resolvers of the earlier process are told to go")
 
     async def _first(self) -> None:
         """Raise the reason if the very first resolver cannot work."""

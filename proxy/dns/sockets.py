@@ -3,14 +3,14 @@
 The agent opens them and keeps them open for as long as it lives; resolvers inherit them. So a resolver that is killed loses no query: what
 waits in a queue is answered by the next one. A place is an address and a port; each has a UDP and a TCP socket (WIR-45) per worker. Several
 workers share a place by SO_REUSEPORT; one alone does without, so that a place that somebody else has is an error and not a share of the
-queries. Addresses may be bound before they are this host's (IP_FREEBIND).
+queries. Sockets that an earlier process gave are all used, also if it had more workers or fewer: each holds a share of the queries, and of
+what waits. On a node addresses may be bound before they are the host's (IP_FREEBIND).
 
 A Corefile that names no address listens everywhere, or where the caller says. `supervisor` hands the sockets on.
 """
 
 import errno
 import ipaddress
-import json
 import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +25,8 @@ EVERYWHERE: Final = ("::",)
 BACKLOG: Final = 512
 RECEIVE_BUFFER: Final = 32 << 20
 """Bytes of queries that may wait, if the system allows it: some 30,000, more than come while a resolver starts on a busy machine."""
+
+TRANSPORTS: Final = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 
 _IP_FREEBIND, _IPV6_FREEBIND, _SO_RCVBUFFORCE = 15, 78, 33
 
@@ -73,16 +75,20 @@ def _addresses(named: Iterable[str], interfaces: Mapping[str, Sequence[str]]) ->
 
 
 class Sockets:
-    """The open sockets of all places, for a number of workers; `beats` is memory for the signs of life of several (`dns.heartbeat`)."""
+    """The open sockets of all places, for a number of workers; `beats` is memory for the signs of life of several (`dns.heartbeat`).
 
-    def __init__(self, workers: int = 1) -> None:
+    With `early` addresses may be bound before they are this host's.
+    """
+
+    def __init__(self, workers: int = 1, *, early: bool = False) -> None:
         self.workers = workers
+        self._early = early
         self.beats = -1
         if workers > 1:
             self.beats = os.memfd_create("pointsman-dns-beats")
             os.ftruncate(self.beats, workers * SIZE)
         self._open: dict[tuple[Place, str, int], socket.socket] = {}
-        self._inherited: dict[tuple[Place, str, int], socket.socket] = {}
+        self._given: dict[tuple[str, int, str], list[socket.socket]] = {}
         self._host: tuple[str, ...] = ()
 
     @property
@@ -105,7 +111,11 @@ class Sockets:
         made: dict[tuple[Place, str, int], socket.socket] = {}
         try:
             for place in missing:
-                made.update(self._opened(place))
+                for way, kind in TRANSPORTS.items():
+                    if (place.address, place.port, way) in self._given:
+                        continue
+                    for number in range(self.workers):
+                        made[place, way, number] = _bound(place, kind, shared=self.workers > 1, early=self._early)
         except OSError as error:
             for each in made.values():
                 each.close()
@@ -114,50 +124,61 @@ class Sockets:
         for key in gone:
             self._open.pop(key).close()
         self._open.update(made)
+        for place in missing:
+            for way in TRANSPORTS:
+                given = self._given.pop((place.address, place.port, way), [])
+                self._open.update(((place, way, number), each) for number, each in enumerate(given))
         self._host = tuple(host)
         return bool(missing or gone)
 
-    def adopt(self, described: bytes, descriptors: Sequence[int]) -> None:
-        """Take sockets over that another process opened, as `handover` brings them; they are used for places that are wanted later.
+    def adopt(self, listeners: Iterable[Listener]) -> None:
+        """Take sockets over that other processes opened, as `handover` brings them; they are used for places that are wanted later.
 
-        Only those of one worker can be: of several, each has its own, and the next ones share the places with them.
+        Several may give the same one; of several workers each gives its own.
         """
-        for listener, number in zip(json.loads(described), descriptors, strict=True):
-            _, transport, address, port, key_port = listener
-            key = (Place(address, port, key_port), transport, 0)
-            if self.workers > 1 or key in self._open or key in self._inherited:
-                os.close(number)
+        known = {os.fstat(each.fileno()).st_ino for some in self._given.values() for each in some}
+        for listener in listeners:
+            given = socket.socket(fileno=listener.fd)
+            inode = os.fstat(listener.fd).st_ino
+            if inode in known:
+                given.close()
                 continue
-            self._inherited[key] = socket.socket(fileno=number)
+            known.add(inode)
+            self._given.setdefault((listener.address, listener.port, listener.transport), []).append(given)
+
+    def complete(self) -> None:
+        """Open what workers lack because fewer had sockets before; from now on these have a share. Raises ListenError."""
+        for place in self.places:
+            for way, kind in TRANSPORTS.items():
+                there = [each for key, each in self._open.items() if key[:2] == (place, way)]
+                try:
+                    for number in range(len(there), self.workers):
+                        for each in there:
+                            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                        self._open[place, way, number] = _bound(place, kind, shared=True, early=self._early)
+                except OSError as error:
+                    raise ListenError(_reason(place, error)) from error
+
+    def settle(self) -> None:
+        """Close what was taken over and is not wanted: nobody would read it."""
+        for each in (one for some in self._given.values() for one in some):
+            each.close()
+        self._given.clear()
 
     def of(self, worker: int) -> tuple[Listener, ...]:
-        """Return a worker's sockets."""
-        found = ((key, each) for key, each in self._open.items() if key[2] == worker)
+        """Return a worker's sockets; where there are more than workers, some have several of a place."""
+        found = ((key, each) for key, each in self._open.items() if key[2] % self.workers == worker)
         return tuple(Listener(each.fileno(), way, place.address, place.port, place.key_port) for (place, way, _), each in found)
 
     def close(self) -> None:
         """Close all of them; queries that wait in a queue stay with whoever inherited it."""
-        for each in (*self._open.values(), *self._inherited.values()):
+        self.settle()
+        for each in self._open.values():
             each.close()
         self._open.clear()
-        self._inherited.clear()
         if self.beats >= 0:
             os.close(self.beats)
             self.beats = -1
-
-    def _opened(self, place: Place) -> dict[tuple[Place, str, int], socket.socket]:
-        shared = self.workers > 1
-        found: dict[tuple[Place, str, int], socket.socket] = {}
-        try:
-            for worker in range(self.workers):
-                for way, kind in (("udp", socket.SOCK_DGRAM), ("tcp", socket.SOCK_STREAM)):
-                    inherited = self._inherited.pop((place, way, worker), None)
-                    found[place, way, worker] = inherited or _bound(place, kind, shared=shared)
-        except OSError:
-            for each in found.values():
-                each.close()
-            raise
-        return found
 
 
 def _standing_for(address: str, host: Iterable[str]) -> Iterable[str]:
@@ -167,15 +188,15 @@ def _standing_for(address: str, host: Iterable[str]) -> Iterable[str]:
     return [each for each in host if ":" in address or ":" not in each]
 
 
-def _bound(place: Place, kind: socket.SocketKind, *, shared: bool) -> socket.socket:
+def _bound(place: Place, kind: socket.SocketKind, *, shared: bool, early: bool) -> socket.socket:
     six = ":" in place.address
     made = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
     try:
         if six:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(place.address != "::"))
-            made.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+            made.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, int(early))
         else:
-            made.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+            made.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, int(early))
         if shared:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if kind is socket.SOCK_STREAM:

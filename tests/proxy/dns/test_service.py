@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import pytest
 from fakes import dns as fake
 from fakes.scratch import namespace
+from msgspec import structs
 from pointsman.proxy.dns.selfcheck import DURATION
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
 from pointsman.proxy.dns.setup import Setup
-from pointsman.proxy.dns.sockets import ListenError, Place
+from pointsman.proxy.dns.sockets import ListenError, Place, Sockets
 from pointsman.proxy.dns.telling import Telling
 
 PATIENCE = 60.0
@@ -166,33 +167,46 @@ async def test_obs_50_who_waits_for_more_gives_it_up_for_another_corefile(tmp_pa
 
 
 @pytest.mark.kernel
-async def test_a_resolver_that_lingers_serves_on_until_a_successor_takes_its_sockets(tmp_path):
+@pytest.mark.parametrize(("former", "latter"), [(1, 1), (2, 2), (1, 2), (2, 1)])
+async def test_obs_54_resolvers_that_linger_serve_on_until_successors_take_their_sockets(tmp_path, former, latter):
+    """Every one of them is told to go: whoever stays would answer what is not true any more, with a share of the queries."""
     with namespace():  # who takes sockets over looks for them in its network namespace
-        await left_and_taken(tmp_path)
+        await left_and_taken(tmp_path, former, latter)
 
 
-async def left_and_taken(tmp_path):
+async def left_and_taken(tmp_path, former, latter):
     (tmp_path / "Corefile").write_text(".:53 {\n  whoami\n}\n")
+    gone = Place("127.0.0.1", fake.free_port(), 0)
     settings = Settings(
-        corefile=str(tmp_path / "Corefile"), listen=Place("127.0.0.1", fake.free_port(), 0), linger=PATIENCE, inherit=True,
+        corefile=str(tmp_path / "Corefile"), listen=gone, linger=PATIENCE, inherit=True, workers=former,
     )  # fmt: skip
     before = DnsService(settings, Telling())
     await before.prepare()
+    before.settings = settings = structs.replace(settings, listen=Place("127.0.0.1", fake.free_port(), 0))
+    before._sockets.want((gone, settings.listen))
     running = asyncio.create_task(before.run())
     await until(lambda: before.serving)
-    left = before.supervisors[0].resolver
+    left = [each.resolver for each in before.supervisors]
     running.cancel()
     await asyncio.wait({running})
     await before.close(linger=True)
     assert (await asked_of(settings.listen)).additional
-    after = DnsService(settings, Telling())
+    after = DnsService(structs.replace(settings, workers=latter), Telling())
     await after.prepare()
     running = asyncio.create_task(after.run())
     try:
-        await until(lambda: after.serving)
+        for _ in range(20):  # from as many ports: some come to each socket
+            assert (await asked_of(settings.listen)).additional
         async with asyncio.timeout(PATIENCE):
-            await left.process.wait()
-        assert (await asked_of(settings.listen)).additional
+            for each in left:
+                await each.process.wait()
+        assert after.serving
+        for _ in range(20):
+            assert (await asked_of(settings.listen)).additional
+        await until(lambda: not after._sockets._given)
+        with_nobody = Sockets()
+        with_nobody.want([gone])  # what only the former process listened at is free
+        with_nobody.close()
     finally:
         running.cancel()
         await asyncio.wait({running})

@@ -1,10 +1,11 @@
 """Where it is listened: what a Corefile asks for, sockets that are opened, shared, and taken over."""
 
+import os
 import socket
 
-import msgspec
 import pytest
 from fakes.dns import free_port
+from msgspec import structs
 from pointsman.dns.corefile.files import read
 from pointsman.proxy.dns.sockets import ListenError, Place, Sockets, places
 
@@ -72,19 +73,70 @@ def test_a_place_that_somebody_else_has_is_an_error_and_changes_nothing():
             sockets.close()
 
 
-def test_obs_54_sockets_of_an_earlier_process_are_used_for_the_same_places():
-    place, before, after = Place("127.0.0.1", free_port(), 0), Sockets(), Sockets()
+def given_by(*several):
+    """Return what all workers of other processes give, with descriptors of this one."""
+    return [structs.replace(each, fd=os.dup(each.fd)) for one in several for worker in range(one.workers) for each in one.of(worker)]
+
+
+def same_socket(one, other):
+    return os.fstat(one.fd).st_ino == os.fstat(other.fd).st_ino
+
+
+@pytest.mark.parametrize(("former", "latter"), [(1, 1), (2, 2), (2, 1), (1, 2), (2, 3)])
+def test_obs_54_sockets_of_an_earlier_process_are_used_for_the_same_places(former, latter):
+    """Whatever the number of workers: each old socket holds a share of the queries, and each worker has one."""
+    place, before, after = Place("127.0.0.1", free_port(), 0), Sockets(former), Sockets(latter)
     try:
         before.want([place])
-        listeners = before.of(0)
-        descriptors = [socket.dup(each.fd) for each in listeners]
-        after.adopt(msgspec.json.encode(listeners), descriptors)
+        after.adopt(given_by(before))
         assert after.places == frozenset()
         after.want([place])
-        assert sorted(each.fd for each in after.of(0)) == sorted(descriptors)
+        assert sum(len(after.of(worker)) for worker in range(latter)) == 2 * former  # who answers so far gets all queries until then
+        after.complete()
+        after.settle()
+        read = [each for worker in range(latter) for each in after.of(worker)]
+        assert {each.transport for each in after.of(latter - 1)} == {"udp", "tcp"}
+        assert len(read) == 2 * max(former, latter)
+        old = [each for worker in range(former) for each in before.of(worker)]
+        assert all(any(same_socket(one, other) for other in read) for one in old)
     finally:
         before.close()
         after.close()
+
+
+def test_obs_54_what_several_give_is_one_socket_and_what_nobody_wants_is_free():
+    """A process that was killed while it took over leaves two resolvers with the same sockets."""
+    wanted, unwanted = (Place("127.0.0.1", free_port(), 0) for _ in range(2))
+    first, last = Sockets(), Sockets()
+    first.want([wanted, unwanted])
+    last.adopt(given_by(first, first))
+    try:
+        last.want([wanted])
+        first.close()
+        assert len(last.of(0)) == 2
+        with pytest.raises(ListenError):
+            Sockets().want([unwanted])
+        last.settle()
+        first.want([unwanted])
+    finally:
+        first.close()
+        last.close()
+
+
+def test_obs_54_what_is_given_is_kept_when_another_place_cannot_be_had():
+    given, before, after = Place("127.0.0.1", free_port(), 0), Sockets(), Sockets()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        try:
+            before.want([given])
+            after.adopt(given_by(before))
+            with pytest.raises(ListenError):
+                after.want([given, Place("127.0.0.1", other.getsockname()[1], 0)])
+            after.want([given])
+            assert all(same_socket(one, two) for one, two in zip(before.of(0), after.of(0), strict=True))
+        finally:
+            before.close()
+            after.close()
 
 
 def test_places_are_written_as_people_do():
