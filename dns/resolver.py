@@ -116,7 +116,7 @@ class Process:
                 self._known.set()
                 self._beat()
             case Reload():
-                self._serving.reload()
+                self._serving.reload(asked=True)
             case Succeeded():
                 self._succeed()
             case Ask():

@@ -131,9 +131,12 @@ class Serving:
         for _, desk in self.desks:
             desk.hot.clear()
 
-    def reload(self) -> bool:
-        """Read the Corefile again; return whether another one is at work now."""
-        tried = self._tried
+    def reload(self, *, asked: bool = False) -> bool:
+        """Read the Corefile again; return whether another one is at work now.
+
+        What was refused before is not tried again before it changes, unless somebody asked for it (OBS-50).
+        """
+        tried = None if asked else self._tried
         try:
             corefile = self._read()
             if self._tried in (tried, self._fingerprint):
@@ -147,6 +150,8 @@ class Serving:
                 log.info("the Corefile listens elsewhere now; this process goes on with the former one until its successor is there")
                 return False
         except UnusableError as error:
+            if self._tried == tried:
+                return False
             self.tally.cell(RELOAD_FAILED)[0] += 1
             log.error("%s; the former configuration stays at work", error)  # noqa: TRY400 - the text says it all
             return False

@@ -96,7 +96,7 @@ async def run(config: Config, file: ConfigFile | None = None) -> int:
             agent = Agent(parts)
             if dns is not None:
                 dns.join(agent, opened.reread)
-                asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, dns.service.reload)  # OBS-51
+                dns.service.heed()
             inbox.open(agent.receive)
             watching = (end_on_change(file, stop),) if file else ()
             tuning = privileges.tune_later(config, untuned, lambda: programmed(agent.parts.loops.values()))

@@ -51,7 +51,6 @@ async def serve(options: Options) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
     loop.add_signal_handler(signal.SIGQUIT, stop.insist)
-    loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP means nothing here; SIGUSR1 has the Corefile read again")
     loaded = await asyncio.to_thread(read, options.corefile)
     if loaded.corefile is None:
         raise DnsError("\n".join(map(str, loaded.findings)))
@@ -63,7 +62,7 @@ async def serve(options: Options) -> int:
     )  # fmt: skip
     service = DnsService(settings, telling)
     await service.prepare()
-    loop.add_signal_handler(signal.SIGUSR1, service.reload)
+    service.heed()
     await reading.open(wishes(loaded.corefile))
     work: list[Awaitable[None]] = [service.run(), reading.run(), questions.serve(options.socket, service), _slim_down(telling)]
     if service.cluster:

@@ -13,6 +13,7 @@ The resolver reads the Corefile again by itself; here it is compared only for wh
 
 import asyncio
 import logging
+import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -181,6 +182,12 @@ class DnsService:
             self._addresses = before
             raise
 
+    def heed(self) -> None:
+        """Take the signals that are no end, as CoreDNS does (OBS-51)."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, log.info, "SIGHUP means nothing here; SIGUSR1 has the Corefile read again")
+
     def reload(self) -> None:
         """Have everybody read the Corefile again now."""
         for each in self.supervisors:
@@ -311,6 +318,7 @@ class DnsService:
             log.error("the new Corefile is not taken over: %s", error)  # noqa: TRY400 - the text says it all
             return True
         if lack:
+            log.info("what the new Corefile needs has been read: resolvers with it take over")
             for each in self.supervisors:
                 each.renew()
         return True

@@ -134,7 +134,13 @@ async def test_obs_50_a_corefile_whose_plugins_cannot_be_made_is_not_taken_over(
     (tmp_path / "Corefile").write_text(UNMADE)
     assert not serving.reload()
     assert "Corefile:4: forward cannot be set up: No such file or directory; the former configuration stays at work" in caplog.text
-    assert serving.tally.cell("coredns_reload_failed_total")[0] == 1
+    for content in (UNMADE, ".:53 {\n  nonsense\n}\n"):  # told once, however often it is looked at
+        (tmp_path / "Corefile").write_text(content)
+        assert not serving.reload()
+        assert not serving.reload()
+    assert serving.tally.cell("coredns_reload_failed_total")[0] == 2
+    assert not serving.reload(asked=True)
+    assert serving.tally.cell("coredns_reload_failed_total")[0] == 3
     (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods disabled"))
     assert serving.reload()
     await serving.close()
