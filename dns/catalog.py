@@ -11,7 +11,7 @@ address its number, of a clusterset's Service its key with a zero byte in front.
 from collections.abc import Hashable, Iterable
 
 import msgspec
-from pointsman.dns.facts import PodFact, ServiceFact
+from pointsman.dns.facts import PodFact, ServiceFact, SliceFact
 from pointsman.dns.feed import Change, Synced
 from pointsman.dns.owners import Owners, number
 
@@ -174,7 +174,7 @@ class Catalog:
             return
         tags.add(key)
         tags |= _move(self.virtual, key, former.addresses if former else (), fact.addresses if fact else ())
-        tags |= _move(self.endpoints, key, _endpoints(former), _endpoints(fact))
+        tags |= _move_endpoints(self.endpoints, key, former.slices if former else (), fact.slices if fact else ())
 
     def _import(self, key: bytes, fact: ServiceFact | None, tags: set[Hashable]) -> None:
         self._see("imports", key)
@@ -195,9 +195,23 @@ class Catalog:
                 tags.add(key)
 
 
-def _endpoints(fact: ServiceFact | None) -> Iterable[bytes]:
-    """Return the addresses of all endpoints."""
-    return [endpoint.address for each in fact.slices for endpoint in each.endpoints] if fact is not None else ()
+def _move_endpoints(index: Owners, key: bytes, before: tuple[SliceFact, ...], after: tuple[SliceFact, ...]) -> set[int]:
+    """Do the same for endpoints, looking at slices that differ only: a Service of thousands of endpoints changes in one slice at a time."""
+    first = _same(before, after)
+    last = min(_same(before[::-1], after[::-1]), len(before) - first, len(after) - first)
+    stay = _addresses((*before[:first], *before[len(before) - last :]))
+    gone, come = _addresses(before[first : len(before) - last]), _addresses(after[first : len(after) - last])
+    _move(index, key, gone - stay, come - stay)
+    return {number(address) for address in gone | come}
+
+
+def _same(one: tuple[SliceFact, ...], other: tuple[SliceFact, ...]) -> int:
+    """Return how many slices are the same at the beginning."""
+    return next((place for place, (mine, its) in enumerate(zip(one, other, strict=False)) if mine != its), min(len(one), len(other)))
+
+
+def _addresses(slices: Iterable[SliceFact]) -> set[bytes]:
+    return {endpoint.address for each in slices for endpoint in each.endpoints}
 
 
 def _move(index: Owners, key: bytes, before: Iterable[bytes], after: Iterable[bytes]) -> set[int]:

@@ -22,8 +22,10 @@ T = TypeVar("T")
 Reduced = Mapping[ServiceKey, ServiceFact | None]
 NOT_REDUCED: Final[Reduced] = {}
 
-PORTION: Final = 50
-"""Services per frame: some 15 kB, and less than a millisecond of the resolver's time; it answers between two frames."""
+PORTION: Final = 1000
+"""How much a frame tells: some 15 kB, and less than a millisecond of the resolver's time; it answers between two frames."""
+SERVICE: Final = 10
+"""What a Service counts for, beside its endpoints, each of which is one."""
 
 
 class Journal:
@@ -44,22 +46,21 @@ class Journal:
         self._told_pods.clear()
         self._namespaces = frozenset(snapshot.namespaces)
         yield Change(begin=True, namespaces=tuple(sorted(self._namespaces)), serial=int(now), imports_serial=int(now))
-        portion: list[ServiceFact] = []
+        for part in _cut(self._all(snapshot, held, reduced)):
+            yield _change(part)
+        if pods := self._pod_changes(snapshot):
+            yield pods
+        self._imports_known = _knows_imports(snapshot, held, reduced)
+        yield Synced(imports_known=self._imports_known)
+
+    def _all(self, snapshot: Snapshot, held: Set[ServiceKey], reduced: Reduced) -> Iterator[ServiceFact]:
+        """Yield the facts of all Services and imports, and take them for told."""
         for key in [*snapshot.services, *(key for key in snapshot.slices if key not in snapshot.services), *snapshot.imports]:
             fact = reduced[key] if key in reduced else fact_of(snapshot, key)
             if key in held or fact is None:
                 continue
             self._told[key] = hash(fact)
-            portion.append(fact)
-            if len(portion) == PORTION:
-                yield _change(portion)
-                portion = []
-        if portion:
-            yield _change(portion)
-        if pods := self._pod_changes(snapshot):
-            yield pods
-        self._imports_known = _knows_imports(snapshot, held, reduced)
-        yield Synced(imports_known=self._imports_known)
+            yield fact
 
     def step(
         self, snapshot: Snapshot, dirty: Dirty, now: float, held: Set[ServiceKey] = frozenset(), reduced: Reduced = NOT_REDUCED,
@@ -123,7 +124,7 @@ def portions(change: Change) -> Iterator[Change]:
 
     What is gone goes first, and namespaces come before what is in them and go after it; the last part says what is true of the whole.
     """
-    if len(change.services) + len(change.services_gone) + len(change.imports) + len(change.imports_gone) <= PORTION:
+    if sum(map(_weight, (*change.services, *change.services_gone, *change.imports, *change.imports_gone))) <= PORTION:
         yield change
         return
     yield Change(namespaces=change.namespaces, serial=change.serial, imports_serial=change.imports_serial)
@@ -140,9 +141,23 @@ def portions(change: Change) -> Iterator[Change]:
     )
 
 
-def _cut(values: tuple[T, ...]) -> Iterator[tuple[T, ...]]:
-    for start in range(0, len(values), PORTION):
-        yield values[start : start + PORTION]
+def _cut(values: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    """Yield facts or names in portions; what is more than a portion comes alone."""
+    portion: list[T] = []
+    used = 0
+    for value in values:
+        weight = _weight(value)
+        if portion and used + weight > PORTION:
+            yield tuple(portion)
+            portion, used = [], 0
+        portion.append(value)
+        used += weight
+    if portion:
+        yield tuple(portion)
+
+
+def _weight(value: object) -> int:
+    return SERVICE + sum(len(each.endpoints) for each in value.slices) if isinstance(value, ServiceFact) else SERVICE
 
 
 def _change(news: Iterable[ServiceFact], gone: Iterable[ServiceKey] = (), serial: int = 0) -> Change:

@@ -51,6 +51,24 @@ def test_a_changed_host_name_tells_the_address_too():
     assert number(packed("10.0.0.1")) in catalog.apply(Change(services=(fact(WEB, endpoint_slice("web", endpoint("10.0.0.1", "h"))),)))
 
 
+def test_of_many_slices_those_that_differ_are_looked_at():
+    """An address may stand in two slices, and stays as long as one has it; its names may differ all the same."""
+    def slices(*contents):
+        return [endpoint_slice("web", *(endpoint(*one) for one in each), suffix=f"s{place}") for place, each in enumerate(contents)]
+
+    first, middle, last = (("10.0.0.1",),), (("10.0.0.2",), ("10.0.0.1", "h")), (("10.0.0.3",),)
+    catalog = catalog_of(WEB, *slices(first, middle, last))
+    tags = catalog.apply(Change(services=(fact(WEB, *slices(first, (("10.0.0.4",),), last)),)))
+    always = {KEY, number(packed("10.96.0.1"))}
+    assert tags - always == {number(packed(f"10.0.0.{place}")) for place in (1, 2, 4)}
+    assert [catalog.endpoints.of(number(packed(f"10.0.0.{place}"))) for place in (1, 2, 3, 4)] == [(KEY,), (), (KEY,), (KEY,)]
+    assert catalog.apply(Change(services=(fact(WEB, *slices(first, last)),))) - always == {number(packed("10.0.0.4"))}
+    tags = catalog.apply(Change(services=(fact(WEB, *slices(first, first, last)),)))
+    assert tags - always == {number(packed("10.0.0.1"))}
+    assert catalog.apply(Change(services_gone=(("shop", "web"),))) >= {KEY, number(packed("10.0.0.3"))}
+    assert not any(catalog.endpoints._buckets)
+
+
 def test_a_repeated_list_keeps_what_it_names_and_drops_the_rest_at_its_end():
     catalog = catalog_of(WEB, SLICE, service("old", "10.96.0.9"), namespaces=("shop", "gone"))
     told = list(Journal().whole(snapshot_of(WEB, SLICE), 1.0))

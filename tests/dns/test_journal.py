@@ -7,7 +7,7 @@ from msgspec import structs
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.facts import ServiceFact, packed
 from pointsman.dns.feed import Change, Synced
-from pointsman.dns.journal import PORTION, Journal, portions
+from pointsman.dns.journal import PORTION, SERVICE, Journal, portions
 from pointsman.dns.owners import number
 from pointsman.kube.events import Batch, Remove, Replace, Upsert
 from pointsman.kube.objects import Kind, Namespace, ObjectMeta, ref_of
@@ -15,6 +15,7 @@ from pointsman.routing.snapshot import ImportKey, ServiceKey, advance
 
 WEB = service("web", "10.96.0.1")
 SLICE = endpoint_slice("web", endpoint("10.0.0.1"))
+FEW = PORTION // SERVICE
 
 
 def begun(*objects):
@@ -102,6 +103,23 @@ def test_ext_01_imports_are_known_once_all_of_them_may_be_told():
     assert journal.step(none, dirty, 200.0).imports_known
 
 
+def test_services_with_many_endpoints_come_in_smaller_parts():
+    """What the resolver does for a Service grows with its endpoints: fifty of a thousand would keep every answer waiting."""
+    objects = []
+    for each in range(30):
+        objects.append(service(f"web{each}", "10.96.1.1"))
+        objects.append(endpoint_slice(f"web{each}", *(endpoint(f"10.{each}.0.{place}") for place in range(200))))
+    objects.append(service("huge", "10.96.1.2"))
+    objects += [endpoint_slice("huge", *(endpoint(f"10.99.{many}.{place}") for place in range(250)), suffix=f"{many}") for many in range(5)]
+    _, _, told = begun(*objects)
+    parts = [part.services for part in told if isinstance(part, Change) and part.services]
+    assert sum(map(len, parts)) == 31
+    weights = [sum(SERVICE + len(list(fact.endpoints)) for fact in part) for part in parts]
+    assert [weight for weight, part in zip(weights, parts, strict=True) if len(part) > 1 and weight > PORTION] == []
+    assert max(weights) == SERVICE + 1250
+    assert sorted(map(len, parts)) == sorted(len(part.services) for part in portions(Change(services=sum(parts, ()))) if part.services)
+
+
 def test_a_change_of_many_services_comes_in_parts_that_delay_no_answer():
     old = [service(f"old{number}", "10.96.1.1") for number in range(120)]
     new = [service(f"new{number}", "10.96.1.2") for number in range(120)]
@@ -115,7 +133,7 @@ def test_a_change_of_many_services_comes_in_parts_that_delay_no_answer():
         imports_serial=300, imports_known=True,
     )  # fmt: skip
     parts = list(portions(whole))
-    assert max(len(part.services) + len(part.services_gone) + len(part.imports) + len(part.imports_gone) for part in parts) == PORTION
+    assert max(len(part.services) + len(part.services_gone) + len(part.imports) + len(part.imports_gone) for part in parts) == FEW
     assert [part.imports_known for part in parts] == [False] * (len(parts) - 1) + [True]
     assert (parts[0].namespaces, parts[0].serial) == (("more",), 200)
     assert [part.mark for part in parts] == [0] * (len(parts) - 1) + [7]
@@ -129,7 +147,7 @@ def test_a_change_of_many_services_comes_in_parts_that_delay_no_answer():
     assert len(apart.services.facts) == len(apart.imports.facts) == 120
     assert apart.imports.facts == at_once.imports.facts
     assert (apart.namespaces, apart.serial, apart.imports_serial) == (at_once.namespaces, at_once.serial, at_once.imports_serial)
-    small = Change(services=whole.services[:PORTION], mark=1)
+    small = Change(services=whole.services[:FEW], mark=1)
     assert list(portions(small)) == [small]
 
 
