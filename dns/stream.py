@@ -8,7 +8,8 @@ time for a minute: it may as well have been restarted.
 
 When nothing comes on a connection while a question waits its whole time, the path behind it is taken for dead, as after a restart of what
 translates addresses: no connection that was silent since then gets another question, so whoever asks next does so on a fresh one, and those
-that still wait end in peace. A connection on which others were answered meanwhile is good: only that question was slow.
+that still wait end in peace. A connection on which others were answered meanwhile is good: only that question was slow. Where not even the
+kernel of the other end confirms what was sent within `UNCONFIRMED`, ours ends the connection, and the question goes to a fresh one at once.
 
 A question that finds no room waits for a connection that is being made already, unless as many wait for it as it may carry.
 
@@ -16,6 +17,8 @@ Connections that were idle for `expire` seconds, or are older than `max_age`, ar
 """
 
 import asyncio
+import errno
+import socket
 import ssl
 from collections.abc import Callable
 
@@ -24,6 +27,8 @@ from msgspec import Struct
 PIPELINE = 64
 """Questions that wait on one connection, at most."""
 SINGLY = 60.0
+UNCONFIRMED = 1.0
+"""Seconds that sent bytes may stay unconfirmed; a path that loses the same packet three times in that time is of no use to DNS."""
 """Seconds for which a server that seems unable to pipeline gets one question at a time."""
 
 
@@ -40,7 +45,10 @@ class Limits(Struct, frozen=True):
 
 
 class Connection(asyncio.Protocol):
-    """One connection: questions that wait by id, what was read so far, and when that was; a retired one gets no more questions."""
+    """One connection: questions that wait by id, what was read so far, and when that was; a retired one gets no more questions.
+
+    Of one that ended `owed` says how many replies the server kept, `cut` that the path to it is dead.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -49,6 +57,7 @@ class Connection(asyncio.Protocol):
         self.ended = False
         self.retired = False
         self.owed = 0
+        self.cut = False
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._read = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -78,7 +87,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
         """Tell all that wait."""
         self.ended = True
-        self.owed = len(self._waiting)
+        self.cut = isinstance(exc, OSError) and exc.errno == errno.ETIMEDOUT
+        self.owed = 0 if self.cut else len(self._waiting)
         for waiter in self._waiting.values():
             if not waiter.done():
                 waiter.set_exception(ConnectionEndedError("the upstream closed the connection"))
@@ -162,17 +172,23 @@ class Pool:
             if connection.answered and connection.owed > 1:
                 self._singly_until = self._clock() + SINGLY
             raise
+            if connection.cut:
+                self._doubt(connection, asked)
         except TimeoutError:
             connection.retired |= connection.load == 0  # nobody else waits, and what is late belongs to nobody
-            if connection.heard <= asked:
-                for one in self._open:
-                    one.retired |= one.heard <= asked
+            self._doubt(connection, asked)
             raise TimeoutError("i/o timeout") from None
         finally:
             connection.used = self._clock()
             self._tidy()
 
     @property
+    def _doubt(self, connection: Connection, since: float) -> None:
+        """Use no connection any more that was silent since then, if this one was."""
+        if connection.heard <= since:
+            for one in self._open:
+                one.retired |= one.heard <= since
+
     def _pipeline(self) -> int:
         return 1 if self._clock() < self._singly_until else PIPELINE
 
@@ -231,10 +247,16 @@ class Pool:
     async def _dial(self, patience: float) -> Connection:
         loop = asyncio.get_running_loop()
         tls_name = (self._name or self._address) if self._tls else None
-        async with asyncio.timeout(patience):
-            _, made = await loop.create_connection(
-                lambda: Connection(self._clock), self._address, self._port, ssl=self._tls, server_hostname=tls_name
-            )
+        sock = socket.socket(socket.AF_INET6 if ":" in self._address else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            async with asyncio.timeout(patience):
+                await loop.sock_connect(sock, (self._address, self._port))
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNCONFIRMED * 1000))  # a lost SYN has more time
+                _, made = await loop.create_connection(lambda: Connection(self._clock), sock=sock, ssl=self._tls, server_hostname=tls_name)
+        except BaseException:
+            sock.close()
+            raise
         self._open.append(made)
         return made
 

@@ -8,9 +8,13 @@ import dns.message
 import pytest
 from fakes.chains import Clock, Upstream, address
 from fakes.corefiles import NOWHERE
+from fakes.scratch import namespace
 from pointsman.dns.corefile.options import ForwardOptions
 from pointsman.dns.plugins.forward import context
 from pointsman.dns.stream import PIPELINE, SINGLY, ConnectionEndedError, Limits, Pool
+
+PATIENCE = 600.0
+"""Longer than any test: without an end of the connection a question would wait so long."""
 
 
 def question(ident):
@@ -72,6 +76,29 @@ async def test_a_server_that_closes_with_questions_open_is_asked_one_at_a_time()
         await mine.ask(question(0), 60, 60)
         replies = await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(1, 6)))
         assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == [1, 2, 3, 4, 5]
+        mine.close()
+
+
+async def test_a_server_that_resets_a_connection_for_its_second_question_is_asked_one_at_a_time():
+    """It never said a word, for the reset took its first reply along: that is no reason to give up what was asked."""
+    connections = []
+
+    async def one_question_only(reader, writer):
+        connections.append(writer)
+        asked = [await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))]
+        if len(connections) == 1:
+            await reader.readexactly(2)
+            writer.transport.abort()
+            return
+        reply = dns.message.make_response(dns.message.from_wire(asked[0])).to_wire()
+        writer.write(len(reply).to_bytes(2, "big") + reply)
+        writer.close()
+
+    server = await asyncio.start_server(one_question_only, "127.0.0.1", 0)
+    async with server:
+        mine = Pool("127.0.0.1", server.sockets[0].getsockname()[1], limits=Limits(), clock=Clock())
+        replies = await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(5)))
+        assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == list(range(5))
         mine.close()
 
 
@@ -141,6 +168,27 @@ async def test_pain_02_a_dead_connection_gets_no_more_questions_though_others_st
         others.cancel()
         await asyncio.gather(others, return_exceptions=True)
         mine.close()
+
+
+@pytest.mark.kernel
+async def test_fwd_38_a_path_that_is_dead_costs_a_second_and_not_the_whole_time(tmp_path, monkeypatch):
+    """Packets of the connections that are there vanish without a word, as after a restart of what translates addresses."""
+    monkeypatch.setenv("XTABLES_LOCKFILE", str(tmp_path / "lock"))
+    with namespace():
+        async with Upstream(address()) as upstream:
+            clock = Clock()
+            mine = pool(upstream, clock)
+            await asyncio.gather(*(mine.ask(question(ident), 60, 60) for ident in range(1, 2 + PIPELINE)))
+            assert upstream.connections == 2
+            for number in [one._transport.get_extra_info("sockname")[1] for one in mine._open]:
+                rule = f"-A INPUT -p tcp --sport {number} -j DROP"
+                subprocess.run(["iptables", "-w", *rule.split()], check=True)  # noqa: ASYNC221 - in this thread's namespace
+            clock.now += 1
+            replies = await asyncio.gather(*(mine.ask(question(ident), PATIENCE, 60) for ident in (1, 2, 3)))
+            assert [int.from_bytes(reply[:2], "big") for reply, _ in replies] == [1, 2, 3]
+            assert upstream.connections == 3
+            assert mine._pipeline == PIPELINE
+            mine.close()
 
 
 async def test_a_slow_question_does_not_end_a_connection_that_answers_others():
