@@ -21,14 +21,15 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
+from typing import cast
 
 from msgspec import Struct
 
 PIPELINE = 64
 """Questions that wait on one connection, at most."""
-SINGLY = 60.0
 UNCONFIRMED = 1.0
 """Seconds that sent bytes may stay unconfirmed; a path that loses the same packet three times in that time is of no use to DNS."""
+SINGLY = 60.0
 """Seconds for which a server that seems unable to pipeline gets one question at a time."""
 
 
@@ -56,8 +57,8 @@ class Connection(asyncio.Protocol):
         self.answered = 0
         self.ended = False
         self.retired = False
-        self.owed = 0
         self.cut = False
+        self.owed = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
         self._read = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -69,8 +70,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are one without saying so
 
     def data_received(self, data: bytes) -> None:
         """Give every whole message to who waits for its id; others are dropped."""
@@ -84,7 +84,7 @@ class Connection(asyncio.Protocol):
                 self.answered += 1
                 waiter.set_result(message)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's interface
+    def connection_lost(self, exc: Exception | None) -> None:
         """Tell all that wait."""
         self.ended = True
         self.cut = isinstance(exc, OSError) and exc.errno == errno.ETIMEDOUT
@@ -161,19 +161,20 @@ class Pool:
             try:
                 return await self._on(connection, message, deadline - loop.time()), reused
             except ConnectionEndedError:
-                if made > 1 or (made and not connection.answered):
-                    raise  # an old connection that ends proves nothing, but two new ones, or one that never said a word, do
+                if made > 1 or (made and not connection.answered and connection.owed <= 1):
+                    raise  # an old connection that ends proves nothing, but two new ones, or one that never said a word to one question, do
 
     async def _on(self, connection: Connection, message: bytes, patience: float) -> bytes:
         asked = self._clock()
         try:
             return await connection.ask(message, patience)
         except ConnectionEndedError:
-            if connection.answered and connection.owed > 1:
+            connection.retired = True
+            if connection.owed > 1:
                 self._singly_until = self._clock() + SINGLY
-            raise
             if connection.cut:
                 self._doubt(connection, asked)
+            raise
         except TimeoutError:
             connection.retired |= connection.load == 0  # nobody else waits, and what is late belongs to nobody
             self._doubt(connection, asked)
@@ -182,13 +183,13 @@ class Pool:
             connection.used = self._clock()
             self._tidy()
 
-    @property
     def _doubt(self, connection: Connection, since: float) -> None:
         """Use no connection any more that was silent since then, if this one was."""
         if connection.heard <= since:
             for one in self._open:
                 one.retired |= one.heard <= since
 
+    @property
     def _pipeline(self) -> int:
         return 1 if self._clock() < self._singly_until else PIPELINE
 
