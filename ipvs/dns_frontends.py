@@ -15,6 +15,7 @@ draining are for virtual servers. The node's own DNS addresses are not bound to 
 """
 
 from collections.abc import Collection, Hashable, Iterable
+from contextlib import suppress
 
 from pointsman.iptables.balance import balance, leading
 from pointsman.iptables.local_dns import PORT, concerns
@@ -44,9 +45,14 @@ def lead(route: ServiceRoute, address: str, kind: str, *, local: bool) -> dict[R
 
 
 def ruled(keys: Iterable[Hashable]) -> frozenset[Ruled]:
-    """Return the frontends that rules lead, of all keys that are there."""
-    rules = (parse(key.rule) for key in keys if isinstance(key, RuleKey) and key.rule and names.is_shared(key.table, key.chain))
-    return frozenset((rule.protocol, rule.destination.partition("/")[0]) for rule in rules)
+    """Return the frontends that rules lead, of all keys that are there; rules that others put there count for nothing."""
+    found: set[Ruled] = set()
+    for key in keys:
+        if isinstance(key, RuleKey) and key.rule and names.is_shared(key.table, key.chain):
+            with suppress(ValueError):
+                rule = parse(key.rule)
+                found.add((rule.protocol, rule.destination.partition("/")[0]))
+    return frozenset(found)
 
 
 def is_ruled(key: VirtualKey, frontends: Collection[Ruled]) -> bool:

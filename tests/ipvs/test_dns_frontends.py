@@ -159,7 +159,8 @@ def test_nld_42_rules_alone_do_what_the_oracle_says_while_the_resolver_is_silent
 
 def test_a_virtual_server_at_a_frontend_that_rules_lead_is_known():
     family = Family.IPV6
-    found = ruled(fragment(dns(family), node(family), Options()))
+    foreign = RuleKey(*names.DNS_GROUP, "-p udp -f --somebody else")
+    found = ruled([*fragment(dns(family), node(family), Options()), foreign])
     assert is_ruled(VirtualKey(family, Protocol.UDP, VIP[family], 53), found)
     for other in (
         VirtualKey(family, Protocol.TCP, VIP[family], 53), VirtualKey(family, Protocol.UDP, VIP[family], 9153),
