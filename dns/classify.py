@@ -20,8 +20,11 @@ class Kind(Enum):
 
 
 def kind(query: Query, reply: Reply, wall: float) -> Kind:
-    """Return what becomes of a reply; `wall` is Unix time, for the end of signatures."""
-    if reply.flags & TC or query.qtype in {AXFR, IXFR} or query.opcode != OPCODE_QUERY:
+    """Return what becomes of a reply; `wall` is Unix time, for the end of signatures.
+
+    A failure of this server's own is never kept: the next query may find an upstream that answers again.
+    """
+    if reply.bare or reply.flags & TC or query.qtype in {AXFR, IXFR} or query.opcode != OPCODE_QUERY:
         return Kind.NEVER
     if query.do and any(record.rtype == RRSIG and _expired(record, wall) for record in (*reply.answer, *reply.authority)):
         return Kind.NEVER

@@ -19,7 +19,7 @@ from pointsman.dns.catalog import Catalog
 from pointsman.dns.contract import Denied, Plain
 from pointsman.dns.encode import asks_for, echoed
 from pointsman.dns.hot import FOREVER, Hit, Hot
-from pointsman.dns.question import MAX_NAME
+from pointsman.dns.question import MAX_NAME, well_formed
 from pointsman.dns.resolve import PLUGIN
 
 _ONE_QUESTION: Final = b"\x00\x01\x00\x00\x00\x00\x00"
@@ -124,7 +124,7 @@ class Denials:
         tail = self._tails.get((plain.zone, start)) or self._tail(plain, start)
         opt = message[end + 4 :] if with_opt else b""
         if len(opt) > _BARE:
-            if asks_for(opt[_BARE:], _NSID):
+            if not well_formed(opt[_BARE:]) or asks_for(opt[_BARE:], _NSID):
                 return None
             options = echoed(opt[_BARE:])
             opt = opt[: _BARE - 2] + len(options).to_bytes(2, "big") + options

@@ -7,10 +7,10 @@ What does not fit is cut at the end: the answer keeps its longest prefix, then a
 TC says that something was cut (WIR-40 to WIR-42).
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final
 
-from pointsman.dns.question import AD, CD, FORMERR, OPCODE, QR, RD, TC, Query, Refusal
+from pointsman.dns.question import AD, CD, FORMERR, OPCODE, QR, RD, TC, Query, Refusal, each_option
 from pointsman.dns.reply import Record, Reply
 
 NS: Final = 2
@@ -42,7 +42,7 @@ def encode(query: Query, reply: Reply) -> bytes:
         counts[section], whole = writer.records(records, room)
         if not whole:
             break
-    flags = QR | (query.flags & _COPIED) | reply.flags | (0 if whole else TC) | (reply.rcode & 15)
+    flags = QR | (query.flags & _COPIED & ~reply.clear) | reply.flags | (0 if whole else TC) | (reply.rcode & 15)
     out += opt
     out[0:12] = _header(query.id, flags, 1, counts[0], counts[1], counts[2] + (1 if opt else 0))
     return bytes(out)
@@ -156,29 +156,20 @@ def _opt(query: Query, reply: Reply) -> bytes:
         return b""
     size = min(edns.size, max(512, reply.limit)) if reply.limit else edns.size
     extended = ((reply.rcode >> 4) << 24) | (edns.flags & 0x8000)
-    options = reply.options + echoed(edns.options, reply.options)
+    options = echoed(edns.options) if reply.options is None else reply.options
     return b"\x00\x00\x29" + size.to_bytes(2, "big") + extended.to_bytes(4, "big") + len(options).to_bytes(2, "big") + options
 
 
-def echoed(options: bytes, ours: bytes = b"") -> bytes:
-    """Return those of the client's options that go back, without those that `ours` answers; malformed ones end the walk."""
-    if not options:
-        return b""
-    own = {code for code, _ in _walk(ours)}
-    return b"".join(raw for code, raw in _walk(options) if code in ECHOED and code not in own)
+def echoed(options: bytes) -> bytes:
+    """Return those of the client's options that go back."""
+    return b"".join(raw for code, raw in each_option(options) or () if code in ECHOED) if options else b""
 
 
 def asks_for(options: bytes, code: int) -> bool:
     """Return whether a client's options contain one of this code."""
-    return any(found == code for found, _ in _walk(options))
+    return any(found == code for found, _ in each_option(options) or ())
 
 
-def _walk(options: bytes) -> list[tuple[int, bytes]]:
-    found, at = [], 0
-    while at + 4 <= len(options):
-        end = at + 4 + int.from_bytes(options[at + 2 : at + 4], "big")
-        if end > len(options):
-            break
-        found.append((int.from_bytes(options[at : at + 2], "big"), options[at:end]))
-        at = end
-    return found
+def without(options: bytes, codes: Container[int]) -> bytes:
+    """Return options without those of some codes; none at all if they are malformed."""
+    return b"".join(raw for code, raw in each_option(options) or () if code not in codes)

@@ -4,7 +4,7 @@ Reading is strict where a sloppy reading could be abused (names without compress
 clients differ. It knows nothing of zones. Three things can come out of a message (WIR-01 to WIR-06, WIR-10):
 
 - a `Query`: exactly one question, EDNS version 0 or none;
-- a `Refusal`: a rcode to be sent with empty sections (NOTIMP, FORMERR), or BADVERS with an OPT;
+- a `Refusal`: a rcode to be sent with empty sections (NOTIMP, FORMERR, also for options that are cut), or BADVERS with an OPT;
 - `None`: dropped without a word, as answering would make reflection loops possible (WIR-16).
 
 The name is kept twice: `name` as the client spelled it, which goes back in the answer untouched (WIR-24), and `key` in lower case, by which
@@ -33,6 +33,7 @@ OPCODE_QUERY: Final = 0
 OPCODE_NOTIFY: Final = 4
 
 OPT: Final = 41
+CLIENT_SUBNET: Final = 8
 IN: Final = 1
 
 NOERROR: Final = 0
@@ -150,9 +151,10 @@ def read(
         found = _opt(message, start, offset)
         if found is None:
             continue
-        if edns is not None:
+        version, opt = found
+        if edns is not None or not well_formed(opt.options):
             return Refusal(ident, flags, FORMERR)
-        version, edns = found
+        edns = opt
         if version:
             return Refusal(ident, flags, BADVERS, message[HEADER : end + 4], Edns(edns.size, edns.flags))
     name = message[HEADER:end]
@@ -207,6 +209,32 @@ def skip_record(message: bytes, offset: int) -> int:
         return -1
     offset += 10 + int.from_bytes(message[offset + 8 : offset + 10], "big")
     return offset if offset <= len(message) else -1
+
+
+def each_option(options: bytes) -> list[tuple[int, bytes]] | None:
+    """Return EDNS options by code, each whole with its code and length; None if one is cut (RFC 6891, section 6.1.2)."""
+    found, at = [], 0
+    while at < len(options):
+        end = at + 4 + int.from_bytes(options[at + 2 : at + 4], "big")
+        if end > len(options):
+            return None
+        found.append((int.from_bytes(options[at : at + 2], "big"), options[at:end]))
+        at = end
+    return found
+
+
+def well_formed(options: bytes) -> bool:
+    """Return whether EDNS options are whole, and a client's subnet is one (RFC 7871, section 7.1.2)."""
+    if not options:
+        return True
+    found = each_option(options)
+    return found is not None and all(_is_subnet(raw[4:]) for code, raw in found if code == CLIENT_SUBNET)
+
+
+def _is_subnet(content: bytes) -> bool:
+    """Return whether the content of a client subnet has a family, and prefixes no longer than its addresses are."""
+    longest = {0: 0, 1: 32, 2: 128}.get(int.from_bytes(content[:2], "big"), -1)
+    return len(content) >= 4 and content[2] <= longest and content[3] <= longest
 
 
 def _opt(message: bytes, start: int, end: int) -> tuple[int, Edns] | None:

@@ -55,9 +55,12 @@ class Reply(Struct, frozen=True):
     """A reply without what is copied from the query.
 
     `flags` holds AA, TC, RA, AD as in `question`. `plugin` and `zone` are labels of the metrics: who answered, and which server block
-    matched (the chain fills `zone`). `options` are EDNS options of our own (NSID, extended errors) in wire form, sent
-    beside those echoed. `limit` is the UDP size to which bufsize lowers the client's (0: not at all).
-    `error` says why it is a failure, for the plugin errors; clients do not see it.
+    matched (the chain fills `zone`). `options` are the EDNS options that are sent in wire form (NSID, extended errors, what an upstream
+    said); None: nobody has any, and some of the client's are echoed (WIR-33). `limit` is the UDP size to which bufsize lowers the
+    client's (0: not at all). `clear` are flags that are not copied from the query as usual.
+
+    `error` says why it is a failure, for the plugin errors; clients do not see it. `bare` is a failure of this server's own, which no
+    plugin wrote: plugins in front leave it as it is, and none keeps it.
     """
 
     rcode: int = NOERROR
@@ -69,15 +72,17 @@ class Reply(Struct, frozen=True):
     rotate: bool = False
     plugin: str = ""
     zone: str = ""
-    options: bytes = b""
+    options: bytes | None = None
     limit: int = 0
+    clear: int = 0
     error: str = ""
+    bare: bool = False
 
     def but(self, **changes: object) -> "Reply":
         """Return a copy with these fields changed."""
         return msgspec.structs.replace(self, **changes)
 
 
-def failure(rcode: int, plugin: str = "") -> Reply:
+def failure(rcode: int, plugin: str = "", error: str = "") -> Reply:
     """Return the bare reply of a server error (WIR-15): no sections, AA clear."""
-    return Reply(rcode=rcode, flags=0, plugin=plugin)
+    return Reply(rcode=rcode, flags=0, plugin=plugin, error=error, bare=True)

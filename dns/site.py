@@ -2,7 +2,7 @@
 
 The plugins of a block are made once, in the order of COR-15; each listener links them into a responder of its own. A query goes to the
 block with the longest matching zone (COR-13); DS goes to the parent's block (WIR-13); a class other than IN needs forward or chaos on the
-listener (WIR-08). What no plugin answers ends as SERVFAIL, or as REFUSED where the block has no plugin that could (WIR-12, REC-101).
+listener (WIR-08). What no plugin answers ends as SERVFAIL, or as REFUSED where the block has no plugin at all (WIR-12, REC-101).
 
 At a reload, a new site takes over from the former one what stayed the same: plugins with equal settings go on as they are, with their
 connections, files and background work; a cache whose settings changed keeps its replies (OBS-53).
@@ -26,16 +26,10 @@ from pointsman.dns.plugins.loop import Loop
 from pointsman.dns.plugins.make import TOGETHER, make
 from pointsman.dns.plugins.reporting import Log
 from pointsman.dns.question import IN, REFUSED, Query
-from pointsman.dns.reply import Reply
+from pointsman.dns.reply import Reply, failure
 from pointsman.dns.speculation import Speculation
 
 DS = 43
-
-ANSWERING = (
-    options.KubernetesOptions, options.ForwardOptions, options.HostsOptions, options.TemplateOptions, options.WhoamiOptions,
-    options.AnyOptions, options.ChaosOptions, options.LocalOptions,
-)  # fmt: skip
-"""Plugins that can answer; the others only change or watch what these say."""
 
 
 class Built(Struct, frozen=True):
@@ -45,9 +39,15 @@ class Built(Struct, frozen=True):
     plugins: tuple[tuple[tuple[options.Options, ...], Plugin], ...]
 
     @property
+    def acting(self) -> tuple[str, ...]:
+        """Return the names of the plugins that queries pass, in their order."""
+        counting = [one.directive for one in self.block.options if isinstance(one, options.PrometheusOptions)]
+        return (*counting, *(group[0].directive for group, _ in self.plugins))
+
+    @property
     def end(self) -> Responder:
         """Return who answers what no plugin did."""
-        return no_next if any(isinstance(one, ANSWERING) for one in self.block.options) else refused
+        return no_next(self.acting[-1]) if self.acting else refused
 
 
 class Site:
@@ -174,11 +174,9 @@ class Chain:
             for _, plugin in reversed(built.plugins):
                 respond = plugin.link(respond, where)
             self._classes |= any(isinstance(one, options.ForwardOptions | options.ChaosOptions) for one in built.block.options)
-            acting = [group[0].directive for group, _ in built.plugins]
-            acting += [one.directive for one in built.block.options if isinstance(one, options.PrometheusOptions)]
             for key in built.block.keys:
                 if port is None or key.port == port:
-                    self.enabled += tuple((key.zone, name) for name in acting)
+                    self.enabled += tuple((key.zone, name) for name in built.acting)
                     self._responders.setdefault(names.wire(key.zone).lower(), (key.zone, respond))
         self.plain = tuple(plain for built in blocks for plain in self._shortcuts(built))
 
@@ -197,10 +195,10 @@ class Chain:
 
     async def _answer(self, query: Query) -> Reply | None:
         if query.qclass != IN and not self._classes:
-            return Reply(REFUSED, flags=0)
+            return failure(REFUSED)
         found = self._block(query)
         if found is None:
-            return Reply(REFUSED, flags=0)
+            return failure(REFUSED)
         zone, respond = found
         reply = await respond(query)
         return reply and reply.but(zone=zone)

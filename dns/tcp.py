@@ -39,6 +39,11 @@ class Patience(Struct, frozen=True):
     connections: int = 12_000
 
 
+def unmapped(host: str) -> str:
+    """Return the text of a client's address: an IPv4 client of a socket for both families is an IPv4 client."""
+    return host.removeprefix("::ffff:") if "." in host else host
+
+
 class TcpServer:
     """Answers on one listening socket."""
 
@@ -107,7 +112,7 @@ class Connection(asyncio.Protocol):
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self._client = (str(peer[0]), int(peer[1])) if peer else ("", 0)
+        self._client = (unmapped(str(peer[0])), int(peer[1])) if peer else ("", 0)
         self._server.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

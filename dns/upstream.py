@@ -23,7 +23,7 @@ from pointsman.dns.corefile.options import Upstream as Target
 from pointsman.dns.corefile.values import RCODES
 from pointsman.dns.datagram import exchange
 from pointsman.dns.decode import Decoded, MalformedError, decode
-from pointsman.dns.encode import request
+from pointsman.dns.encode import request, without
 from pointsman.dns.plugins.link import Surroundings
 from pointsman.dns.question import FORMERR, NOERROR, RD, TC, Query, plain_name_end
 from pointsman.dns.reply import Reply
@@ -40,6 +40,8 @@ BUCKETS = tuple(0.00025 * 2**power for power in range(16))
 """Bounds of coredns_proxy_request_duration_seconds (OBS-13)."""
 RCODE_NAMES = {number: name for name, number in RCODES.items()}
 NS = 2
+BETWEEN_TWO = frozenset({11, 12})
+"""EDNS options that mean one connection only: TCP-KEEPALIVE and PADDING (RFC 7828, section 3.4; RFC 7830, section 3)."""
 
 
 class MismatchedError(OSError):
@@ -227,4 +229,5 @@ def _reply(message: bytes, *, cut_is_truncated: bool) -> Reply:
         if cut_is_truncated:
             return Reply(flags=TC)
         raise OSError(f"the reply cannot be read: {error}") from None
-    return decoded.reply
+    passed = None if decoded.edns is None else without(decoded.edns.options, BETWEEN_TWO)
+    return decoded.reply.but(options=passed)

@@ -58,6 +58,8 @@ def read_hosts(directive: Directive, keys: Zones, findings: Findings) -> options
     late = [line.name for line in properties if re.match(r"[\da-fA-F]*[.:]", line.name)]
     hints = dict.fromkeys(late, "lines of hosts stand before fallthrough: move it up")
     fields = block(Directive(directive.name, directive.args, tuple(properties), directive.place), table, findings, hints)
+    if fields.get("fallthrough_unsupported") and "fallthrough" not in fields:
+        findings.error(directive.place, "fallthrough_unsupported requires fallthrough: it hands on what that hands on")
     # With lines of its own and no file named, CoreDNS still reads /etc/hosts.
     file = directive.args[0].text if directive.args else "/etc/hosts"
     return options.HostsOptions(place=directive.place, file=file, zones=own, inline=tuple(inline), **fields)
@@ -70,11 +72,15 @@ def read_template(directive: Directive, keys: Zones, findings: Findings) -> opti
     matches: list[str] = []
 
     def record(line: Line) -> bool:
-        (text,) = arguments(line, 1, 1)
-        try:
-            records.append(options.TemplateRecord(line.name, parts(text)))
-        except ValueError as error:
-            raise WrongError(line.args[0].place, str(error)) from None
+        for token, text in zip(line.args, arguments(line, 1), strict=True):
+            try:
+                records.append(options.TemplateRecord(line.name, parts(text)))
+            except ValueError as error:
+                raise WrongError(token.place, str(error)) from None
+        return True
+
+    def upstream(line: Line) -> bool:
+        findings.warning(line.place, "upstream of template is accepted and has no effect: targets of aliases are looked up in any case")
         return True
 
     def match(line: Line) -> bool:
@@ -90,9 +96,10 @@ def read_template(directive: Directive, keys: Zones, findings: Findings) -> opti
         "rcode": ("rcode", lambda line: rcode(line.args[0]) if arguments(line, 1, 1) else 0),
         "ederror": ("ederror", _ederror),
         "fallthrough": ("fallthrough", fallthrough),
+        "upstream": ("_", upstream),
     }
     elsewhere = "expressions are supported by CoreDNS, not by this resolver: say it with match"
-    hints = {"var": elsewhere, "expr": elsewhere, "upstream": "it has no effect since CoreDNS 1.4: take it out"}
+    hints = {"var": elsewhere, "expr": elsewhere}
     fields = block(directive, table, findings, hints)
     fields.pop("_", None)
     return options.TemplateOptions(
@@ -119,23 +126,22 @@ def read_acl(directive: Directive, keys: Zones, findings: Findings) -> options.A
             rules.append(_acl_rule(line))
         except WrongError as error:
             findings.wrong(error)
-    if not directive.lines:
-        raise WrongError(directive.place, "acl needs a block with a line such as: block net 192.0.2.0/24")
     return options.AclOptions(place=directive.place, zones=zones(directive.args, keys), rules=tuple(rules))
 
 
 def _acl_rule(line: Line) -> options.AclRule:
-    if line.name not in {"allow", "block", "filter", "drop"}:
+    action = line.name.lower()
+    if action not in {"allow", "block", "filter", "drop"}:
         raise WrongError(line.place, f"unexpected token '{line.name}' of acl: a line begins with allow, block, filter or drop")
     types: set[int] = set()
     networks: list[str] = []
     section = ""
     every_type = every_network = False
     for token in line.args:
-        if token.text in {"type", "net"}:
-            section = token.text
+        if token.text.lower() in {"type", "net"}:
+            section = token.text.lower()
         elif section == "type":
-            every_type = every_type or token.text == "*" or token.text.upper() == "ANY"
+            every_type = every_type or token.text == "*"
             if token.text != "*":
                 types.add(rtype(token))
         elif section == "net":
@@ -144,9 +150,9 @@ def _acl_rule(line: Line) -> options.AclRule:
                 networks.append(_network(token))
         else:
             raise WrongError(token.place, f"unexpected token '{token.text}' of acl: write type TYPES or net NETWORKS")
-    if section and line.args[-1].text == section:
+    if section and line.args[-1].text.lower() == section:
         raise WrongError(line.args[-1].place, f"no token specified in '{section}' section: write what it is, or *")
-    return options.AclRule(line.name, frozenset() if every_type else frozenset(types), () if every_network else tuple(networks))
+    return options.AclRule(action, frozenset() if every_type else frozenset(types), () if every_network else tuple(networks))
 
 
 def _network(token: Token) -> str:
@@ -170,7 +176,7 @@ def read_autopath(directive: Directive, keys: Zones, findings: Findings) -> opti
 KINDS = ("exact", "prefix", "suffix", "substring", "regex")
 
 
-def read_rewrite(directive: Directive, _keys: Zones, findings: Findings) -> options.RewriteOptions:  # noqa: ARG001 - one form for all readers
+def read_rewrite(directive: Directive, _keys: Zones, findings: Findings) -> options.RewriteOptions:
     """Read rewrite: one rule, on its line or spread over a block."""
     tokens = [*directive.args]
     for line in directive.lines:
@@ -190,7 +196,19 @@ def read_rewrite(directive: Directive, _keys: Zones, findings: Findings) -> opti
     if name not in readers:
         raise WrongError(field.place, f"invalid rule type '{field.text}' of rewrite: it is {', '.join(readers)}")
     rule = options.RewriteRule(field=name, place=directive.place, further=further, **readers[name](tokens, directive.place))
+    if rule.match is not None and rule.match.kind != "regex" and not tokens[0].text.endswith("."):
+        _warn_of_whole_names(rule, rule.match, tokens[0], findings)
     return options.RewriteOptions(place=directive.place, rules=(rule,))
+
+
+def _warn_of_whole_names(rule: options.RewriteRule, match: options.NameMatch, token: Token, findings: Findings) -> None:
+    """Tell what CoreDNS makes of a FROM without its final dot where that is seldom what was meant, as it is the same here."""
+    rewrite = f"rewrite {rule.field} {match.kind} {token.text}"
+    if rule.field == "cname" and match.kind == "suffix":
+        findings.warning(token.place, f"{rewrite} fits no target, as in CoreDNS: write it with the final dot")
+    elif rule.field != "cname" and match.kind in {"prefix", "substring"}:
+        text = f"{rewrite} is for '{match.text}' with the dot, as in CoreDNS: whole labels only; write regex to match a part of one"
+        findings.warning(token.place, text)
 
 
 def _need(tokens: Sequence[Token], place: Place, count: int, form: str) -> None:
@@ -206,14 +224,21 @@ def _kind(tokens: list[Token], without: int) -> str:
 
 
 def _match(kind: str, token: Token) -> options.NameMatch:
-    if kind == "regex":
-        return options.NameMatch(kind, pattern(token))
-    text = token.text.lower()
-    return options.NameMatch(kind, _absolute(text) if kind in {"exact", "suffix"} else text)
+    """Return what is matched: names are made absolute whatever the kind, as CoreDNS does."""
+    return options.NameMatch(kind, pattern(token) if kind == "regex" else _absolute(token.text))
 
 
 def _absolute(text: str) -> str:
-    return text if text.endswith(".") else text + "."
+    return text.lower() if text.endswith(".") else text.lower() + "."
+
+
+def _within(to: Token, groups: int) -> str:
+    """Return an absolute replacement that has no more places such as {1} than its pattern has groups."""
+    used = {place for place in re.findall(r"\{(\d{1,2}|100)\}", to.text) if place == str(int(place))}
+    if len(used) > groups:
+        text = f"'{to.text}' uses {len(used)} groups, and its pattern has {groups}: put what is to be kept in parentheses"
+        raise WrongError(to.place, text)
+    return _absolute(to.text)
 
 
 def _name_rule(tokens: list[Token], place: Place) -> Fields:
@@ -224,11 +249,16 @@ def _name_rule(tokens: list[Token], place: Place) -> Fields:
     kind = _kind(tokens, 2)
     if len(tokens) < 2:
         _need(tokens, place, 2, form)
-    to = tokens[1].text.lower()
+    match = _match(kind, tokens[0])
+    groups = re.compile(match.text).groups if kind == "regex" else 0
+    to = _within(tokens[1], groups) if kind in {"exact", "regex"} else _absolute(tokens[1].text)
     answers = tuple(_answers(tokens[2:], form))
-    if kind == "exact":
-        answers = (options.AnswerRewrite("auto"), *(answer for answer in answers if answer.kind != "auto"))
-    return {"match": _match(kind, tokens[0]), "to": _absolute(to) if kind in {"exact", "suffix"} else to, "answers": answers}
+    if any(one.kind == "auto" for one in answers) and any(one.kind == "name" for one in answers):
+        raise WrongError(tokens[2].place, "answer auto cannot be combined with answer name: both say what owners become")
+    others = tuple(one for one in answers if one.kind != "auto")
+    if kind == "exact" or len(others) < len(answers):
+        answers = (options.AnswerRewrite("auto"), *others)
+    return {"match": match, "to": to, "answers": answers}
 
 
 def _answers(tokens: Sequence[Token], form: str) -> Iterator[options.AnswerRewrite]:
@@ -247,7 +277,8 @@ def _answers(tokens: Sequence[Token], form: str) -> Iterator[options.AnswerRewri
         if word.text == "auto":
             yield options.AnswerRewrite("auto")
         elif word.text in {"name", "value"} and len(rest) > 1:
-            yield options.AnswerRewrite(word.text, pattern(rest[0]), _absolute(rest[1].text.lower()))
+            found = pattern(rest[0])
+            yield options.AnswerRewrite(word.text, found, _within(rest[1], re.compile(found).groups))
             del rest[:2]
         else:
             raise WrongError(word.place, f"'{word.text}' in an answer rewrite: write auto, name FROM TO or value FROM TO")
@@ -276,8 +307,9 @@ def _rcode_rule(tokens: list[Token], place: Place) -> Fields:
 def _cname_rule(tokens: list[Token], place: Place) -> Fields:
     kind = _kind(tokens, 2)
     _need(tokens, place, 2, "cname [KIND] FROM TO")
-    to = tokens[1].text.lower()
-    return {"match": _match(kind, tokens[0]), "to": _absolute(to) if kind in {"exact", "suffix"} else to}
+    if kind in {"exact", "regex"}:
+        return {"match": _match(kind, tokens[0]), "to": _absolute(tokens[1].text)}
+    return {"match": options.NameMatch(kind, tokens[0].text.lower()), "to": tokens[1].text.lower()}
 
 
 def _type_rule(tokens: list[Token], place: Place) -> Fields:

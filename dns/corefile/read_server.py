@@ -7,9 +7,11 @@ directive unusable is raised.
 import ipaddress
 from collections.abc import Callable
 
+import msgspec
 from pointsman.dns.corefile import options
 from pointsman.dns.corefile.findings import Findings, WrongError
 from pointsman.dns.corefile.keys import zones as zones_of
+from pointsman.dns.corefile.lexer import Token
 from pointsman.dns.corefile.parser import Directive, Line
 from pointsman.dns.corefile.values import address, arguments, bare, block, choice, duration, flag, number, one_of, pattern, seconds
 
@@ -18,7 +20,7 @@ Reading = Callable[[Directive, Zones, Findings], options.Options]
 
 COMMON_LOG = '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}" {rcode} {>rflags} {rsize} {duration}'
 """The log format that is used if none is given (OBS-42)."""
-COMBINED_LOG = COMMON_LOG + " {>opcode}"
+COMBINED_LOG = COMMON_LOG + ' "{>opcode}"'
 """The format that `{combined}` stands for."""
 FLAGS = ("aa", "ra", "rd", "ad", "cd")
 LOG_FIELDS = frozenset(("type", "name", "class", "proto", "remote", "local", "size", "port", "duration", "rcode", "rsize")) | {
@@ -144,7 +146,7 @@ def read_bufsize(directive: Directive, _zones: Zones, findings: Findings) -> opt
 def read_timeouts(directive: Directive, _zones: Zones, findings: Findings) -> options.TimeoutsOptions:
     """Read timeouts: at least one of its properties."""
     arguments(directive, 0, 0)
-    limit = duration(1, 86400)
+    limit = duration(1, 86400, bare_seconds=True)
 
     def queries(line: Line) -> int | None:
         (text,) = arguments(line, 1, 1)
@@ -238,12 +240,18 @@ def read_header(directive: Directive, _zones: Zones, findings: Findings) -> opti
     return options.HeaderOptions(place=directive.place, rules=tuple(rules))
 
 
+def _lowered(token: Token) -> Token:
+    return msgspec.structs.replace(token, text=token.text.lower())
+
+
 def _header_rule(line: Line) -> options.HeaderRule:
-    if line.name not in {"query", "response"}:
+    selector = line.name.lower()
+    if selector not in {"query", "response"}:
         raise WrongError(line.place, f"unknown selector '{line.name}' of header: write query or response, then set or clear, then flags")
     arguments(line, 2)
-    on = one_of(line.args[0], ("set", "clear"), "header") == "set"
-    return options.HeaderRule(line.name == "response", on, tuple(one_of(token, FLAGS, "the flags of header") for token in line.args[1:]))
+    on = one_of(_lowered(line.args[0]), ("set", "clear"), "header") == "set"
+    flags = tuple(one_of(_lowered(token), FLAGS, "the flags of header") for token in line.args[1:])
+    return options.HeaderRule(selector == "response", on, flags)
 
 
 def read_loadbalance(directive: Directive, _zones: Zones, findings: Findings) -> options.LoadbalanceOptions:
@@ -251,8 +259,8 @@ def read_loadbalance(directive: Directive, _zones: Zones, findings: Findings) ->
     for line in directive.lines:
         findings.error(line.place, f"'{line.name}' of loadbalance is supported by CoreDNS, not by this resolver: take it out")
     arguments(directive, 0, 2)
-    if directive.args and directive.args[0].text == "weighted":
-        raise WrongError(directive.args[0].place, "loadbalance weighted is supported by CoreDNS, not by this resolver: write round_robin")
+    if directive.args and (name := directive.args[0].text) in {"weighted", "prefer"}:
+        raise WrongError(directive.args[0].place, f"loadbalance {name} is supported by CoreDNS, not by this resolver: write round_robin")
     if len(directive.args) > 1 or (directive.args and directive.args[0].text not in {"round_robin", "random"}):
         last = directive.args[-1]
         raise WrongError(last.place, f"unknown policy '{last.text}' of loadbalance: write round_robin or nothing")

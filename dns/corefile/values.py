@@ -85,12 +85,12 @@ def seconds(text: str, place: Place) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in parts) * (-1 if text.startswith("-") else 1)
 
 
-def duration(least: float = 0.0, most: float | None = None) -> Reader:
-    """Make a reader of one duration within bounds (seconds, both included)."""
+def duration(least: float = 0.0, most: float | None = None, *, bare_seconds: bool = False) -> Reader:
+    """Make a reader of one duration within bounds (seconds, both included); with `bare_seconds` a number alone is one, too."""
 
     def read(line: Line) -> float:
         (text,) = arguments(line, 1, 1)
-        value = seconds(text, line.args[0].place)
+        value = float(text) if bare_seconds and text.isdecimal() else seconds(text, line.args[0].place)
         if value < least or (most is not None and value > most):
             bounds = _range("a duration", f"{least:g}s", None if most is None else f"{most:g}s")
             raise WrongError(line.args[0].place, f"{line.name} {text}: {bounds}")

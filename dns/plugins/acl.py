@@ -55,19 +55,17 @@ class Acl(Quiet):
         """Return the responder."""
 
         async def respond(query: Query) -> Reply | None:
-            zones = [(zones, rules) for zones, rules in self._rules if covers(zones, query.key)]
-            if not zones:
-                return await following(query)
-            action = _decide(query, [rule for _, rules in zones for rule in rules])
-            self._count(action, where.server, names.text(zones[0][0][0]))
+            fitting = [(max(found, key=len), rules) for zones, rules in self._rules if (found := _having(zones, query.key))]
+            zone, action = _decided(query, fitting)
+            self._count(action, where.server, names.text(zone))
             if action == "allow":
                 reply = await following(query)
-                return reply and reply.but(life=None)
+                return reply.but(life=None) if reply and fitting else reply
             if action == "drop":
                 return None
             if action == "block":
-                return Reply(REFUSED, flags=0, plugin="acl", options=_extended(query, BLOCKED))
-            return Reply(NOERROR, flags=0, plugin="acl", options=_extended(query, FILTERED))
+                return Reply(REFUSED, flags=0, plugin="acl", options=_extended(BLOCKED))
+            return Reply(NOERROR, flags=0, plugin="acl", options=_extended(FILTERED))
 
         return respond
 
@@ -81,14 +79,18 @@ class Acl(Quiet):
         return None if touched else plain
 
 
-def _decide(query: Query, rules: Sequence[Rule]) -> str:
+def _having(zones: tuple[bytes, ...], key: bytes) -> list[bytes]:
+    """Return those of some zones that have a name."""
+    return [zone for zone in zones if names.cut(key, zone) >= 0]
+
+
+def _decided(query: Query, fitting: Sequence[tuple[bytes, Sequence[Rule]]]) -> tuple[bytes, str]:
+    """Return what the first rule that fits says, and the zone that it is for."""
+    if not fitting:
+        return names.ROOT, "allow"
     client = ipaddress.ip_address(query.client[0].partition("%")[0])
-    if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped is not None:
-        client = client.ipv4_mapped
-    return next((rule.action for rule in rules if rule.fits(query.qtype, client)), "allow")
+    return next(((zone, rule.action) for zone, rules in fitting for rule in rules if rule.fits(query.qtype, client)), (names.ROOT, "allow"))
 
 
-def _extended(query: Query, code: int) -> bytes:
-    if query.edns is None:
-        return b""
+def _extended(code: int) -> bytes:
     return EXTENDED_ERROR.to_bytes(2, "big") + (2).to_bytes(2, "big") + code.to_bytes(2, "big")

@@ -21,13 +21,13 @@ from pointsman.dns.corefile import options as settings
 from pointsman.dns.corefile.options import CacheOptions
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
 from pointsman.dns.plugins.store import Entry, Store, pack
-from pointsman.dns.question import AA, AD, CD, NOERROR, NXDOMAIN, SERVFAIL, Query
+from pointsman.dns.question import AA, AD, CD, NOERROR, NXDOMAIN, RD, SERVFAIL, Query
 from pointsman.dns.reply import Life, Record, Reply
 from pointsman.dns.tally import Cell
 
-SOA = 6
+NS, SOA = 2, 6
 BARE = 5
-"""Seconds that a reply without any record is kept (CAC-33)."""
+"""Seconds of a reply without any record (CAC-33), of a referral, and of what is neither an answer nor a denial, such as a broken alias."""
 NAME = "cache"
 FROM_MEMORY = frozenset(("kubernetes", "hosts", "local", "any", "chaos", "whoami", "loop"))
 """Plugins whose replies are never kept: asking them again costs nothing, and they may know better by then."""
@@ -89,10 +89,12 @@ class Cache(Quiet):
         what = kind(query, reply, self._wall())
         if what is Kind.FAILURE:
             return what, int(self.options.servfail)
-        bounds = self.options.denial if what is Kind.DENIAL or reply.rcode == NXDOMAIN else self.options.success
+        denied = what is Kind.DENIAL or (reply.rcode == NXDOMAIN and not reply.answer)
+        bounds = self.options.denial if denied else self.options.success
         records = (*reply.answer, *reply.authority, *reply.additional)
         lifetime = min((record.ttl for record in records), default=BARE)
-        if reply.rcode == NOERROR and not reply.answer and what is Kind.SUCCESS:
+        referral = not reply.answer and any(record.rtype == NS for record in reply.authority)
+        if not denied and (reply.rcode != NOERROR or referral):
             lifetime = BARE
         if what is Kind.DENIAL:
             lifetime = min([lifetime, *(int.from_bytes(record.rdata[-4:], "big") for record in reply.authority if record.rtype == SOA)])
@@ -159,10 +161,10 @@ class _Link:
         """Keep a reply if it is to be kept; return it with levelled TTLs (CAC-41)."""
         cache = self._cache
         what, lifetime = cache.judged(query, reply)
-        level = levelled(reply, lifetime)
+        level = levelled(reply, lifetime).but(options=None)
         if reply.life is None and reply.plugin not in FROM_MEMORY and lifetime > 0 and cache.keeps(what, query.key):
             store = "success" if what is Kind.SUCCESS else "denial"
-            kept = pack(query, level, cache.around.clock(), lifetime)
+            kept = pack(query, level.but(flags=level.flags & ~RD), cache.around.clock(), lifetime)
             cache.stores[store].put(key, kept)
             for name, one in cache.stores.items():
                 self._count.entries[name][0] = len(one)

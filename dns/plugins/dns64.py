@@ -5,7 +5,7 @@ import ipaddress
 from pointsman.dns.contract import Responder
 from pointsman.dns.corefile.options import Dns64Options
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
-from pointsman.dns.question import AA, IN, NXDOMAIN, TC, Query
+from pointsman.dns.question import IN, NXDOMAIN, TC, Query
 from pointsman.dns.reply import Record, Reply
 
 A, SOA, AAAA = 1, 6, 28
@@ -27,7 +27,7 @@ class Dns64(Quiet):
 
         async def respond(query: Query) -> Reply | None:
             reply = await following(query)
-            if reply is None or query.qtype != AAAA or query.qclass != IN:
+            if reply is None or reply.bare or query.qtype != AAAA or query.qclass != IN:
                 return reply
             if not self._options.allow_ipv4 and ":" not in query.client[0]:
                 return reply.but(life=None)
@@ -47,7 +47,7 @@ class Dns64(Quiet):
             Record(one.owner, AAAA, min(one.ttl, longest), embedded(self._prefix, one.rdata), one.rclass) if one.rtype == A else one
             for one in four.answer
         )
-        return four.but(answer=answer, flags=(four.flags & TC) | AA, plugin="dns64", life=None)
+        return four.but(answer=answer, flags=four.flags & TC, options=None, clear=0, plugin="dns64", life=None, error="", bare=False)
 
 
 def embedded(prefix: ipaddress.IPv6Network, address: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Plugins that answer a few questions from what they are: whoami, any, chaos, local."""
+"""Plugins that answer a few questions from what they are: whoami, any, chaos, local. Only whoami says AA, as CoreDNS's do."""
 
 import ipaddress
 
@@ -6,7 +6,7 @@ from pointsman.dns import names
 from pointsman.dns.contract import Plain, Responder
 from pointsman.dns.corefile.options import ChaosOptions, LocalOptions
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
-from pointsman.dns.question import AA, NXDOMAIN, Query
+from pointsman.dns.question import NXDOMAIN, Query
 from pointsman.dns.reply import Life, Record, Reply
 
 A, NS, SOA, PTR, HINFO, TXT, AAAA, SRV, ANY = 1, 2, 6, 12, 13, 16, 28, 33, 255
@@ -37,8 +37,8 @@ class Whoami(Quiet):
             address = ipaddress.ip_address(host.partition("%")[0])
             service = (b"\x04_udp" if query.udp else b"\x04_tcp") + query.name
             additional = (
-                Record(query.name, A if address.version == 4 else AAAA, 0, address.packed),
-                Record(service, SRV, 0, b"\0\0\0\0" + port.to_bytes(2, "big") + names.ROOT),
+                Record(query.name, A if address.version == 4 else AAAA, 0, address.packed, query.qclass),
+                Record(service, SRV, 0, b"\0\0\0\0" + port.to_bytes(2, "big") + names.ROOT, query.qclass),
             )
             return Reply(additional=additional, plugin="whoami")
 
@@ -55,7 +55,7 @@ class Any(Quiet):
         async def respond(query: Query) -> Reply | None:
             if query.qtype != ANY:
                 return await following(query)
-            return Reply(answer=(Record(query.name, HINFO, ANY_TTL, rdata, query.qclass),), plugin="any", life=Life())
+            return Reply(answer=(Record(query.name, HINFO, ANY_TTL, rdata),), flags=0, plugin="any", life=Life())
 
         return respond
 
@@ -85,7 +85,7 @@ class Chaos(Quiet):
             if query.qclass != CHAOS or query.qtype != TXT or query.key not in self._texts:
                 return await following(query)
             answer = tuple(Record(query.name, TXT, 0, text_rdata(text), CHAOS) for text in self._texts[query.key])
-            return Reply(answer=answer, plugin="chaos")
+            return Reply(answer=answer, flags=0, plugin="chaos")
 
         return respond
 
@@ -136,7 +136,7 @@ class Local(Quiet):
 
 
 def _fixed(answer: tuple[Record, ...] = (), authority: tuple[Record, ...] = ()) -> Reply:
-    return Reply(answer=answer, authority=authority, flags=AA, plugin="local", life=Life())
+    return Reply(answer=answer, authority=authority, flags=0, plugin="local", life=Life())
 
 
 def _soa(owner: bytes) -> Record:

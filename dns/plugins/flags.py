@@ -5,19 +5,23 @@ import asyncio
 import msgspec
 from pointsman.dns.contract import Plain, Responder
 from pointsman.dns.corefile.options import BufsizeOptions, CancelOptions, HeaderOptions, NsidOptions
-from pointsman.dns.encode import asks_for
+from pointsman.dns.encode import asks_for, without
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
 from pointsman.dns.question import AA, AD, CD, NOERROR, RA, RD, SERVFAIL, Query
-from pointsman.dns.reply import Record, Reply
+from pointsman.dns.reply import Record, Reply, failure
 
 BITS = {"aa": AA, "ra": RA, "rd": RD, "ad": AD, "cd": CD}
+NS, SOA = 2, 6
 GROUPS = {5: 0, 1: 2, 28: 2, 15: 3}
 """CNAME first; all types that are not here; then A and AAAA; then MX."""
 NSID = 3
 
 
 class Header(Quiet):
-    """header: flags of the query for who follows, of the response for the client (WIR-61)."""
+    """header: flags of the query for who follows, of the response for the client (WIR-61).
+
+    A reply's RD is that of the query as who follows saw it, unless a rule for responses says otherwise.
+    """
 
     def __init__(self, options: HeaderOptions) -> None:
         self._query = [(rule.set, _bits(rule.flags)) for rule in options.rules if not rule.response]
@@ -27,9 +31,12 @@ class Header(Quiet):
         """Return the responder."""
 
         async def respond(query: Query) -> Reply | None:
-            inner = msgspec.structs.replace(query, flags=_applied(query.flags, self._query)) if self._query else query
-            reply = await following(inner)
-            return reply and reply.but(flags=_applied(reply.flags, self._response))
+            flags = _applied(query.flags, self._query)
+            reply = await following(query if flags == query.flags else msgspec.structs.replace(query, flags=flags))
+            if reply is None or reply.bare:
+                return reply
+            written = _applied(reply.flags | (flags & RD & ~reply.clear), self._response)
+            return reply.but(flags=written, clear=reply.clear | (query.flags & RD & ~written))
 
         return respond
 
@@ -49,14 +56,16 @@ def _applied(flags: int, rules: list[tuple[bool, int]]) -> int:
 
 
 class Minimal(Quiet):
-    """minimal: a positive answer without authority and additional."""
+    """minimal: no authority and additional, except in denials, failures and referrals."""
 
     def link(self, following: Responder, where: Where) -> Responder:  # noqa: ARG002 - one form for all plugins
         """Return the responder."""
 
         async def respond(query: Query) -> Reply | None:
             reply = await following(query)
-            if reply is None or reply.rcode != NOERROR or not reply.answer:
+            if reply is None or reply.rcode != NOERROR:
+                return reply
+            if not reply.answer and any(one.rtype in {NS, SOA} for one in reply.authority):
                 return reply
             return reply.but(authority=(), additional=())
 
@@ -73,7 +82,8 @@ class Loadbalance(Quiet):
             reply = await following(query)
             if reply is None or reply.rcode != NOERROR or query.qtype in {251, 252}:
                 return reply
-            return reply.but(answer=grouped(reply.answer), additional=grouped(reply.additional), rotate=True)
+            answer, authority, additional = map(grouped, (reply.answer, reply.authority, reply.additional))
+            return reply.but(answer=answer, authority=authority, additional=additional, rotate=True)
 
         return respond
 
@@ -121,9 +131,9 @@ class Nsid(Quiet):
 
         async def respond(query: Query) -> Reply | None:
             reply = await following(query)
-            if reply is None or query.edns is None or not asks_for(query.edns.options, NSID):
+            if reply is None or reply.bare or query.edns is None or not asks_for(query.edns.options, NSID):
                 return reply
-            return reply.but(options=reply.options + self._option, life=None)
+            return reply.but(options=without(reply.options or b"", (NSID,)) + self._option, life=None)
 
         return respond
 
@@ -146,6 +156,6 @@ class Cancel(Quiet):
             if done:
                 return task.result()
             task.cancel()
-            return Reply(SERVFAIL, flags=0, plugin="cancel", error="context deadline exceeded")
+            return failure(SERVFAIL, "cancel", "context deadline exceeded")
 
         return respond

@@ -24,7 +24,7 @@ from pointsman.dns.corefile.options import Upstream as Target
 from pointsman.dns.plugins.link import Quiet, Surroundings, Where
 from pointsman.dns.plugins.policy import policy
 from pointsman.dns.question import AD, CD, FORMERR, NOERROR, RD, REFUSED, SERVFAIL, Query
-from pointsman.dns.reply import Reply
+from pointsman.dns.reply import Reply, failure
 from pointsman.dns.upstream import MismatchedError, Upstream
 
 DEADLINE = 5.0
@@ -78,7 +78,7 @@ class Forward(Quiet):
         """Return the answer of an upstream, or the failure to get one."""
         if self.options.max_concurrent and self._waiting >= self.options.max_concurrent:
             self._around.tally.cell("coredns_forward_max_concurrent_rejects_total")[0] += 1
-            return Reply(REFUSED, flags=0, plugin=NAME, error=f"concurrent queries exceeded maximum {self.options.max_concurrent}")
+            return failure(REFUSED, NAME, f"concurrent queries exceeded maximum {self.options.max_concurrent}")
         key = _equality(query)
         task = self._flying.get(key) if key is not None else None
         if task is None:
@@ -121,7 +121,7 @@ class Forward(Quiet):
             last = reply.but(plugin=NAME)
             if reply.rcode not in options.failover:
                 break
-        return last or Reply(SERVFAIL, flags=0, plugin=NAME, error=reason)
+        return last or failure(SERVFAIL, NAME, reason)
 
     def _next(self, waiting: list[Upstream], *, answered: bool) -> Upstream | None:
         """Return the upstream for an attempt: those that are down are passed over (FWD-32).
@@ -136,7 +136,7 @@ class Forward(Quiet):
 
     def _no_upstream(self) -> Reply:
         why = "every upstream leads back to this server" if self.upstreams else "there is no upstream that can be used"
-        return Reply(SERVFAIL, flags=0, plugin=NAME, error=why)
+        return failure(SERVFAIL, NAME, why)
 
     def goes_on(self, reply: Reply) -> bool:
         """Return whether the next forward line is to be asked, too (FWD-23)."""

@@ -16,7 +16,7 @@ from msgspec import Struct
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.contract import Plain, Responder
 from pointsman.dns.question import REFUSED, SERVFAIL, Query
-from pointsman.dns.reply import Reply
+from pointsman.dns.reply import Reply, failure
 from pointsman.dns.tally import Tally
 
 Tell = Callable[[str, str], None]
@@ -104,11 +104,15 @@ class Either(Struct, frozen=True):
         return key in self.one or key in self.other
 
 
-async def no_next(query: Query) -> Reply | None:  # noqa: ARG001 - a responder
-    """Answer what no plugin of the chain did (REC-101)."""
-    return Reply(SERVFAIL, flags=0, error="no next plugin found")
+def no_next(last: str) -> Responder:
+    """Return who answers what no plugin of a chain did (REC-101); `last` is the name of the chain's last plugin."""
+
+    async def respond(query: Query) -> Reply | None:  # noqa: ARG001 - a responder
+        return failure(SERVFAIL, error=f"plugin/{last}: no next plugin found")
+
+    return respond
 
 
 async def refused(query: Query) -> Reply | None:  # noqa: ARG001 - a responder
-    """Answer where no plugin could (WIR-11, WIR-12)."""
-    return Reply(REFUSED, flags=0)
+    """Answer where there is no plugin (WIR-11, WIR-12)."""
+    return failure(REFUSED)

@@ -125,7 +125,7 @@ class Log(Quiet):
 
 def line(form: str, query: Query, reply: Reply, now: float) -> str:
     """Return the log line of a query."""
-    flags = QR | (query.flags & (RD | CD)) | reply.flags
+    flags = QR | (query.flags & (RD | CD) & ~reply.clear) | reply.flags
     values = {
         "type": type_name(query.qtype),
         "name": names.text(query.key),
@@ -138,7 +138,7 @@ def line(form: str, query: Query, reply: Reply, now: float) -> str:
         "duration": f"{max(now - query.started, 0):.9f}s",
         "rcode": RCODE_NAMES.get(reply.rcode, str(reply.rcode)),
         ">rflags": ",".join(name for name, bit in FLAG_NAMES if flags & bit),
-        ">bufsize": str(query.budget if query.edns is None else query.edns.size),
+        ">bufsize": str(query.budget),
         ">do": "true" if query.do else "false",
         ">id": str(query.id),
         ">opcode": str(query.opcode),

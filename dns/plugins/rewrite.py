@@ -3,7 +3,8 @@
 Rules run in the order of the file; each sees what the former ones made. A rule that fits ends the walk unless it says continue. What a rule
 does to replies is done in reverse order. The client's question goes back untouched, whatever was asked inside.
 
-Names are text here, because patterns are: lower case and absolute. A name of the answer that becomes the client's own is spelled as he did.
+Names are text here, because patterns are: lower case and absolute. A name of the answer that becomes the client's own is spelled as he did;
+of others, what stays keeps its spelling.
 """
 
 import re
@@ -15,7 +16,7 @@ from pointsman.dns.contract import Plain, Responder
 from pointsman.dns.corefile.options import AnswerRewrite, NameMatch, RewriteOptions, RewriteRule
 from pointsman.dns.plugins.link import Either, Quiet, Surroundings, Where
 from pointsman.dns.question import IN, SERVFAIL, Query
-from pointsman.dns.reply import Record, Reply
+from pointsman.dns.reply import Record, Reply, failure
 
 NS, CNAME, SOA, PTR, MX, SRV, NAPTR, DNAME = 2, 5, 6, 12, 15, 33, 35, 39
 TARGET = {NS: 0, CNAME: 0, SOA: 0, PTR: 0, DNAME: 0, MX: 2, SRV: 6}
@@ -33,6 +34,8 @@ class Change:
         self.ttls: list[tuple[int, int]] = []
         self.rcodes: list[tuple[int, int]] = []
         self.aliases: list[RewriteRule] = []
+        self.ended = False
+        """Whether a rule that fits ended the walk: then also a bare failure is a reply that this plugin wrote."""
 
     @property
     def any(self) -> bool:
@@ -63,12 +66,13 @@ class Rewrite(Quiet):
                 if made is None:
                     continue
                 if isinstance(made, str):
-                    return Reply(SERVFAIL, flags=0, plugin="rewrite", error=f"invalid name after rewrite: {made}")
+                    return failure(SERVFAIL, "rewrite", f"invalid name after rewrite: {made}")
                 inner = made
                 if not rule.further:
+                    change.ended = True
                     break
             reply = await following(inner)
-            if reply is None or not change.any:
+            if reply is None or not (change.any or change.ended):
                 return reply
             for rule in change.aliases:
                 reply = await self._realias(rule, inner, reply, where)
@@ -114,8 +118,8 @@ class Rewrite(Quiet):
             wire = names.wire(made)
         except ValueError as error:
             return str(error)
-        made = names.text(wire)
-        for answer in reversed(rule.answers):
+        made = names.text(wire.lower())
+        for answer in rule.answers:
             self._answers(rule, answer, name, made, change)
         return query.asking(wire)
 
@@ -131,7 +135,7 @@ class Rewrite(Quiet):
         pattern = self._patterns[answer.pattern]
 
         def by_pattern(text: str) -> str:
-            found = pattern.search(text)
+            found = pattern.search(text) or pattern.search(text.lower())
             return text if found is None else groups_in(answer.to, found)
 
         (change.owners if answer.kind == "name" else change.values).insert(0, by_pattern)
@@ -161,7 +165,7 @@ class Rewrite(Quiet):
             try:
                 target = names.wire(made)
             except ValueError:
-                return Reply(SERVFAIL, flags=0, plugin="rewrite", error=f"invalid name after rewrite: {made}")
+                return failure(SERVFAIL, "rewrite", f"invalid name after rewrite: {made}")
             inner = query.chasing(target)
             found = None if inner is None else await where.everything(inner)
             if found is None:
@@ -181,16 +185,17 @@ def _name_back(made: str, name: str) -> Rename:
     """Map the name that was asked inside, and names below it, back to the client's."""
 
     def rename(text: str) -> str:
-        if text == made:
+        low = text.lower()
+        if low == made:
             return name
-        return text[: len(text) - len(made)] + name if text.endswith("." + made) else text
+        return text[: len(text) - len(made)] + name if low.endswith("." + made) else text
 
     return rename
 
 
 def _suffix_back(made: str, suffix: str) -> Rename:
     """Map a suffix back to the client's."""
-    return lambda text: text[: len(text) - len(made)] + suffix if text.endswith(made) else text
+    return lambda text: text[: len(text) - len(made)] + suffix if text.lower().endswith(made) else text
 
 
 def _restored(query: Query, reply: Reply, change: Change) -> Reply:
@@ -212,6 +217,7 @@ def _restored(query: Query, reply: Reply, change: Change) -> Reply:
     for before, after in change.rcodes:
         rcode = after if rcode == before else rcode
     return reply.but(
+        bare=False,
         rcode=rcode,
         answer=tuple(map(record, reply.answer)),
         authority=tuple(map(record, reply.authority)),
@@ -220,7 +226,7 @@ def _restored(query: Query, reply: Reply, change: Change) -> Reply:
 
 
 def _mapped(query: Query, wire: bytes, renames: Sequence[Rename]) -> bytes:
-    text = before = names.text(wire.lower())
+    text = before = names.text(wire)
     for rename in renames:
         text = rename(text)
     if text == before:

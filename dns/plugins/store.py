@@ -38,7 +38,6 @@ class _Packed(Struct, frozen=True, array_like=True):
     authority: tuple[_Row, ...]
     additional: tuple[_Row, ...]
     rotate: bool
-    options: bytes
     limit: int
 
 
@@ -91,7 +90,7 @@ class Entry(Struct, gc=False):
             answer=_records(kept.answer, query.name, ttl),
             authority=_records(kept.authority, self.name or query.key, ttl),
             additional=_records(kept.additional, self.name or query.key, ttl),
-            flags=kept.flags, rotate=kept.rotate, options=kept.options, limit=kept.limit,
+            flags=kept.flags, rotate=kept.rotate, limit=kept.limit,
         )  # fmt: skip
 
 
@@ -104,7 +103,6 @@ def pack(query: Query, reply: Reply, stored: float, ttl: int) -> Entry:
         _rows(reply.authority, query.name),
         _rows(reply.additional, query.name),
         reply.rotate,
-        reply.options,
         reply.limit,
     )
     return Entry(_encode(kept), b"" if query.name == query.key else query.name, reply.rcode, stored, _one(ttl))

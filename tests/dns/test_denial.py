@@ -98,13 +98,14 @@ def test_unusual_messages_are_for_the_chain(desk, change):
 
 
 def test_wir_33_options_go_back_as_the_chain_sends_them(desk):
-    options = [GenericOption(8, b"1234"), GenericOption(10, b"12345678"), GenericOption(65001, b"")]
+    options = [GenericOption(8, b"\0\1\x18\0\xc0\0\2"), GenericOption(10, b"12345678"), GenericOption(65001, b"")]
     message = raw("x.cluster.local", use_edns=0, options=options)
     reply = desk[0].denials.answer(message[2:])
     assert b"\x00\x00" + reply == desk[0].take(message, ("127.0.0.1", 1), ("127.0.0.1", 53), lambda late: None, udp=True)
     assert [int(option.otype) for option in dns.message.from_wire(b"\x00\x00" + reply).options] == [10]
     assert desk[0].denials.answer(raw("x.cluster.local", use_edns=1)[2:]) is None
     assert desk[0].denials.answer(message[2:-1]) is None
+    assert desk[0].denials.answer(raw("x.cluster.local", use_edns=0, options=[GenericOption(8, b"12")])[2:]) is None
 
 
 ZONE = wire("cluster.local")

@@ -3,12 +3,13 @@
 import dns.flags
 import dns.message
 import pytest
+from dns.edns import GenericOption
 from fakes.dns_cluster import query_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pointsman.dns.encode import asks_for, encode, refuse, request
+from pointsman.dns.encode import asks_for, encode, refuse, request, without
 from pointsman.dns.names import wire
-from pointsman.dns.question import AA, BADVERS, NXDOMAIN, RA, Edns, Refusal, read
+from pointsman.dns.question import AA, BADVERS, NXDOMAIN, RA, RD, Edns, Refusal, read
 from pointsman.dns.reply import Record, Reply
 
 NAME = "Web.Shop.svc.Cluster.local"
@@ -39,12 +40,21 @@ def test_wir_30_opt_is_there_if_the_query_had_one():
 
 
 def test_wir_33_only_some_options_go_back():
-    from dns.edns import GenericOption  # noqa: PLC0415
-
-    options = [GenericOption(code, b"12345678") for code in (3, 8, 9, 10, 11, 12, 65001)]
-    found = dns.message.from_wire(encode(query_of(NAME, use_edns=0, options=options), Reply(options=b"\x00\x03\x00\x02me")))
+    options = [GenericOption(8, b"\0\1\x18\0\xc0\0\2"), *(GenericOption(code, b"12345678") for code in (3, 9, 10, 11, 12, 65001))]
+    found = dns.message.from_wire(encode(query_of(NAME, use_edns=0, options=options), Reply()))
     assert [int(option.otype) for option in found.options] == [3, 9, 10, 11, 12]
-    assert found.options[0].to_wire() == b"me"
+    told = dns.message.from_wire(encode(query_of(NAME, use_edns=0, options=options), Reply(options=b"\x00\x03\x00\x02me")))
+    assert [(int(option.otype), option.to_wire()) for option in told.options] == [(3, b"me")]
+
+
+def test_options_without_some():
+    assert without(b"\0\3\0\1a\0\x0b\0\0\0\x0f\0\2\0\6", {11}) == b"\0\3\0\1a\0\x0f\0\2\0\6"
+    assert without(b"\0\3\0\1a\0\x0b\0\1", {11}) == b""
+
+
+def test_wir_20_a_flag_that_is_not_copied():
+    assert not sent(Reply(clear=RD), use_edns=0).flags & dns.flags.RD
+    assert sent(Reply(clear=RD, flags=RD), use_edns=0).flags & dns.flags.RD
 
 
 def test_wir_35_bufsize_lowers_the_size_that_is_told_and_used():

@@ -41,6 +41,19 @@ def test_wir_02_other_opcodes_are_not_implemented(opcode):
     assert read(message(flags=opcode << 11)) == Refusal(0x1234, opcode << 11, NOTIMP)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [b"\0\3\0\x09a", b"\0\3\0", b"\0\x0a\0\0\0", b"\0\x08\0\2\0\1", b"\0\x08\0\4\0\1\x21\0", b"\0\x08\0\4\0\3\0\0"],
+)
+def test_wir_04_options_that_are_cut_and_subnets_that_are_none(options):
+    assert read(message(counts=(1, 0, 0, 1), body=QUESTION + opt(options=options))).rcode == FORMERR
+
+
+@pytest.mark.parametrize("options", [b"", b"\0\3\0\0", b"\0\x08\0\7\0\1\x18\0\xc0\0\2\0\3\0\1a", b"\0\x08\0\4\0\0\0\0"])
+def test_whole_options_are_kept_as_they_came(options):
+    assert read(message(counts=(1, 0, 0, 1), body=QUESTION + opt(options=options))).edns.options == options
+
+
 def test_wir_05_notify_is_a_query_like_others():
     assert isinstance(read(message(flags=4 << 11)), Query)
 

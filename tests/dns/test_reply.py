@@ -12,5 +12,5 @@ def test_a_life_is_only_ever_shortened():
 
 def test_a_failure_has_no_sections_and_is_not_authoritative():
     """WIR-15."""
-    assert failure(SERVFAIL, "forward") == Reply(rcode=SERVFAIL, flags=0, plugin="forward")
+    assert failure(SERVFAIL, "forward") == Reply(rcode=SERVFAIL, flags=0, plugin="forward", bare=True)
     assert failure(SERVFAIL).but(zone=".").zone == "."

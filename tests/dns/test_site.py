@@ -56,12 +56,13 @@ async def test_cor_13_wir_13_the_longest_zone_answers(name, qtype, zone, who):
 
 async def test_wir_11_12_no_block_and_no_plugin_are_refused():
     assert (await said("example.org {\n whoami\n}", "a.example"))[::2] == ("", 5)
-    assert (await said("example.org {\n errors\n log\n}", "a.example.org"))[::2] == ("example.org.", 5)
+    assert (await said("example.org {\n reload\n}", "a.example.org"))[2] == 5
+    assert (await said("example.org {\n errors\n log\n}", "a.example.org"))[::2] == ("example.org.", 2)
 
 
 async def test_rec_101_nobody_left_to_ask_is_servfail():
     reply = await answers(".:53 {\n forward example.org 192.0.2.1\n}", query("a.example"))
-    assert (reply.rcode, reply.error) == (2, "no next plugin found")
+    assert (reply.rcode, reply.error) == (2, "plugin/forward: no next plugin found")
 
 
 async def test_wir_08_other_classes_need_forward_or_chaos():

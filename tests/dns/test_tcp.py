@@ -11,7 +11,7 @@ from fakes.dns_chain import desk_of
 from fakes.dns_cluster import service
 from pointsman.dns.limit import Limits
 from pointsman.dns.tally import Tally
-from pointsman.dns.tcp import WAITING, Connection, Patience, TcpServer
+from pointsman.dns.tcp import WAITING, Connection, Patience, TcpServer, unmapped
 
 WEB = service("web", "10.96.0.1")
 
@@ -62,6 +62,11 @@ async def test_one_query_in_single_bytes():
             await writer.drain()
             await asyncio.sleep(0)
         assert (await reply_of(reader)).answer[0][0].address == "10.96.0.1"
+
+
+@pytest.mark.parametrize(("host", "client"), [("::ffff:192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::7"), ("::1", "::1")])
+def test_an_ipv4_client_of_a_socket_for_both_families_is_an_ipv4_client(host, client):
+    assert unmapped(host) == client
 
 
 async def test_pipelined_queries_are_answered_as_they_are_known():

@@ -57,12 +57,12 @@ def test_cor_30_template_refuses_what_it_cannot_do(text):
         ("rewrite name A.example b.example", NameMatch("exact", "a.example."), "b.example.", (AnswerRewrite("auto"),)),
         ("rewrite name exact a.example. b.example", NameMatch("exact", "a.example."), "b.example.", (AnswerRewrite("auto"),)),
         ("rewrite name suffix .a .b answer auto", NameMatch("suffix", ".a."), ".b.", (AnswerRewrite("auto"),)),
-        ("rewrite name prefix a- b-", NameMatch("prefix", "a-"), "b-", ()),
-        ("rewrite name substring x y", NameMatch("substring", "x"), "y", ()),
-        (r"rewrite name regex (.*)\.a {1}.b", NameMatch("regex", r"(.*)\.a"), "{1}.b", ()),
+        ("rewrite name prefix a- b-", NameMatch("prefix", "a-."), "b-.", ()),
+        ("rewrite name substring x y", NameMatch("substring", "x."), "y.", ()),
+        (r"rewrite name regex (.*)\.a {1}.b", NameMatch("regex", r"(.*)\.a"), "{1}.b.", ()),
         (
             r"rewrite name regex (.*)\.a {1}.b answer name (.*)\.b {1}.a value (.*)\.c {1}.d",
-            NameMatch("regex", r"(.*)\.a"), "{1}.b",
+            NameMatch("regex", r"(.*)\.a"), "{1}.b.",
             (AnswerRewrite("name", r"(.*)\.b", "{1}.a."), AnswerRewrite("value", r"(.*)\.c", "{1}.d.")),
         ),
     ],
@@ -99,6 +99,10 @@ def test_a_rule_may_be_spread_over_a_block():
         ("rewrite name fuzzy a b", "exact, prefix, suffix, substring, regex"),
         ("rewrite name regex (( b", "not a regular expression"),
         ("rewrite name exact a b answer both", "auto, name FROM TO or value FROM TO"),
+        ("rewrite name regex a {1}.b", "uses 1 groups, and its pattern has 0"),
+        ("rewrite name a.example {1}", "uses 1 groups, and its pattern has 0"),
+        (r"rewrite name regex (.*)\.a {1}.b answer name (.*)\.b {1}{2}.a", "uses 2 groups, and its pattern has 1"),
+        (r"rewrite name suffix .a .b answer auto answer name (.*)\.b {1}.a", "cannot be combined"),
         ("rewrite ttl a.example soon", "invalid TTL"),
         ("rewrite ttl a.example 30-3", "from the smaller to the larger"),
         ("rewrite type A", "Wrong argument count"),
@@ -107,6 +111,28 @@ def test_a_rule_may_be_spread_over_a_block():
 )
 def test_rewrite_tells_what_is_wrong(text, part):
     assert part in wrong(text)[0][1]
+
+
+def test_cor_30_parts_of_names_are_taken_for_whole_names_and_that_is_said():
+    """As CoreDNS does; README and code of it differ there, and a Corefile whose rule never worked must not change answers."""
+    rules = ("name prefix foo- bar-", "ttl substring xx 5", "cname suffix .a .b", "name prefix www. w.", "cname prefix a- b-")
+    found = loaded(".:53 {\n rewrite " + "\n rewrite ".join(rules) + "\n}").findings
+    assert [(one.place.line, one.error) for one in found] == [(2, False), (3, False), (4, False)]
+    assert "fits no target" in found[2].text
+    assert "is for 'foo-.' with the dot, as in CoreDNS" in found[0].text
+
+
+def test_old_and_free_spellings():
+    made = options(kinds.TemplateOptions, "template IN A . {", 'answer "a. IN A 192.0.2.1" "a. IN A 192.0.2.2"', "upstream", "}")
+    assert len(made.records) == 2
+    found = loaded(".:53 {\n template IN A . {\n  upstream\n }\n}").findings
+    assert [(one.place.line, one.error) for one in found] == [(3, False)]
+    made = options(kinds.AclOptions, "acl {", "Block TYPE ANY Net 192.0.2.1", "}")
+    assert made.rules == (kinds.AclRule("block", frozenset({255}), ("192.0.2.1/32",)),)
+
+
+def test_hosts_hands_on_unsupported_types_only_with_fallthrough():
+    assert "requires fallthrough" in wrong("hosts {", "fallthrough_unsupported", "}")[0][1]
 
 
 def test_wir_61_acl():

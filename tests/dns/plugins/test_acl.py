@@ -22,7 +22,10 @@ def acl(*lines, surroundings=None):
     [
         ("block net 192.0.2.0/24", "192.0.2.9", A, 5),
         ("block net 192.0.2.0/24", "198.51.100.1", A, 0),
-        ("block net 192.0.2.9", "::ffff:192.0.2.9", A, 5),
+        ("block net 192.0.2.9", "192.0.2.9", A, 5),
+        ("block type ANY", "192.0.2.9", A, 0),
+        ("block type ANY", "192.0.2.9", 255, 5),
+        ("Block TYPE AAAA Net 192.0.2.0/24", "192.0.2.9", AAAA, 5),
         ("block net 2001:db8::/32", "2001:db8::1", A, 5),
         ("block type AAAA", "192.0.2.9", A, 0),
         ("block type AAAA", "192.0.2.9", AAAA, 5),
@@ -55,11 +58,28 @@ async def test_the_first_rule_that_fits_decides_over_all_directives():
     assert counted(surroundings, "coredns_acl_allowed_requests_total") == 1
 
 
-async def test_extended_errors_go_to_clients_with_edns():
+async def test_extended_errors():
     respond, _ = linked(acl("acl {", "block type A", "filter", "}"), GOOD)
     assert (await respond(query("a.example", edns=edns()))).options == b"\0\x0f\0\2\0\x0f"
     assert (await respond(query("a.example", AAAA, edns=edns()))).options == b"\0\x0f\0\2\0\x11"
-    assert (await respond(query("a.example"))).options == b""
+
+
+async def test_obs_22_each_answer_is_counted_with_the_zone_of_the_rule_that_decided():
+    surroundings = around()
+    rules = ("acl b.example example {", "allow type A", "block", "}", "acl {", "block", "}")
+    respond, _ = linked(acl(*rules, surroundings=surroundings), GOOD)
+    for name, qtype in (("x.b.example", AAAA), ("x.example", AAAA), ("x.example", A), ("x.org", A)):
+        await respond(query(name, qtype))
+    told = {one.labels[1]: one.values[0] for one in surroundings.tally.dump() if one.metric == "coredns_acl_blocked_requests_total"}
+    assert told == {"b.example.": 1, "example.": 1, ".": 1}
+    other, _ = linked(acl("acl example {", "block", "}", surroundings=surroundings), GOOD)
+    await other(query("a.org"))
+    assert counted(surroundings, "coredns_acl_allowed_requests_total") == 2
+
+
+async def test_an_acl_without_rules_allows_all():
+    respond, _ = linked(acl("acl"), GOOD)
+    assert (await respond(query("a.example"))).rcode == 0
 
 
 async def test_what_depends_on_the_client_has_no_life_and_other_zones_keep_theirs():

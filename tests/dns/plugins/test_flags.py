@@ -6,9 +6,10 @@ from fakes.chains import CNAME, MX, TXT, A, Next, around, edns, linked, query, r
 from fakes.corefiles import NOWHERE
 from pointsman.dns.contract import Plain
 from pointsman.dns.corefile.options import BufsizeOptions, CancelOptions, HeaderOptions, HeaderRule, NsidOptions
+from pointsman.dns.encode import encode
 from pointsman.dns.plugins.flags import Bufsize, Cancel, Header, Loadbalance, Minimal, Nsid
 from pointsman.dns.question import AA, RA, RD
-from pointsman.dns.reply import Life, Reply
+from pointsman.dns.reply import Life, Reply, failure
 
 PLAIN = Plain(b"\x01a\x00", 5, 5, ".")
 POSITIVE = Reply(answer=(record("a", A, 5, b"\1\2\3\4"),), authority=(soa("a"),), additional=(record("b", A, 5, b"\1\2\3\4"),), life=Life())
@@ -56,10 +57,48 @@ async def test_wir_35_bufsize_lowers_what_is_higher():
 
 async def test_nsid_is_told_to_who_asks():
     respond, _ = linked(Nsid(NsidOptions(place=NOWHERE), around(hostname="node-7")), POSITIVE)
-    assert (await respond(query("a"))).options == b""
+    assert (await respond(query("a"))).options is None
     asking = await respond(query("a", edns=edns(options=b"\0\3\0\0")))
     assert asking.options == b"\0\3\0\6node-7"
     assert asking.life is None
+    upstream, _ = linked(Nsid(NsidOptions(place=NOWHERE), around(hostname="node-7")), POSITIVE.but(options=b"\0\3\0\2up\0\x0f\0\2\0\6"))
+    assert (await upstream(query("a", edns=edns(options=b"\0\3\0\0")))).options == b"\0\x0f\0\2\0\6\0\3\0\6node-7"
+    failed, _ = linked(Nsid(NsidOptions(place=NOWHERE), around()), failure(2))
+    assert (await failed(query("a", edns=edns(options=b"\0\3\0\0")))).options is None
+
+
+async def test_wir_61_header_sets_and_clears_rd():
+    """RD in a reply is the query's as who follows saw it, unless a rule for responses says otherwise."""
+
+    async def seen(flags, *rules):
+        respond, behind = linked(Header(HeaderOptions(place=NOWHERE, rules=tuple(HeaderRule(*rule) for rule in rules))), POSITIVE)
+        asked = query("a", flags=flags)
+        return bool(behind_flags(await respond(asked), asked)), bool(behind.asked[0].flags & RD)
+
+    def behind_flags(reply, asked):
+        return int.from_bytes(encode(asked, reply)[2:4], "big") & RD
+
+    assert await seen(RD, (True, False, ("rd",))) == (False, True)
+    assert await seen(0, (True, True, ("rd",))) == (True, False)
+    assert await seen(0, (False, True, ("rd",))) == (True, True)
+    assert await seen(RD, (False, False, ("rd",))) == (False, False)
+    assert await seen(RD, (False, False, ("rd",)), (True, True, ("rd",))) == (True, False)
+    assert await seen(RD, (True, False, ("aa",))) == (True, True)
+
+
+async def test_header_leaves_failures_of_the_server_as_they_are():
+    respond, _ = linked(Header(HeaderOptions(place=NOWHERE, rules=(HeaderRule(True, True, ("ra",)),))), failure(2))
+    assert await respond(query("a")) == failure(2)
+
+
+async def test_minimal_acts_on_what_is_neither_denial_nor_referral():
+    bare = POSITIVE.but(answer=(), authority=())
+    respond, behind = linked(Minimal(), bare)
+    assert (await respond(query("a"))).additional == ()
+    referral = POSITIVE.but(answer=(), authority=(record("a", 2, 5, "ns.a"),))
+    for reply in (referral, POSITIVE.but(answer=()), POSITIVE.but(rcode=3)):
+        behind.reply = reply
+        assert await respond(query("a")) == reply
 
 
 async def test_cancel_ends_what_takes_too_long():

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from fakes.chains import AAAA, MX, PTR, A, around, linked, query
+from fakes.chains import AAAA, MX, PTR, A, around, counted, linked, query
 from fakes.corefiles import options
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,11 +53,43 @@ async def test_what_is_not_there():
 
 
 async def test_options():
-    respond, behind = linked(hosts("no_reverse", "ttl 7", "fallthrough_unsupported"))
+    respond, behind = linked(hosts("no_reverse", "ttl 7", "fallthrough a.example", "fallthrough_unsupported"))
     assert (await respond(query("a.example"))).answer[0].ttl == 7
     await respond(query("1.2.0.192.in-addr.arpa", PTR))
+    await respond(query("a.example", PTR))
     await respond(query("a.example", MX))
-    assert len(behind.asked) == 2
+    assert len(behind.asked) == 3
+
+
+async def test_unsupported_types_are_handed_on_where_fallthrough_hands_on():
+    respond, behind = linked(hosts("fallthrough x.example", "fallthrough_unsupported"))
+    reply = await respond(query("a.example", MX))
+    assert (reply.rcode, reply.answer, len(behind.asked)) == (0, (), 0)
+
+
+def test_mapped_addresses_are_ipv4_and_names_elsewhere_are_not_read():
+    one = table(["::ffff:192.0.2.5 m.example", "192.0.2.6 other.org b.example"], (wire("example"),))
+    assert one.find(wire("m.example")) == {A: [bytes((192, 0, 2, 5))]}
+    assert one.find(wire("other.org")) == {}
+    assert one.reverse == {bytes((192, 0, 2, 5)): [wire("m.example")], bytes((192, 0, 2, 6)): [wire("b.example")]}
+    assert table(["192.0.2.5 m.example"], reverse=False).reverse == {}
+
+
+def test_a_wildcard_answers_types_that_the_name_itself_has_not():
+    one = table(["192.0.2.1 a.example", "2001:db8::1 *.example", "192.0.2.2 *.example"])
+    assert one.find(wire("a.example"))[A] == [bytes((192, 0, 2, 1))]
+    assert len(one.find(wire("a.example"))[AAAA]) == 1
+    assert len(one) == 4
+
+
+async def test_the_file_comes_before_the_corefile(tmp_path):
+    path = tmp_path / "hosts"
+    path.write_text("198.51.100.9 a.example\n")
+    surroundings = around()
+    lines = (f"hosts {path} {{", "192.0.2.1 a.example", "198.51.100.9 a.example", "}")
+    respond, _ = linked(Hosts(options(HostsOptions, *lines), surroundings))
+    assert [one.rdata[0] for one in (await respond(query("a.example"))).answer] == [198, 192]
+    assert counted(surroundings, "coredns_hosts_entries", str(path)) == 6
 
 
 async def test_other_zones_pass_by():

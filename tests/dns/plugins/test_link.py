@@ -6,8 +6,8 @@ from pointsman.dns.plugins.link import Either, Quiet, no_next, refused
 
 
 async def test_rec_101_and_wir_12_the_ends_of_chains():
-    assert (await no_next(query("a"))).rcode == 2
-    assert (await no_next(query("a"))).error == "no next plugin found"
+    reply = await no_next("errors")(query("a"))
+    assert (reply.rcode, reply.error, reply.bare) == (2, "plugin/errors: no next plugin found", True)
     assert (await refused(query("a"))).rcode == 5
 
 

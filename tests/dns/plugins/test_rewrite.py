@@ -9,7 +9,7 @@ from pointsman.dns.contract import Plain
 from pointsman.dns.corefile.options import RewriteOptions
 from pointsman.dns.names import text, wire
 from pointsman.dns.plugins.rewrite import Rewrite
-from pointsman.dns.reply import Life, Reply
+from pointsman.dns.reply import Life, Reply, failure
 
 IP = b"\1\2\3\4"
 
@@ -36,9 +36,11 @@ async def asked_and_owner(rule, name):
         ("rewrite name exact old.example new.example", "x.old.example", "x.old.example.", "x.old.example."),
         ("rewrite name suffix .old.example .new.example", "a.old.example", "a.new.example.", "a.new.example."),
         ("rewrite name suffix .old.example .new.example answer auto", "A.old.example", "a.new.example.", "A.old.example."),
-        ("rewrite name prefix old- new-", "old-a.example", "new-a.example.", "new-a.example."),
-        ("rewrite name prefix old- new- answer auto", "old-a.example", "new-a.example.", "old-a.example."),
-        ("rewrite name substring old new", "an-old-one.example", "an-new-one.example.", "an-new-one.example."),
+        ("rewrite name prefix old. new.", "old.a.example", "new.a.example.", "new.a.example."),
+        ("rewrite name prefix old. new. answer auto", "old.a.example", "new.a.example.", "old.a.example."),
+        ("rewrite name prefix old- new-", "old-a.example", "old-a.example.", "old-a.example."),
+        ("rewrite name substring old. new.", "an.old.one-old.example", "an.new.one-new.example.", "an.new.one-new.example."),
+        ("rewrite name suffix .old.example .New.Example answer auto", "A.old.example", "a.new.example.", "A.old.example."),
         (r"rewrite name regex (.*)-(us|eu)\.example\.$ {2}.{1}.net", "ftp-eu.example", "eu.ftp.net.", "eu.ftp.net."),
         (
             r"rewrite name regex (.*)-(us|eu)\.example\.$ {2}.{1}.net answer name (us|eu)\.(.*)\.net {2}-{1}.example",
@@ -48,6 +50,27 @@ async def asked_and_owner(rule, name):
 )  # fmt: skip
 async def test_names(rule, name, asked, owner):
     assert await asked_and_owner(rule, name) == (asked, owner)
+
+
+async def test_what_stays_of_a_name_keeps_its_spelling():
+    answer = (record("a.New.example", CNAME, 5, "Target.New.example"),)
+    respond, _ = linked(rewrite("rewrite name suffix .old.example .new.example answer auto"), Reply(answer=answer))
+    reply = await respond(query("A.old.example"))
+    assert (text(reply.answer[0].owner), text(reply.answer[0].rdata)) == ("A.old.example.", "Target.old.example.")
+
+
+async def test_answer_rewrites_act_last_to_first_and_auto_at_the_end():
+    rule = r"rewrite name exact a.example b.example answer name (.*)\.c\.example {1}.example answer name (.*)b\.example {1}c.example"
+    respond, _ = linked(rewrite(rule), Reply(answer=(record("x.b.example", A, 5, IP), record("xb.example", A, 5, IP))))
+    assert [one[0] for one in values(await respond(query("a.example")))] == ["x.example.", "xc.example."]
+
+
+async def test_failures_of_the_server_are_rewritten_too_and_are_replies_from_then_on():
+    respond, behind = linked(rewrite("rewrite rcode suffix example SERVFAIL NXDOMAIN"), failure(2))
+    reply = await respond(query("a.example"))
+    assert (reply.rcode, reply.bare) == (3, False)
+    other, _ = linked(rewrite("rewrite type MX TXT"), behind)
+    assert [(await other(query("a.example", qtype))).bare for qtype in (A, MX)] == [True, False]
 
 
 async def test_values_are_mapped_back_too():
@@ -114,7 +137,7 @@ async def test_targets_of_aliases_are_asked_anew():
         record("x.cdn.net", A, 9, IP),
     )  # fmt: skip
     everything = Next(lambda asked: Reply(answer=(record(text(asked.name), A, 100, b"\x09" * 4),)))
-    respond, _ = linked(rewrite("rewrite cname suffix .cdn.net .other.org"), Next(Reply(answer=answer)), everything)
+    respond, _ = linked(rewrite("rewrite cname suffix .cdn.net. .other.org"), Next(Reply(answer=answer)), everything)
     assert values(await respond(query("app.example"))) == [
         ("app.example.", CNAME, 200, wire("app.cdn.example")), ("app.cdn.example.", CNAME, 200, wire("x.other.org")),
         ("x.other.org.", A, 100, b"\x09" * 4),
