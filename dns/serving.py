@@ -32,7 +32,7 @@ from pointsman.dns.udp import UdpServer
 
 log = logging.getLogger(__name__)
 
-HOT_ROOM: Final = 10 * 1024 * 1024
+HOT_ROOM: Final = 8 * 1024 * 1024
 """Bytes that all hot tables of the process may use."""
 RELOAD_FAILED: Final = "coredns_reload_failed_total"
 RELOAD_VERSION: Final = "coredns_reload_version_info"
