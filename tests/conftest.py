@@ -17,13 +17,15 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -158,3 +160,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     print(f"\nnetwork namespaces left behind by a test: {', '.join(names)}\n-> the test that made them must remove them, also on failure")
     for name in names:
         subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:
+    """Run async tests on the loop of the programs: uvloop, whose transports are not what asyncio's say they are."""
+    return {"uvloop": uvloop.new_event_loop}

@@ -40,6 +40,43 @@ async def test_names_of_manifests_are_served_as_they_change(tmp_path):
         assert await serving == 0
 
 
+async def test_questions_over_tcp_reach_the_upstream_over_tcp(tmp_path):
+    """FWD-30, FWD-11: through the very process that serves, from clients of TCP and of UDP, one after the other and at once."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setblocking(False)
+    upstream = fake.Everywhere(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), "198.51.100.7", listener)
+    port = listener.getsockname()[1]
+    blocks = (". {\n  forward . 127.0.0.1:%d\n}\n", "forced.test {\n  forward . 127.0.0.1:%d {\n    force_tcp\n  }\n}\n")
+    (tmp_path / "Corefile").write_text("".join(block % port for block in blocks))
+    place = Place("127.0.0.1", fake.free_port(), 0)
+    serving = asyncio.create_task(alone.serve(alone.Options(corefile=str(tmp_path / "Corefile"), listen=place)))
+
+    async def over_tcp(name, seconds=PATIENCE):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
+            client.setblocking(False)
+            return fake.values(await fake.ask_stream(client, (place.address, place.port), name, seconds=seconds))
+
+    async def over_udp(name):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            return fake.values(await fake.ask(client, (place.address, place.port), name, seconds=PATIENCE))
+
+    async with asyncio.timeout(PATIENCE):
+        while await over_tcp("first.test", 1.0) != [upstream.address]:  # noqa: ASYNC110 - until it listens
+            assert not serving.done()
+            await asyncio.sleep(0.05)
+    for number in range(3):
+        assert await over_tcp(f"{number}.test") == [upstream.address]
+        assert await over_udp(f"{number}.forced.test") == [upstream.address]
+    many = [over_tcp(f"many{number}.test") for number in range(20)] + [over_udp(f"{number}.all.forced.test") for number in range(20)]
+    assert await asyncio.gather(*many) == [[upstream.address]] * len(many)
+    assert upstream.asked == 0
+    upstream.close()
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE):
+        assert await serving == 0
+
+
 async def test_a_corefile_that_cannot_be_read_is_told(tmp_path):
     with pytest.raises(DnsError, match="Corefile"):
         await alone.serve(alone.Options(corefile=str(tmp_path / "Corefile")))
