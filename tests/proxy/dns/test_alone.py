@@ -62,7 +62,7 @@ async def test_questions_over_tcp_reach_the_upstream_over_tcp(tmp_path):
             return fake.values(await fake.ask(client, (place.address, place.port), name, seconds=PATIENCE))
 
     async with asyncio.timeout(PATIENCE):
-        while await over_tcp("first.test", 1.0) != [upstream.address]:  # noqa: ASYNC110 - until it listens
+        while await over_tcp("first.test", 1.0) != [upstream.address]:
             assert not serving.done()
             await asyncio.sleep(0.05)
     for number in range(3):
