@@ -114,6 +114,7 @@ class Catalog:
         self.serial = 0
         self.imports_serial = 0
         self.imports_known = False
+        self.pods_known = False
         self.synced = False
         self.stale = False
         self._unseen: dict[str, set[Hashable]] | None = None
@@ -131,6 +132,7 @@ class Catalog:
         self.serial = change.serial or self.serial
         self.imports_serial = change.imports_serial or self.imports_serial
         self.imports_known |= change.imports_known
+        self.pods_known |= change.pods_known
         for fact in change.services:
             self._service(service_key(fact.namespace, fact.name), fact, tags)
         for namespace, name in change.services_gone:
@@ -160,7 +162,8 @@ class Catalog:
         tags |= gone
         for key in unseen.get("pods", ()):
             self.pods.drop(key)  # type: ignore[arg-type]
-        self.synced, self.stale, self.imports_known = True, synced.stale, synced.imports_known
+        self.synced, self.stale = True, synced.stale
+        self.imports_known, self.pods_known = synced.imports_known, synced.pods_known
         return tags
 
     def _see(self, kind: str, key: Hashable) -> None:

@@ -64,7 +64,8 @@ class Start(Struct, frozen=True, tag="start"):
 class Change(Struct, frozen=True, tag="change", omit_defaults=True):
     """What is new, by kind, and what is gone, by name; `serial` is the SOA's (0: as before). `begin` opens a complete list.
 
-    `imports` are Services of other clusters, with the serial of zones that hold them; `imports_known` says that now all of them are known.
+    `imports` are Services of other clusters, with the serial of zones that hold them; `imports_known` and `pods_known` say that now all of
+    them are known.
 
     A `mark` other than 0 asks for `Done` once no answer says anymore what is gone. `triggered` are the moments (seconds since the epoch) at
     which the cluster decided on changes of endpoints that are in it; how long they took is counted when it is in force (OBS-17).
@@ -84,16 +85,18 @@ class Change(Struct, frozen=True, tag="change", omit_defaults=True):
     triggered: tuple[float, ...] = ()
     imports_serial: int = 0
     imports_known: bool = False
+    pods_known: bool = False
 
 
 class Synced(Struct, frozen=True, tag="synced"):
     """The complete list is complete. `stale`: it is the last known state, the API server has not been reached since (REC-112).
 
-    `imports_known`: it holds all imports; otherwise nobody knows yet which there are.
+    `imports_known`, `pods_known`: it holds all imports, all Pods; otherwise nobody knows yet which there are.
     """
 
     stale: bool = False
     imports_known: bool = False
+    pods_known: bool = False
 
 
 class Reload(Struct, frozen=True, tag="reload"):

@@ -37,6 +37,7 @@ class Journal:
         self._namespaces: frozenset[str] = frozenset()
         self._told_pods: dict[tuple[str, str], int] = {}
         self._imports_known = False
+        self._pods_known = False
 
     def whole(
         self, snapshot: Snapshot, now: float, held: Set[ServiceKey] = frozenset(), reduced: Reduced = NOT_REDUCED,
@@ -51,7 +52,8 @@ class Journal:
         if pods := self._pod_changes(snapshot):
             yield pods
         self._imports_known = _knows_imports(snapshot, held, reduced)
-        yield Synced(imports_known=self._imports_known)
+        self._pods_known = self._knows_pods(snapshot)
+        yield Synced(imports_known=self._imports_known, pods_known=self._pods_known)
 
     def _all(self, snapshot: Snapshot, held: Set[ServiceKey], reduced: Reduced) -> Iterator[ServiceFact]:
         """Yield the facts of all Services and imports, and take them for told."""
@@ -83,13 +85,16 @@ class Journal:
         if not self._imports_known and _knows_imports(snapshot, held, reduced):
             self._imports_known = True
             told = structs.replace(told, imports_known=True)
+        if not self._pods_known and self._knows_pods(snapshot):
+            self._pods_known = True
+            told = structs.replace(told, pods_known=True)
         added: frozenset[str] = frozenset()
         lost: frozenset[str] = frozenset()
         if Kind.NAMESPACE in dirty.kinds:
             present = frozenset(snapshot.namespaces)
             added, lost, self._namespaces = present - self._namespaces, self._namespaces - present, present
         pods = self._pod_changes(snapshot) if Kind.POD in dirty.kinds else None
-        if not (news or gone or added or lost or pods or told.imports_known):
+        if not (news or gone or added or lost or pods or told.imports_known or told.pods_known):
             return None
         return structs.replace(
             told,
@@ -98,6 +103,10 @@ class Journal:
             pods=pods.pods if pods else (),
             pods_gone=pods.pods_gone if pods else (),
         )
+
+    def _knows_pods(self, snapshot: Snapshot) -> bool:
+        """Return whether all Pods have been read, and are told: only then there is none where none is told."""
+        return self._pods and Kind.POD in snapshot.synced
 
     def _pod_changes(self, snapshot: Snapshot) -> Change | None:
         if not self._pods:

@@ -281,8 +281,11 @@ class Resolver:
         return Reply(rcode=NXDOMAIN, authority=(self.soa(asked.zone),), flags=AA, plugin=PLUGIN, life=Life(tags))
 
     def denied(self, reply: Reply, key: bytes) -> Reply:
-        """Return an NXDOMAIN for a name as it must be told now: SERVFAIL while the cluster, or its imports, are not known yet (REC-110)."""
-        known = self._catalog.synced and (self._catalog.imports_known or self.zone_of(key) not in self._imported)
+        """Return an NXDOMAIN for a name as it must be told now: SERVFAIL while what decides is not known yet (REC-110)."""
+        catalog, zone = self._catalog, self.zone_of(key)
+        known = catalog.synced and (catalog.imports_known or zone not in self._imported)
+        if known and self._settings.pods == "verified" and not catalog.pods_known:
+            known = zone is None or is_reverse(zone) or not key[: len(key) - len(zone)].endswith(POD)
         return reply if known else reply.but(rcode=SERVFAIL, life=None)
 
 

@@ -111,8 +111,8 @@ def snapshot_of(state: State) -> Snapshot:
     """Return the snapshot that a state stands for."""
     namespaces = tuple(Namespace(ObjectMeta(name)) for name in state.namespaces)
     imports = () if state.imports is None else (Replace(Kind.SERVICE_IMPORT, state.imports),)
+    pods = (Replace(Kind.POD, state.pods),) if state.pods else ()  # none at all means that nobody had read them
     events = (
         Replace(Kind.SERVICE, state.services), Replace(Kind.ENDPOINT_SLICE, state.slices), Replace(Kind.NAMESPACE, namespaces),
-        Replace(Kind.POD, state.pods),
     )  # fmt: skip
-    return advance(EMPTY, Batch((*events, *imports)))[0]
+    return advance(EMPTY, Batch((*events, *pods, *imports)))[0]

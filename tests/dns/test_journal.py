@@ -32,6 +32,18 @@ def test_the_whole_list_begins_and_ends():
     assert [fact.name for part in told[:-1] for fact in part.pods] == ["p"]
 
 
+def test_rec_110_pods_are_known_when_they_have_been_read_and_are_told():
+    unread = snapshot_of(WEB)
+    unread = structs.replace(unread, synced=unread.synced - {Kind.POD})
+    journal = Journal(pods=True)
+    assert not list(journal.whole(unread, 100.0))[-1].pods_known
+    after, dirty = advance(unread, Batch((Replace(Kind.POD, ()),)))
+    assert journal.step(after, dirty, 200.0).pods_known
+    assert journal.step(after, dirty, 300.0) is None
+    assert list(journal.whole(after, 400.0))[-1].pods_known
+    assert not list(Journal().whole(after, 400.0))[-1].pods_known
+
+
 def test_rec_93_what_changes_no_answer_is_not_told():
     journal, snapshot, _ = begun(WEB, SLICE)
     after, dirty = advance(snapshot, Batch((Upsert(endpoint_slice("web", endpoint("10.0.0.1", ready=True))),)))

@@ -145,6 +145,18 @@ def test_pod_04_verified_pods():
     assert got(cluster, "10-1-2-4.shop.pod") == "NXDOMAIN"
 
 
+def test_rec_110_until_pods_are_known_no_name_of_a_pod_is_denied():
+    catalog = catalog_of(*CLUSTER)
+    catalog.finish(Synced(imports_known=True))
+    verified, insecure = plugin(catalog, pods="verified"), plugin(catalog, pods="insecure")
+    assert got(verified, "10-1-2-3.shop.pod") == ["A 10.1.2.3"]
+    assert outcome(ask(verified, "10-1-2-4.shop.pod.cluster.local")) == "SERVFAIL"
+    assert got(verified, "nosuch.shop.svc") == "NXDOMAIN"
+    assert got(insecure, "10-1-2-4.shop.pod") == ["A 10.1.2.4"]
+    catalog.apply(Change(pods_known=True))
+    assert got(verified, "10-1-2-4.shop.pod") == "NXDOMAIN"
+
+
 def test_rec_24_case_of_the_question_and_of_targets(cluster):
     """WIR-24, REC-44, REC-33: owners and the zone part as asked, names of objects as stored."""
     message = ask(cluster, "_HTTP._tcp.WEB.Shop.svc.Cluster.LOCAL", "SRV")
