@@ -88,7 +88,7 @@ ROUTING: Final = Selectors()
 EVERYTHING: Final = Selectors(services="", slices="", headless=True)
 """What routing and DNS need; routing leaves out the rest (REC-07)."""
 
-_WITHOUT_PODS: Final = "`pods verified` knows no name of a Pod, `autopath @kubernetes` walks no search path; the chart's dns.reads gives the right"
+_WITHOUT_PODS: Final = "`pods verified` knows no names of Pods, `autopath @kubernetes` walks no path; the chart's dns.reads gives the right"
 _WITHOUT_IMPORTS: Final = "`multicluster` answers no name of other clusters; the chart's value dns.reads gives the right"
 _RUNNING: Final = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Unknown"
 
