@@ -46,6 +46,8 @@ BADVERS: Final = 16
 
 HEADER: Final = 12
 MAX_NAME: Final = 255
+LARGEST: Final = 4096
+"""Bytes of a reply over UDP, at most: what `bufsize` may say. More is what amplifies, and would come in many fragments."""
 STEPS: Final = 10
 """Aliases that are followed before an answer ends (REC-61)."""
 
@@ -111,10 +113,10 @@ class Query(Struct, frozen=True, gc=False):
 
     @property
     def budget(self) -> int:
-        """Return how many bytes a reply may have (WIR-40)."""
+        """Return how many bytes a reply may have (WIR-40), whatever a forger of addresses says that his victim can take."""
         if not self.udp:
             return 65535
-        return 512 if self.edns is None else max(512, self.edns.size)
+        return 512 if self.edns is None else max(512, min(self.edns.size, LARGEST))
 
 
 class Refusal(Struct, frozen=True, gc=False):

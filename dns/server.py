@@ -26,8 +26,8 @@ from pointsman.dns.reply import Reply, failure
 
 log = logging.getLogger(__name__)
 
-BUSY: Final = 20_000
-"""Queries that may wait for something at once, per listener; more get SERVFAIL. Each holds some 3 kB."""
+BUSY: Final = 5_000
+"""Queries that may wait for something at once, per listener; more get SERVFAIL. Each holds some 20 kB: tasks, timers, a socket."""
 QUIET: Final = 1.0
 """Seconds between two traces of queries that broke something; all are counted."""
 

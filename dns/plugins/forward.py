@@ -31,6 +31,9 @@ DEADLINE = 5.0
 """Seconds that a query may take in all (FWD-31)."""
 LOOK_AGAIN = 5.0
 """Seconds between two looks at a resolv.conf."""
+CONCURRENT = 2_000
+"""Queries that may wait for the upstreams of a line that does not say `max_concurrent`: some 40 MB. With none at all, names that nobody
+answers for take the memory, and then the time, of all others."""
 MOST = 15
 """Upstreams that are used, at most (FWD-01)."""
 NAME = "forward"
@@ -76,9 +79,10 @@ class Forward(Quiet):
 
     async def ask(self, query: Query) -> Reply:
         """Return the answer of an upstream, or the failure to get one."""
-        if self.options.max_concurrent and self._waiting >= self.options.max_concurrent:
+        most = self.options.max_concurrent or CONCURRENT
+        if self._waiting >= most:
             self._around.tally.cell("coredns_forward_max_concurrent_rejects_total")[0] += 1
-            return failure(REFUSED, NAME, f"concurrent queries exceeded maximum {self.options.max_concurrent}")
+            return failure(REFUSED, NAME, f"concurrent queries exceeded maximum {most}")
         key = _equality(query)
         task = self._flying.get(key) if key is not None else None
         if task is None:

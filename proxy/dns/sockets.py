@@ -23,8 +23,9 @@ from pointsman.dns.heartbeat import SIZE
 
 EVERYWHERE: Final = ("::",)
 BACKLOG: Final = 512
-RECEIVE_BUFFER: Final = 32 << 20
-"""Bytes of queries that may wait, if the system allows it: some 30,000, more than come while a resolver starts on a busy machine."""
+RECEIVE_BUFFER: Final = 16 << 20
+"""Bytes of queries that may wait, if the system allows it: some 15,000. That is more than come while a resolver starts, and no more than a
+resolver that is flooded with its most costly questions answers before those who asked have given up."""
 
 TRANSPORTS: Final = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 

@@ -10,7 +10,7 @@ from fakes.corefiles import NOWHERE
 from pointsman.dns import names
 from pointsman.dns.corefile.options import ForwardOptions
 from pointsman.dns.corefile.options import Upstream as Target
-from pointsman.dns.plugins.forward import MOST, Forward, context
+from pointsman.dns.plugins.forward import CONCURRENT, MOST, Forward, context
 from pointsman.dns.question import CD, RD
 from pointsman.dns.reply import Reply
 
@@ -144,7 +144,9 @@ async def test_fwd_23_a_line_that_does_not_take_the_name_is_passed_over():
             line.stop()
 
 
-async def test_fwd_13_too_many_at_once_are_refused():
+@pytest.mark.parametrize("said", [2, 0])
+async def test_fwd_13_too_many_at_once_are_refused(said):
+    most = said or CONCURRENT
     release = asyncio.Event()
 
     class Slow(Forward):
@@ -153,11 +155,11 @@ async def test_fwd_13_too_many_at_once_are_refused():
             return Reply()
 
     surroundings = around()
-    plugin = Slow(ForwardOptions(place=NOWHERE, zone=".", upstreams=(NOBODY,), max_concurrent=2), surroundings)
-    waiting = [asyncio.create_task(plugin.ask(query(f"{n}.example"))) for n in range(2)]
+    plugin = Slow(ForwardOptions(place=NOWHERE, zone=".", upstreams=(NOBODY,), max_concurrent=said), surroundings)
+    waiting = [asyncio.create_task(plugin.ask(query(f"{n}.example"))) for n in range(most)]
     await asyncio.sleep(0)
     reply = await plugin.ask(query("c.example"))
-    assert (reply.rcode, reply.error) == (5, "concurrent queries exceeded maximum 2")
+    assert (reply.rcode, reply.error) == (5, f"concurrent queries exceeded maximum {most}")
     assert counted(surroundings, "coredns_forward_max_concurrent_rejects_total") == 1
     release.set()
     await asyncio.gather(*waiting)
