@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pointsman.proxy.dns import text
 from pointsman.proxy.metrics_list import METRICS, MetricType
 
 FILES = Path(__file__).parents[2] / "charts/pointsman/files"
-OFFERED = {metric.name: metric for metric in METRICS}
-NAME = re.compile(r"\b(?:pointsman|kubeproxy|rest_client|process|python)_\w+")
-SELECTED = re.compile(r"\b((?:pointsman|kubeproxy|rest_client)_\w+)\{([^}]*)\}")
+OFFERED = {metric.name: (metric.type, metric.labels) for metric in METRICS}
+OFFERED |= {name: (MetricType(metric.kind), metric.labels) for name, metric in text.METRICS.items()}
+NAME = re.compile(r"\b(?:pointsman|coredns|kubeproxy|rest_client|process|python)_\w+")
+SELECTED = re.compile(r"\b((?:pointsman|coredns|kubeproxy|rest_client)_\w+)\{([^}]*)\}")
 GROUPED = re.compile(r"by \(([\w, ]*)\)")
 ALWAYS = {"instance", "job", "le", "node"}
 """What Prometheus and the ServiceMonitor add, and buckets."""
@@ -31,13 +33,13 @@ def expressions():
 
 
 def metric_of(name):
-    """Return the metric of a series: a histogram has three."""
+    """Return type and labels of the metric of a series: a histogram has three."""
     for suffix in ("_bucket", "_sum", "_count"):
         plain = name.removesuffix(suffix)
-        if plain != name and plain in OFFERED and OFFERED[plain].type is MetricType.HISTOGRAM:
+        if plain != name and plain in OFFERED and OFFERED[plain][0] is MetricType.HISTOGRAM:
             return OFFERED[plain]
     found = OFFERED.get(name)
-    return None if found is None or found.type is MetricType.HISTOGRAM else found
+    return None if found is None or found[0] is MetricType.HISTOGRAM else found
 
 
 @pytest.mark.parametrize(("place", "expression"), tuple(expressions()))
@@ -46,7 +48,7 @@ def test_every_metric_that_is_asked_for_is_offered(place, expression):
     others = {name for name in OTHERS if expression.startswith(f"{name}{{")}
     assert names or others or PROCESS & set(NAME.findall(expression))
     assert [name for name in names if metric_of(name) is None] == []
-    labels = ALWAYS | {label for name in names for label in metric_of(name).labels}
+    labels = ALWAYS | {label for name in names for label in metric_of(name)[1]}
     grouped = {label.strip() for group in GROUPED.findall(expression) for label in group.split(",")}
     selected = {label for _, inner in SELECTED.findall(expression) for label in re.findall(r'(\w+)=', inner)}
     selected |= {label for _ in others for label in re.findall(r"(\w+)=", expression)}
@@ -58,7 +60,7 @@ def test_every_metric_that_is_asked_for_is_offered(place, expression):
 def test_counters_are_asked_how_they_grow_and_gauges_what_they_are(place, expression):
     for name in set(NAME.findall(expression)) - PROCESS:
         growing = re.search(rf"(rate|increase)\({name}\b", expression) is not None
-        assert growing == (metric_of(name).type is not MetricType.GAUGE)
+        assert growing == (metric_of(name)[0] is not MetricType.GAUGE)
 
 
 def test_each_alert_says_what_and_what_to_do():
