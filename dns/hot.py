@@ -32,7 +32,7 @@ TURNING: Final = 450
 VARIANTS: Final = 8
 RESHUFFLED: Final = 10.0
 """Seconds after which more addresses than there are variants are shuffled anew."""
-SEEN: Final = 65536
+SEEN: Final = 131072
 """Queries of which a sign of one byte is kept, to know those that come again."""
 STEP: Final = 500
 LOOKS: Final = 16
