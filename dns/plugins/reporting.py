@@ -138,7 +138,7 @@ def line(form: str, query: Query, reply: Reply, now: float) -> str:
         "duration": f"{max(now - query.started, 0):.9f}s",
         "rcode": RCODE_NAMES.get(reply.rcode, str(reply.rcode)),
         ">rflags": ",".join(name for name, bit in FLAG_NAMES if flags & bit),
-        ">bufsize": str(query.budget),
+        ">bufsize": str(max(512, 0 if query.edns is None else query.edns.size) if query.udp else 65535),
         ">do": "true" if query.do else "false",
         ">id": str(query.id),
         ">opcode": str(query.opcode),

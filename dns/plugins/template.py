@@ -5,6 +5,7 @@ templates are seldom, and few of them are asked often. A reply that does not tel
 it leads elsewhere: the target of an alias is looked up in the whole server for who asks for addresses, and may change there.
 """
 
+import importlib
 import re
 from collections.abc import Mapping
 
@@ -46,6 +47,8 @@ class Template(Quiet):
         self._on = None if options.fallthrough is None else tuple(names.wire(zone).lower() for zone in options.fallthrough.zones)
         places = [part for record in options.records for part in record.parts if isinstance(part, Field)]
         self._same_for_all = not any(place.name == "Remote" for place in places)
+        if options.records:
+            importlib.import_module("dns.rdata")  # half a second on a busy machine: not while somebody waits for an answer
 
     def link(self, following: Responder, where: Where) -> Responder:
         """Return the responder."""

@@ -8,6 +8,7 @@ import dns.name
 import dns.rcode
 import dns.rrset
 import pytest
+from dns.edns import GenericOption
 from fakes.chains import Clock, address, around, counted, edns, query, until
 from fakes.chains import Upstream as Server
 from fakes.corefiles import NOWHERE
@@ -59,6 +60,20 @@ async def test_fwd_12_a_truncated_reply_is_asked_again_over_tcp():
         assert not reply.answer
         one.close()
         other.close()
+
+
+async def test_wir_34_options_of_the_upstream_go_to_the_client_but_those_of_the_connection():
+    def say(message, transport):
+        reply = address()(message, transport)
+        if message.edns >= 0:
+            reply.use_edns(0, options=[GenericOption(code, b"ab") for code in (3, 11, 12, 15)])
+        return reply
+
+    async with Server(say) as server:
+        one = upstream(server)
+        assert (await one.ask(query("a.example", edns=edns()), 60)).options == b"\0\3\0\2ab\0\x0f\0\2ab"
+        assert (await one.ask(query("a.example"), 60)).options is None
+        one.close()
 
 
 async def test_wir_34_the_client_s_opt_goes_along():

@@ -11,7 +11,7 @@ from pointsman.dns.names import wire
 from pointsman.dns.plugins.cache import Cache
 from pointsman.dns.plugins.store import pack
 from pointsman.dns.question import AA, AD, CD, RA, RD, TC
-from pointsman.dns.reply import Life, Reply
+from pointsman.dns.reply import Life, Reply, failure
 
 IP = b"\xc0\0\2\1"
 
@@ -53,6 +53,7 @@ class Kept:
         (denial(rcode=0), True),
         (Reply(answer=(record("a.example", CNAME, 9, "b.example"),), authority=(soa("example"),)), True),
         (Reply(rcode=2, flags=0), True),
+        (failure(2, "forward", "no healthy proxies"), False),
         (Reply(rcode=4, flags=0), True),
         (positive().but(flags=TC), False),
         (Reply(rcode=5, flags=0), False),
@@ -64,6 +65,37 @@ class Kept:
 )
 async def test_cac_30_to_33_what_is_kept(reply, kept):
     assert await Kept(reply).twice() == kept
+
+
+async def test_cac_31_a_failure_of_one_s_own_hides_no_upstream_that_is_back():
+    """Only what an upstream answered is kept: a moment's refusal must not last as long as `servfail` says."""
+    cache = Kept(failure(2, "forward", "connection refused"), "cache {", "servfail 5m", "}")
+    assert await cache.ask() == failure(2, "forward", "connection refused")
+    cache.behind.reply = positive()
+    assert (await cache.ask()).rcode == 0
+
+
+@pytest.mark.parametrize(
+    ("reply", "ttl"),
+    [
+        (Reply(rcode=3, answer=(record("a.example", CNAME, 300, "b.example"),), authority=(soa("example", 300),)), 20),
+        (Reply(rcode=5, authority=(record("example", 2, 300, "ns.example"),)), 20),
+        (Reply(authority=(record("example", 2, 300, "ns.example"),)), 20),
+        (Reply(additional=(record("a.example", A, 40, IP),)), 40),
+        (Reply(rcode=3, authority=(record("example", 2, 300, "ns.example"),)), 60),
+    ],
+)
+async def test_cac_40_the_ttl_of_what_is_neither_answer_nor_denial(reply, ttl):
+    """Five seconds, within the bounds of success; a denial without SOA has those of denials."""
+    given = await Kept(reply, "cache {", "success 9984 3600 20", "denial 9984 60 30", "}").ask()
+    assert {one.ttl for one in (*given.answer, *given.authority, *given.additional)} == {ttl}
+
+
+async def test_wir_30_options_of_upstreams_are_not_kept_and_rd_is_the_client_s():
+    cache = Kept(positive().but(options=b"\0\x0f\0\2\0\6", flags=RA | RD))
+    assert (await cache.ask()).options is None
+    hit = await cache.ask(flags=0)
+    assert (hit.options, hit.flags & RD) == (None, 0)
 
 
 async def test_cac_80_what_comes_from_memory_is_not_kept_and_keeps_its_life():

@@ -7,7 +7,7 @@ from fakes.chains import AAAA, A, Next, around, linked, query, record, soa
 from fakes.corefiles import options
 from pointsman.dns.corefile.options import Dns64Options
 from pointsman.dns.plugins.dns64 import Dns64, embedded
-from pointsman.dns.reply import Reply
+from pointsman.dns.reply import Reply, failure
 
 SIX = {"client": ("2001:db8::1", 1)}
 NODATA = Reply(authority=(soa("example", 20),))
@@ -62,3 +62,15 @@ async def test_names_that_do_not_exist_and_real_addresses_stay():
     assert (await respond(query("a.example", AAAA, **SIX))).answer == real.answer
     respond, _ = dns64(real, FOUR, "dns64 {", "translate_all", "allow_ipv4", "}")
     assert (await respond(query("a.example", AAAA))).answer != real.answer
+
+
+async def test_failures_are_failures_and_nothing_is_authoritative():
+    """What this server itself could not do is not asked again as A; AA is never set (RFC 6147, section 5.1.2)."""
+    respond, behind = dns64(failure(2), FOUR)
+    assert await respond(query("a.example", AAAA, **SIX)) == failure(2)
+    assert len(behind.asked) == 1
+    respond, _ = dns64(NODATA, FOUR)
+    assert (await respond(query("a.example", AAAA, **SIX))).flags == 0
+    respond, _ = dns64(NODATA, failure(2, "forward", "no healthy proxies"))
+    reply = await respond(query("a.example", AAAA, **SIX))
+    assert (reply.rcode, reply.flags, reply.bare, reply.error) == (2, 0, False, "")

@@ -25,6 +25,7 @@ async def test_wir_60_any():
     respond, behind = linked(Any())
     reply = await respond(query("a.example", 255))
     assert values(reply) == [("a.example.", 13, 8482, b"\x0dANY obsoleted\x0cSee RFC 8482")]
+    assert (reply.flags, (await respond(query("a.example", 255, qclass=3))).answer[0].rclass) == (0, 1)
     await respond(query("a.example", A))
     assert len(behind.asked) == 1
 
@@ -44,6 +45,7 @@ async def test_wir_09_chaos(name, texts):
     reply = await respond(query(name, TXT, qclass=3))
     assert [one.rdata for one in reply.answer] == [text_rdata(text) for text in texts]
     assert {(one.rclass, one.ttl) for one in reply.answer} == {(3, 0)}
+    assert reply.flags == 0
     await respond(query(name, TXT))
     await respond(query(name, A, qclass=3))
     assert len(behind.asked) == 2
@@ -78,6 +80,7 @@ async def test_local_answers_for_this_machine(name, qtype, rcode, answers_):
     reply = await respond(query(name, qtype))
     assert (reply.rcode, [one.rdata for one in reply.answer]) == (rcode, answers_)
     assert reply.answer or reply.authority[0].rtype == SOA
+    assert reply.flags == 0
     assert not behind.asked
 
 
