@@ -68,6 +68,7 @@ LINES = (
     (f"queries/s at {CHANGES} changes/s", "changed", "", 1), ("  per second of processor time", "changed_cpu", "", 1),
     ("  per second of that of who answers", "changed_own", "", 1), ("    the same without changes", "mix_own", "", 1),
     (f"p50 at half of CoreDNS's load and {CHANGES} changes/s", "changed_half_p50", "ms", 1000), ("  p99", "changed_half_p99", "ms", 1000),
+    ("  changes/s that the API server took meanwhile", "made", "", 1),
     ("start to the first right answer", "start", "s", 1),
     ("resident memory of who answers", "rss", "MiB", 1), ("  with a full cache", "rss_full", "MiB", 1),
     ("resident memory of all processes", "rss_all", "MiB", 1),

@@ -53,6 +53,7 @@ class Bench:
         self._resolver = resolver
         self._process = resolver.process
         self._folder = folder
+        self._made = 0
 
     async def measure(self, loads: Loads) -> Figures:
         """Return all figures."""
@@ -67,7 +68,9 @@ class Bench:
         found["rss"], found["rss_all"] = self._memory()
         async with self._changes():
             found |= named("changed", await self._load("mix", loads.seconds))
+            before, began = self._made, monotonic()
             found |= named("changed_half", await self._latency(loads.half or int(found["mix"] / 2)))
+            found["made"] = (self._made - before) / (monotonic() - began)
         await self._dnsperf("fill", "-n", "2", "-q", "200")
         found["rss_full"], _ = self._memory()
         await self._process.stop()
@@ -121,12 +124,11 @@ class Bench:
         """Change endpoints meanwhile, so many times a second."""
 
         async def work() -> None:
-            turn = 0
             while True:
                 began = monotonic()
                 for number in range(CHANGES):
-                    turn += 1
-                    await e2e_load.say(self._plane, f"service-{number}", e2e_load.others(number, turn // CHANGES + 1))
+                    await e2e_load.say(self._plane, f"service-{number}", e2e_load.others(number, self._made // CHANGES + 1))
+                    self._made += 1
                     await asyncio.sleep(max(0.0, began + (number + 1) / CHANGES - monotonic()))
 
         task = asyncio.create_task(work())
