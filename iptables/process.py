@@ -37,10 +37,15 @@ class Process:
         """Start a program with pipes for its input and both outputs. Raises OSError, FileNotFoundError where there is none."""
         # It returns when the program has taken over, which is quick; nothing can be read or written before.
         made = cls(subprocess.Popen(arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0))  # noqa: ASYNC220
+        connecting = asyncio.create_task(made._connect())
         try:
             made._watch()
-            await made._connect()
+            await asyncio.shield(connecting)
         except BaseException:
+            # Cut short, uvloop closes the number of a pipe whose file object would close it again: by then it may be another file's.
+            while not connecting.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({connecting})
             made.kill()
             await made.wait()
             made.close()

@@ -101,6 +101,31 @@ def test_nothing_stays_open():
     on_both_loops(work)
 
 
+def test_a_start_that_is_cancelled_leaves_nothing_and_closes_nothing_of_others():
+    """At whichever step of it."""
+
+    async def cancelled(after):
+        starting = asyncio.create_task(shell("exec sleep 600"))
+        for _ in range(after):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            process = await starting
+            process.kill()  # it had started before
+            await process.wait()
+            process.close()
+            raise asyncio.CancelledError
+
+    async def work():
+        await cancelled(3)
+        before = opened()
+        for after in range(1, 8):
+            await cancelled(after)
+        await back_to(before)
+
+    on_both_loops(work)
+
+
 async def test_a_start_that_fails_on_the_way_leaves_nothing(monkeypatch):
     async def broken(*_):
         raise OSError("no pipe")
