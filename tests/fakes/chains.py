@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import socket
 
 import dns.flags
 import dns.message
@@ -126,10 +127,14 @@ class Upstream(asyncio.DatagramProtocol):
         while self.transport is None:
             self.server = await asyncio.start_server(self._stream, "127.0.0.1", 0)
             self.port = self.server.sockets[0].getsockname()[1]
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             try:
-                self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", self.port))
+                sock.bind(("127.0.0.1", self.port))  # uvloop leaves a transport open that it cannot bind
             except OSError:
+                sock.close()
                 self.server.close()
+                continue
+            self.transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=sock)
         return self
 
     async def __aexit__(self, *_):
