@@ -20,6 +20,7 @@ ROOM: Final = 4096
 """Bytes per datagram; a longer query is cut and then does not parse (WIR-07)."""
 
 _NAME: Final = 28  # sockaddr_in6
+_MAPPED: Final = bytes(10) + b"\xff\xff"
 _CONTROL: Final = 64
 _HEADER: Final = 64  # struct mmsghdr on 64-bit systems
 _MSG_TRUNC: Final = 0x20
@@ -100,6 +101,11 @@ class Datagrams:
         """Return the packed address of the sender, for counting."""
         at = slot * _NAME
         return self._names[at + 8 : at + 24] if self._ipv6 else self._names[at + 4 : at + 8]
+
+    def is_ipv4(self, slot: int) -> bool:
+        """Return whether an IPv4 client of a socket for both families sent the query in a slot."""
+        at = slot * _NAME + 8
+        return self._names[at : at + 12] == _MAPPED
 
     def local(self, slot: int) -> str:
         """Return the address that the query in a slot was sent to."""
@@ -197,6 +203,6 @@ class _Headers:
 
 def _text6(raw: bytes) -> str:
     """Return the text of an address; an IPv4 client of a socket for both families is an IPv4 client."""
-    if raw[:12] == b"\x00" * 10 + b"\xff\xff":
+    if raw[:12] == _MAPPED:
         return socket.inet_ntop(socket.AF_INET, raw[12:])
     return socket.inet_ntop(socket.AF_INET6, raw)

@@ -83,18 +83,23 @@ class Serving:
             if chain is None:
                 raise UnusableError(f"no server block of {self._start.corefile} answers on {listener.address} port {listener.key_port}")
             sock = socket.socket(fileno=listener.fd)
-            family = "2" if sock.family == socket.AF_INET6 else "1"
-            hot = Hot(random.shuffle, room, self.top)
-            desk = Desk(chain, self.catalog, Books(self.tally, chain.label, listener.transport, family), hot, self.top)
-            self.desks.append((listener, desk))
+            desk = self._desk(listener, chain, room, "2" if sock.family == socket.AF_INET6 else "1")
+            four = self._desk(listener, chain, room, "1") if _for_both(sock) else None
             if listener.transport == "udp":
-                server = UdpServer(sock, desk, self._limits(), self.storms)
+                server = UdpServer(sock, desk, self._limits(), self.storms, four)
                 server.start()
                 self._servers.append(server)
             else:
-                tcp = TcpServer(sock, desk, self._tcp_patience(), self._limits())
+                tcp = TcpServer(sock, desk, self._tcp_patience(), self._limits(), four)
                 await tcp.start()
                 self._servers.append(tcp)
+
+    def _desk(self, listener: Listener, chain: Chain, room: Room, family: str) -> Desk:
+        """Return a desk of a listener, for clients of one family."""
+        books = Books(self.tally, chain.label, listener.transport, family)
+        desk = Desk(chain, self.catalog, books, Hot(random.shuffle, room, self.top), self.top)
+        self.desks.append((listener, desk))
+        return desk
 
     async def close(self, patience: float = 5.0) -> None:
         """Read no more, answer what was read, end."""
@@ -225,3 +230,8 @@ class Serving:
             write=own.write if option.write is None else option.write,
             queries=option.queries or 0,
         )
+
+
+def _for_both(sock: socket.socket) -> bool:
+    """Return whether clients of both families come to a socket."""
+    return sock.family == socket.AF_INET6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) and sock.getsockname()[0] == "::"

@@ -45,10 +45,18 @@ def unmapped(host: str) -> str:
 
 
 class TcpServer:
-    """Answers on one listening socket."""
+    """Answers on one listening socket; where that is for both families, `four` is the desk for clients of IPv4 (OBS-01)."""
 
-    def __init__(self, sock: socket.socket, desk: Desk, patience: Patience | None = None, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        desk: Desk,
+        patience: Patience | None = None,
+        limits: Limits | None = None,
+        four: Desk | None = None,
+    ) -> None:
         self.desk = desk
+        self.four = four or desk
         self.patience = patience or Patience()
         self.limits = limits
         self.local = (str(sock.getsockname()[0]), int(sock.getsockname()[1]))
@@ -94,11 +102,12 @@ class TcpServer:
 class Connection(asyncio.Protocol):
     """One client's connection; `deadline` is when it is closed unless something happens."""
 
-    __slots__ = ("_asked", "_client", "_closing", "_due", "_held", "_server", "_stuck", "_transport", "_waiting", "deadline")
+    __slots__ = ("_asked", "_client", "_closing", "_desk", "_due", "_held", "_server", "_stuck", "_transport", "_waiting", "deadline")
 
     def __init__(self, server: TcpServer) -> None:
         self.deadline = time.monotonic() + server.patience.read
         self._server = server
+        self._desk = server.desk
         self._transport: asyncio.Transport | None = None
         self._client: tuple[str, int] = ("", 0)
         self._held = bytearray()
@@ -113,6 +122,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = (unmapped(str(peer[0])), int(peer[1])) if peer else ("", 0)
+        if ":" not in self._client[0]:
+            self._desk = self._server.four
         self._server.admit(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -216,7 +227,7 @@ class Connection(asyncio.Protocol):
 
     def _take(self, message: bytes) -> bytes | None:
         server = self._server
-        desk = server.desk
+        desk = self._desk
         key = message[2:]
         if len(message) < 12 or message[2] & 0x80:
             return None

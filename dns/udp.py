@@ -32,12 +32,15 @@ _SHAPE: Final = tuple((slot, slot * ROOM + 2, 16 * slot + 14, 2 * slot + 1) for 
 
 
 class UdpServer:
-    """Answers on one UDP socket."""
+    """Answers on one UDP socket; where that is for both families, `four` is the desk for clients of IPv4 (OBS-01)."""
 
-    def __init__(self, sock: socket.socket, desk: Desk, limits: Limits | None = None, storms: Top | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, desk: Desk, limits: Limits | None = None, storms: Top | None = None, four: Desk | None = None
+    ) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._desk = desk
+        self._four = four
         self._limits = limits
         self._storms = storms
         self._batch = Datagrams(sock)
@@ -74,18 +77,22 @@ class UdpServer:
         desk = self._desk
         memory, lengths, sizes = batch.memory, batch.lengths, batch.sizes
         find, deny = desk.hot.entries.get, desk.denials.answer
+        four = self._four
         now = time.monotonic()
         limits = self._limits
         first = 0
         for slot, start, place, size in _SHAPE[:got]:
             key = memory[start : start + lengths[place] - 2]
+            if four is not None:
+                desk = four if batch.is_ipv4(slot) else self._desk
+                find, deny = desk.hot.entries.get, desk.denials.answer
             if limits is not None and not limits.allow(batch.host(slot), now):
                 reply = None
             elif (hit := find(key)) is not None and (hit.until > now or (hit := desk.hot.turn(key, hit, now)) is not None):
                 hit.hits += 1
                 reply = hit.reply
             else:
-                reply = deny(key) or self._ask(slot)
+                reply = deny(key) or self._ask(desk, slot)
             if reply is None:
                 if slot > first:
                     self.lost += batch.send(first, slot)
@@ -101,7 +108,7 @@ class UdpServer:
         desk.hot.seconds += ((time.monotonic() - now) - desk.hot.seconds) * 0.01
         return got
 
-    def _ask(self, slot: int) -> bytes | None:
+    def _ask(self, desk: Desk, slot: int) -> bytes | None:
         """Let the desk answer; return what follows the id."""
         batch = self._batch
         start = _STARTS[slot]
@@ -109,7 +116,7 @@ class UdpServer:
         if len(message) < 12 or message[2] & 0x80:
             return None
         route = batch.route(slot)
-        reply = self._desk.take(message, batch.client(slot), (batch.local(slot), self._port), route.send, udp=True)
+        reply = desk.take(message, batch.client(slot), (batch.local(slot), self._port), route.send, udp=True)
         if reply is None:
             return None
         if len(reply) > ROOM:

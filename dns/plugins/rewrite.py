@@ -15,7 +15,7 @@ from pointsman.dns import names
 from pointsman.dns.contract import Plain, Responder
 from pointsman.dns.corefile.options import AnswerRewrite, NameMatch, RewriteOptions, RewriteRule
 from pointsman.dns.plugins.link import Either, Quiet, Surroundings, Where
-from pointsman.dns.question import IN, SERVFAIL, Query
+from pointsman.dns.question import IN, SERVFAIL, TC, Query
 from pointsman.dns.reply import Record, Reply, failure
 
 NS, CNAME, SOA, PTR, MX, SRV, NAPTR, DNAME = 2, 5, 6, 12, 15, 33, 35, 39
@@ -154,7 +154,7 @@ class Rewrite(Quiet):
         return None if found is None else groups_in(to, found)
 
     async def _realias(self, rule: RewriteRule, query: Query, reply: Reply, where: Where) -> Reply:
-        """Give aliases to one target another one, with the records of that."""
+        """Give aliases to one target another one, with the answer for that; the other sections stay, as they do in CoreDNS."""
         assert rule.match is not None
         for at, record in enumerate(reply.answer):
             if record.rtype != CNAME:
@@ -172,7 +172,8 @@ class Rewrite(Quiet):
                 return reply
             before = tuple(one for one in reply.answer[:at] if one.rtype == CNAME)
             alias = msgspec.structs.replace(record, rdata=target)
-            return reply.but(answer=(*before, alias, *found.answer), authority=(), additional=(), life=None)
+            flags = (reply.flags & ~TC) | (found.flags & TC)
+            return reply.but(answer=(*before, alias, *found.answer), flags=flags, life=None)
         return reply
 
 

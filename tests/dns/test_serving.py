@@ -6,6 +6,7 @@ import socket
 import time
 
 import dns.message
+import dns.query
 import pytest
 from fakes.dns_cluster import service, snapshot_of
 from fakes.dns_process import COREFILE
@@ -200,3 +201,30 @@ async def test_obs_17_how_long_a_change_took_is_counted_when_it_is_in_force_by_o
         assert len(one.bounds) == 20
         assert one.values[0] == 1
         assert one.values[-1] >= 3.0
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_obs_01_clients_of_a_socket_for_both_families_are_counted_by_their_own(tmp_path, transport):
+    """An IPv4 client of a listener on all addresses is one of IPv4: in the chain, and in every count, also from the hot table."""
+    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+    made = socket.socket(socket.AF_INET6, kind)
+    made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    made.bind(("::", 0))
+    port = made.getsockname()[1]
+    places = (Listener(made.detach(), transport, "::", port, 53),)
+    serving = Serving(start_of(tmp_path, ".:53 {\n local\n whoami\n}\n", listeners=places, everywhere=False), silent)
+    await serving.open()
+
+    def ask(host, name):
+        question = dns.message.make_query(name, "A")
+        return dns.query.udp(question, host, 60, port) if transport == "udp" else dns.query.tcp(question, host, 60, port)
+
+    try:
+        reply = await asyncio.to_thread(ask, "127.0.0.1", "a.example")
+        assert str(reply.additional[0][0]) == "127.0.0.1"
+        for host in ("127.0.0.1", "127.0.0.1", "::1"):
+            assert (await asyncio.to_thread(ask, host, "localhost")).answer
+    finally:
+        await serving.close()
+    requests = [one for one in serving.samples() if one.metric == "coredns_dns_requests_total"]
+    assert {family: sum(one.values[0] for one in requests if one.labels[4] == family) for family in "12"} == {"1": 3, "2": 1}

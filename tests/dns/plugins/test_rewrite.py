@@ -9,6 +9,7 @@ from pointsman.dns.contract import Plain
 from pointsman.dns.corefile.options import RewriteOptions
 from pointsman.dns.names import text, wire
 from pointsman.dns.plugins.rewrite import Rewrite
+from pointsman.dns.question import RA, TC
 from pointsman.dns.reply import Life, Reply, failure
 
 IP = b"\1\2\3\4"
@@ -142,6 +143,14 @@ async def test_targets_of_aliases_are_asked_anew():
         ("app.example.", CNAME, 200, wire("app.cdn.example")), ("app.cdn.example.", CNAME, 200, wire("x.other.org")),
         ("x.other.org.", A, 100, b"\x09" * 4),
     ]  # fmt: skip
+
+
+async def test_a_renamed_alias_keeps_the_other_sections_and_takes_the_cut_of_what_it_leads_to():
+    everything = Next(Reply(answer=(record("y.example", A, 100, IP),), flags=TC))
+    came = Reply(answer=(record("app.example", CNAME, 60, "x.example"),), authority=(soa("example"),), flags=RA)
+    respond, _ = linked(rewrite("rewrite cname exact x.example. y.example."), Next(came), everything)
+    reply = await respond(query("app.example"))
+    assert (len(reply.answer), reply.authority, reply.flags) == (2, (soa("example"),), RA | TC)
 
 
 async def test_aliases_that_are_renamed_in_a_circle_end():
