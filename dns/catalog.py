@@ -59,9 +59,10 @@ class Services:
 
 
 class Pods:
-    """Pods by what is asked about them."""
+    """Pods by what is asked about them; `known` says that all have been told."""
 
     def __init__(self) -> None:
+        self.known = False
         self._facts: dict[tuple[str, str], PodFact] = {}
         self._texts: dict[tuple[str, str], int] = {}
         self._owner: dict[bytes, PodFact] = {}
@@ -114,7 +115,6 @@ class Catalog:
         self.serial = 0
         self.imports_serial = 0
         self.imports_known = False
-        self.pods_known = False
         self.synced = False
         self.stale = False
         self._unseen: dict[str, set[Hashable]] | None = None
@@ -132,7 +132,7 @@ class Catalog:
         self.serial = change.serial or self.serial
         self.imports_serial = change.imports_serial or self.imports_serial
         self.imports_known |= change.imports_known
-        self.pods_known |= change.pods_known
+        self.pods.known |= change.pods_known
         for fact in change.services:
             self._service(service_key(fact.namespace, fact.name), fact, tags)
         for namespace, name in change.services_gone:
@@ -163,7 +163,7 @@ class Catalog:
         for key in unseen.get("pods", ()):
             self.pods.drop(key)  # type: ignore[arg-type]
         self.synced, self.stale = True, synced.stale
-        self.imports_known, self.pods_known = synced.imports_known, synced.pods_known
+        self.imports_known, self.pods.known = synced.imports_known, synced.pods_known
         return tags
 
     def _see(self, kind: str, key: Hashable) -> None:

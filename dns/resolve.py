@@ -284,7 +284,7 @@ class Resolver:
         """Return an NXDOMAIN for a name as it must be told now: SERVFAIL while what decides is not known yet (REC-110)."""
         catalog, zone = self._catalog, self.zone_of(key)
         known = catalog.synced and (catalog.imports_known or zone not in self._imported)
-        if known and self._settings.pods == "verified" and not catalog.pods_known:
+        if known and self._settings.pods == "verified" and not catalog.pods.known:
             known = zone is None or is_reverse(zone) or not key[: len(key) - len(zone)].endswith(POD)
         return reply if known else reply.but(rcode=SERVFAIL, life=None)
 

@@ -91,7 +91,6 @@ class DnsService:
         self._dismissing: asyncio.Task[None] | None = None
         self._giving: dict[int, socket.socket] = {}
         self._rearranged = asyncio.Event()
-        self._addresses = settings.addresses
         self._check = SelfCheck()
 
     @property
@@ -175,11 +174,11 @@ class DnsService:
     async def listen_at(self, addresses: Sequence[str]) -> None:
         """Listen at these addresses where the Corefile names none. Raises ListenError; everything stays as it was then."""
         alive = self._alive()
-        before, self._addresses = self._addresses, tuple(addresses)
+        before, self.settings = self.settings.addresses, structs.replace(self.settings, addresses=tuple(addresses))
         try:
             await self._rearrange(alive)
         except ListenError:
-            self._addresses = before
+            self.settings = structs.replace(self.settings, addresses=before)
             raise
 
     def heed(self) -> None:
@@ -271,7 +270,7 @@ class DnsService:
         """Open the sockets that are wanted now; return whether that changed anything. Raises ListenError."""
         known = await interfaces()
         chosen = self.settings.listen
-        wanted = (chosen,) if chosen is not None else places(self.corefile, known, self._addresses)
+        wanted = (chosen,) if chosen is not None else places(self.corefile, known, self.settings.addresses)
         return self._sockets.want(wanted, (address for addresses in known.values() for address in addresses))
 
     async def _rearrange(self, alive: Sequence[str]) -> None:
@@ -283,7 +282,7 @@ class DnsService:
     def _alive(self) -> tuple[str, ...]:
         """Return the addresses of this node at whose port 53 it is listened."""
         there = {(place.address, place.port) for place in self._sockets.places}
-        return tuple(address for address in self._addresses if (address, 53) in there)
+        return tuple(address for address in self.settings.addresses if (address, 53) in there)
 
     async def _compare(self) -> None:
         """Look at the Corefile now and then, for where to listen, what to serve beside, and what must be read of the cluster."""
