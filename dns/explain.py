@@ -9,6 +9,7 @@ import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from pointsman.dns.books import RCODES, TYPES
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.corefile.options import KubernetesOptions
@@ -23,7 +24,17 @@ if TYPE_CHECKING:
     from pointsman.dns.serving import Serving
 
 Row = tuple[str, ...]
+
+
+class Explained(Struct, frozen=True):
+    """What there is to say of a name: rows for people, and the rcode of the answer (`NXDOMAIN`), empty if it was not answered."""
+
+    rows: tuple[Row, ...]
+    rcode: str = ""
+
+
 NUMBERS = {name: number for number, name in TYPES.items()}
+WRITE = "write A, AAAA, SRV, PTR, TXT or TYPE65"
 SHOWN = 20
 NOBODY = "127.0.0.1"
 """Who asks if nobody is named: rules for clients need an address."""
@@ -46,38 +57,43 @@ def storms(serving: "Serving") -> tuple[Row, ...]:
     return tuple(found)
 
 
-async def explain(serving: "Serving", name: str, qtype: str, client: str) -> tuple[Row, ...]:
+async def explain(serving: "Serving", name: str, qtype: str, client: str) -> Explained:
     """Ask a name and say why it is answered so."""
-    number_of_type = _number(qtype)
+    number_of_type = type_number(qtype)
     client = client or NOBODY
     if packed(client.partition("%")[0]) is None:
-        return (("error", f"{client} is no address of a client"),)
+        return _unasked(f"{client} is no address of a client")
     try:
         asked = wire(name)
     except NotANameError as error:
-        return (("error", str(error)),)
+        return _unasked(str(error))
     if not number_of_type:
-        return (("error", f"{qtype} is no type of records: write A, AAAA, SRV, PTR, TXT or TYPE65"),)
+        return _unasked(f"{qtype} is no type of records: {WRITE}")
     if not serving.desks:
-        return (("error", "the resolver does not answer yet"),)
+        return _unasked("the resolver does not answer yet")
     query = Query(0, RD, asked, asked.lower(), number_of_type, client=(client, 0), udp=False, started=time.monotonic())
     began = time.monotonic()
     reply = await serving.desks[0][1].ask(query)
     took = time.monotonic() - began
     if reply is None:
-        return (("answer", "none at all: a rule of acl drops this query"),)
+        return Explained((("answer", "none at all: a rule of acl drops this query"),))
     rows: list[Row] = [("zone", reply.zone or "no server block has this name"), ("plugin", reply.plugin or "none")]
     rows += [("error", reply.error)] if reply.error else []
     rows += about(serving, query.key)
-    rows.append(("rcode", _rcode(reply)))
+    rcode = RCODES.get(reply.rcode, str(reply.rcode))
+    rows.append(("rcode", _meant(rcode, reply)))
     rows += [("answer", shown) for shown in _records(reply)]
     rows += _lives(serving, reply)
     rows.append(("took", f"{took * 1000:.2f} ms"))
     pod = serving.catalog.pods.at(address) if (address := packed(client)) else None
-    return (*((("client", f"Pod {pod.namespace}/{pod.name}"),) if pod else ()), *rows)
+    return Explained((*((("client", f"Pod {pod.namespace}/{pod.name}"),) if pod else ()), *rows), rcode)
 
 
-def _number(qtype: str) -> int:
+def _unasked(reason: str) -> Explained:
+    return Explained((("error", reason),))
+
+
+def type_number(qtype: str) -> int:
     """Return the number of a type by its name or as TYPE and a number; 0 if it is none."""
     name, digits = qtype.upper(), qtype[4:]
     if name.startswith("TYPE") and digits.isdecimal() and digits.isascii() and len(digits) <= 5 and int(digits) < 65536:
@@ -146,8 +162,7 @@ def _described(fact: ServiceFact) -> str:
     return f"{'clusterset' if fact.imported else 'cluster'} IP, ports {ports or 'none'}, {behind}"
 
 
-def _rcode(reply: Reply) -> str:
-    code = RCODES.get(reply.rcode, str(reply.rcode))
+def _meant(code: str, reply: Reply) -> str:
     if code == "NOERROR" and not reply.answer:
         return "NOERROR without an answer (NODATA): the name exists, but has no record of this type"
     return {"NXDOMAIN": "NXDOMAIN: the name does not exist", "SERVFAIL": "SERVFAIL: it could not be found out"}.get(code, code)

@@ -108,7 +108,10 @@ class Succeeded(Struct, frozen=True, tag="succeeded"):
 
 
 class Ask(Struct, frozen=True, tag="ask"):
-    """A question of the agent: `stats`, `top`, `storms`, or `explain` with a name, a type and the address of who would ask."""
+    """A question of the agent.
+
+    `pulse` only wants an answer; there are `stats`, `top`, `storms`, and `explain` with a name, a type and the address of who would ask.
+    """
 
     id: int
     what: str
@@ -124,11 +127,12 @@ class Ready(Struct, frozen=True, tag="ready"):
 
 
 class Answer(Struct, frozen=True, tag="answer"):
-    """What an `Ask` got: counters, or rows of text for people."""
+    """What an `Ask` got: counters, or rows of text for people; `rcode` is that of a name that was explained (`NXDOMAIN`), if it has one."""
 
     id: int
     samples: tuple[Sample, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    rcode: str = ""
 
 
 class Done(Struct, frozen=True, tag="done"):

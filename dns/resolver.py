@@ -22,7 +22,7 @@ from typing import Final
 import msgspec
 import uvloop
 from pointsman.dns.corefile.options import KubernetesOptions, ReloadOptions
-from pointsman.dns.explain import Row, explain, storms, top
+from pointsman.dns.explain import Explained, explain, storms, top
 from pointsman.dns.feed import (
     Answer,
     Ask,
@@ -182,17 +182,20 @@ class Process:
             case "storms":
                 self.say(Answer(ask.id, rows=storms(self._serving)))
             case "explain":
-                self.say(Answer(ask.id, rows=await self._explained(ask)))
+                found = await self._explained(ask)
+                self.say(Answer(ask.id, rows=found.rows, rcode=found.rcode))
+            case "pulse":
+                self.say(Answer(ask.id))
             case _:
                 self.say(Answer(ask.id, rows=(("error", f"this resolver does not know how to tell {ask.what!r}"),)))
 
-    async def _explained(self, ask: Ask) -> tuple[Row, ...]:
+    async def _explained(self, ask: Ask) -> Explained:
         """Explain a name; what breaks on the way is an answer, too: who asks is told nothing else."""
         try:
             return await explain(self._serving, ask.name, ask.qtype, ask.client)
         except (ArithmeticError, LookupError, ValueError) as error:
             log.exception("a name could not be explained", extra={"question": ask.name, "type": ask.qtype})
-            return (("error", f"the resolver failed over this name: {type(error).__name__}: {error}; its log says where"),)
+            return Explained((("error", f"the resolver failed over this name: {type(error).__name__}: {error}; its log says where"),))
 
     def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
         task = asyncio.get_running_loop().create_task(work)

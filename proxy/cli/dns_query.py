@@ -37,8 +37,16 @@ TIMEOUT = 15.0
 @click.option("--socket", "path", default="", metavar="PATH", help="The resolver's socket.  [default: beside the agent's]")
 def command(name: str, qtype: str, pod: str, output: str, path: str) -> int:
     """Ask the running resolver for a name, and why it answers so."""
+    from pointsman.dns.explain import WRITE, type_number  # noqa: PLC0415 - as above
+    from pointsman.dns.names import NotANameError, wire  # noqa: PLC0415 - as above
     from pointsman.proxy.dns.questions import Explanation, Question, default_path  # noqa: PLC0415 - --help need not wait for it
 
+    if not type_number(qtype):
+        raise click.BadParameter(f"{qtype.upper()} is no type of records: {WRITE}", param_hint="TYPE")
+    try:
+        wire(name)
+    except NotANameError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from error
     body = ask(path or default_path(Config().socket), msgspec.json.encode(Question("explain", name, qtype.upper(), pod)))
     found = msgspec.json.decode(body, type=Explanation)
     if output == "json":
@@ -49,6 +57,8 @@ def command(name: str, qtype: str, pod: str, output: str, path: str) -> int:
             width = max((len(row[0]) for row in step.rows if row), default=0)
             for row in step.rows:
                 click.echo(f"  {row[0]:<{width}}  {'  '.join(row[1:])}")
+        if found.note:
+            click.echo(found.note)
     if found.error:
         raise click.ClickException(found.error)
     return 0 if found.steps and any(row and row[0] == "answer" for row in found.steps[-1].rows) else 1

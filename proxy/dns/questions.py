@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 from pointsman.dns.corefile.options import KubernetesOptions
+from pointsman.kube.objects import Pod
 from pointsman.proxy import memory
 from pointsman.proxy import socket as status_socket
 from pointsman.proxy.dns.service import DnsService
@@ -41,18 +42,23 @@ class Question(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """One name that was asked, and what the resolver says about it."""
+    """One name that was asked, what the resolver says about it, and the rcode (`NXDOMAIN`), empty if there was no answer."""
 
     name: str
     rows: tuple[tuple[str, ...], ...] = ()
+    rcode: str = ""
 
 
 class Explanation(Struct, frozen=True):
-    """The steps in order; `error` says why there are none. `client` is the address for which it was asked."""
+    """The steps in order; `error` says why there are none. `client` is the address for which it was asked.
+
+    `note` says why it was not asked as was wished.
+    """
 
     steps: tuple[Step, ...] = ()
     client: str = ""
     error: str = ""
+    note: str = ""
 
 
 def candidates(name: str, namespace: str, domain: str) -> tuple[str, ...]:
@@ -65,7 +71,7 @@ def candidates(name: str, namespace: str, domain: str) -> tuple[str, ...]:
 
 async def explain(service: DnsService, question: Question) -> Explanation:
     """Return what becomes of a question."""
-    client, namespace, error = _client(service, question.pod)
+    client, namespace, error, note = _client(service, question.pod)
     if error:
         return Explanation(error=error)
     own = (zone for each in service.corefile.all(KubernetesOptions) for zone in each.zones if zone not in each.multicluster)
@@ -76,23 +82,34 @@ async def explain(service: DnsService, question: Question) -> Explanation:
         answer = await service.ask(question.what, name, question.qtype, client)
         if answer is None:
             return Explanation(tuple(steps), client, "the resolver does not answer at the moment; look at its log")
-        steps.append(Step(name, answer.rows))
-        if not any(row[:2] == ("rcode", "NXDOMAIN") for row in answer.rows):
+        steps.append(Step(name, answer.rows, answer.rcode))
+        if answer.rcode != "NXDOMAIN":
             break
-    return Explanation(tuple(steps), client)
+    return Explanation(tuple(steps), client, note=note)
 
 
-def _client(service: DnsService, pod: str) -> tuple[str, str, str]:
-    """Return the address and namespace of a Pod, or why they are not known."""
-    if not pod or "/" not in pod:
-        return pod, "", ""
+def _client(service: DnsService, pod: str) -> tuple[str, str, str, str]:
+    """Return the address and namespace of a Pod, or why they are not known; and what is to be noted about that."""
+    pods = service.telling.snapshot.pods
+    if not pod:
+        return "", "", "", ""
+    if "/" not in pod:
+        owner = next((space for (space, _), each in pods.items() if pod in _addresses(each)), "")
+        return pod, owner, "", "" if owner else f"no Pod with the address {pod} is known here: asked without a search path"
     namespace, _, name = pod.partition("/")
-    found = service.telling.snapshot.pods.get((namespace, name))
+    found = pods.get((namespace, name))
     if found is not None:
-        return found.status.pod_ip or "", namespace, ""
-    if not service.telling.snapshot.pods:  # pods are not read: the namespace is all that the search path needs
-        return "", namespace, ""
-    return "", "", f"Pod {pod} is not known here; name a Pod of this node, or an address"
+        return found.status.pod_ip or "", namespace, "", ""
+    if not pods:  # pods are not read: the namespace is all that the search path needs
+        return "", namespace, "", ""
+    return "", "", f"Pod {pod} is not known here; name a Pod of this node, or an address", ""
+
+
+def _addresses(pod: Pod) -> tuple[str, ...]:
+    """Return the addresses that are a Pod's alone."""
+    if pod.spec.host_network:
+        return ()
+    return (pod.status.pod_ip or "", *(each.ip or "" for each in pod.status.pod_ips or ()))
 
 
 def state(service: DnsService) -> tuple[tuple[str, ...], ...]:

@@ -66,16 +66,16 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "qtype", "label", "text"), CASES)
 async def test_words(serving, name, qtype, label, text):
-    rows = await explain(serving, name, qtype, "10.0.0.99")
+    rows = (await explain(serving, name, qtype, "10.0.0.99")).rows
     assert text in [row[1] for row in rows if row[0] == label]
 
 
 async def test_who_asks_is_named(serving):
-    rows = dict(await explain(serving, "web.shop.svc.cluster.local", "TYPE65", "10.0.0.99"))
+    rows = dict((await explain(serving, "web.shop.svc.cluster.local", "TYPE65", "10.0.0.99")).rows)
     assert rows["client"] == "Pod shop/client"
     assert rows["plugin"] == "kubernetes"
     assert rows["zone"] == "."
-    assert "client" not in dict(await explain(serving, "web.shop.svc.cluster.local", "A", ""))
+    assert "client" not in dict((await explain(serving, "web.shop.svc.cluster.local", "A", "")).rows)
 
 
 async def test_an_unnamed_client_has_an_address_for_rules_and_a_wrong_one_is_told(serving):
@@ -91,7 +91,7 @@ async def test_an_unnamed_client_has_an_address_for_rules_and_a_wrong_one_is_tol
     await explain(serving, "web", "A", "")
     await explain(serving, "web", "A", "fe80::1%eth0")
     assert asked == ["127.0.0.1", "fe80::1%eth0"]
-    assert await explain(serving, "web", "A", "shop-web") == (("error", "shop-web is no address of a client"),)
+    assert (await explain(serving, "web", "A", "shop-web")).rows == (("error", "shop-web is no address of a client"),)
 
 
 async def test_a_record_that_nobody_can_read_is_shown_as_it_came(serving):
@@ -102,7 +102,7 @@ async def test_a_record_that_nobody_can_read_is_shown_as_it_came(serving):
             return Reply(answer=(Record(query.name, 1, 60, b"\x01\x02"),))
 
     serving.desks[0][1].chain = Chain()
-    assert ("answer", "web. 60 A \\# 2 0102") in await explain(serving, "web", "A", "")
+    assert ("answer", "web. 60 A \\# 2 0102") in (await explain(serving, "web", "A", "")).rows
 
 
 async def test_storms_are_told_by_pod(serving):
@@ -113,11 +113,11 @@ async def test_storms_are_told_by_pod(serving):
 
 async def test_what_is_not_known_yet_is_said(serving):
     serving.catalog.imports_known = False
-    rows = dict(await explain(serving, "db.shop.svc.clusterset.local", "A", ""))
+    rows = dict((await explain(serving, "db.shop.svc.clusterset.local", "A", "")).rows)
     assert "ServiceImports have not been read" in rows["import"]
     assert rows["rcode"].startswith("SERVFAIL")
     serving.catalog.synced = False
-    assert "not known yet" in dict(await explain(serving, "x.shop.svc.cluster.local", "A", ""))["cluster"]
+    assert "not known yet" in dict((await explain(serving, "x.shop.svc.cluster.local", "A", "")).rows)["cluster"]
     serving.desks.clear()
-    assert dict(await explain(serving, "x", "A", "")) == {"error": "the resolver does not answer yet"}
+    assert dict((await explain(serving, "x", "A", "")).rows) == {"error": "the resolver does not answer yet"}
     assert top(serving) == ()

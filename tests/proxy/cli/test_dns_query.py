@@ -69,3 +69,17 @@ def test_an_error_of_the_resolver_is_told(answering):
 def test_nobody_there_is_status_3(tmp_path):
     ran = CliRunner().invoke(command, ["web", "--socket", str(tmp_path / "none")])
     assert (ran.exit_code, "pointsman run --dns" in ran.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    (["foo", "bar"], "BAR is no type of records: write A"), (["a..b"], "a label must have 1 to 63 bytes"),
+])  # fmt: skip
+def test_a_wrong_type_or_name_is_a_wrong_command_line(arguments, text):
+    ran = CliRunner().invoke(command, arguments)
+    assert ran.exit_code == 2
+    assert text in ran.output
+
+
+def test_what_is_noted_is_told(answering):
+    path, _ = answering({"steps": STEPS, "note": "asked without a search path"})
+    assert CliRunner().invoke(command, ["web", "--socket", path], standalone_mode=False).output.endswith("asked without a search path\n")
