@@ -11,7 +11,8 @@ ROOT = b"\x00"
 IN_ADDR = b"\x07in-addr\x04arpa\x00"
 IP6 = b"\x03ip6\x04arpa\x00"
 _HEX = b"0123456789abcdef"
-_PLAIN = frozenset(range(0x21, 0x7F)) - frozenset(b'."\\();@$')
+_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b""".' @;()"\\""")
+"""Bytes that stand for themselves in text; other visible ones, and a space, get a backslash, as CoreDNS writes them (OBS-42)."""
 
 
 class NotANameError(ValueError):
@@ -125,4 +126,4 @@ def address_of(key: bytes) -> bytes | None:
 
 
 def _escape(label: bytes) -> str:
-    return "".join(chr(byte) if byte in _PLAIN else (f"\\{chr(byte)}" if 0x21 <= byte < 0x7F else f"\\{byte:03d}") for byte in label)
+    return "".join(chr(byte) if byte in _PLAIN else (f"\\{chr(byte)}" if 0x20 <= byte < 0x7F else f"\\{byte:03d}") for byte in label)

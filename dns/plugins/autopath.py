@@ -53,9 +53,9 @@ class Autopath(Quiet):
                 if at == 0:
                     first = reply
                 if reply.rcode != NXDOMAIN:
+                    saved[0] += 1
                     if at == 0:
                         return reply.but(life=None)
-                    saved[0] += 1
                     return aliased(query, asked, reply)
             return first and first.but(life=None)
 

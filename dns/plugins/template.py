@@ -27,7 +27,7 @@ LONGEST_TTL = 2**31 - 1
 NAME = "template"
 _TTL = r"(?:(\d+(?:[SMHDW]\d*)*)\s+)?"
 _TTL_AND_CLASS = rf"{_TTL}(?:(IN|CS|CH|HS|NONE|ANY)\s+)?{_TTL}"
-_RECORD = re.compile(rf"\s*(\S+)\s+{_TTL_AND_CLASS}([A-Za-z][A-Za-z0-9-]*)\s+(.*)", re.DOTALL | re.IGNORECASE)
+_RECORD = re.compile(rf"\s*((?:\\.|\S)+)\s+{_TTL_AND_CLASS}([A-Za-z][A-Za-z0-9-]*)\s+(.*)", re.DOTALL | re.IGNORECASE)
 _SPAN = re.compile(r"(\d+)([smhdw]?)", re.IGNORECASE)
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

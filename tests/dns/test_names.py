@@ -68,3 +68,7 @@ def test_reverse_names_are_read_back(address):
 )  # fmt: skip
 def test_ptr_01_partial_and_malformed_reverse_names_have_no_address(text):
     assert names.address_of(names.wire(text)) is None
+
+
+def test_obs_42_text_has_the_escapes_of_coredns():
+    assert names.text(names.join([b"a b.c", b"'@;()\"\\$", b"\x00\xe9"])) == "a\\ b\\.c.\\'\\@\\;\\(\\)\\\"\\\\$.\\000\\233."

@@ -97,3 +97,10 @@ def test_the_short_cut_is_borne_for_other_zones(search):
     plain = Plain(wire("cluster.local"), 5, 5, ".")
     assert Autopath(AutopathOptions(place=NOWHERE, zones=("example.org.",), source=search), around()).plain(plain) is plain
     assert Autopath(AutopathOptions(place=NOWHERE, zones=(".",), source=search), around()).plain(plain) is None
+
+
+async def test_obs_22_a_first_step_that_answers_counts_too(search):
+    surroundings = around()
+    respond, _ = autopath(search, knowing("web.shop.svc.cluster.local."), surroundings)
+    assert (await respond(query("web.shop.svc.cluster.local"))).rcode == 0
+    assert counted(surroundings, "coredns_autopath_success_total") == 1

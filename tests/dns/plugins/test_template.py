@@ -126,7 +126,7 @@ async def test_rcode_servfail_is_a_failure_of_the_server():
     [
         ("a.example. 1m IN A 192.0.2.1", A, 60), ("a.example. IN 1H30m5 A 192.0.2.1", A, 5405), ("a.example. 1w2d A 192.0.2.1", A, 777600),
         ("a.example. 60 IN A 192.0.2.1", A, 60), ("a.example. IN 60 A 192.0.2.1", A, 60), ("a.example. A 192.0.2.1", A, 3600),
-        ("a.example. 5 IN MX 10 m.example.", MX, 5), ("7.example. 5 PTR a.example.", PTR, 5),
+        (r"a\ b.example. 7 A 192.0.2.1", A, 7), ("a.example. 5 IN MX 10 m.example.", MX, 5), ("7.example. 5 PTR a.example.", PTR, 5),
     ],
 )  # fmt: skip
 def test_lines_of_a_zone_file(text, rtype, ttl):
