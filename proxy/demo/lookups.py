@@ -19,6 +19,7 @@ from msgspec import Struct
 from pointsman.dns import handover, names
 from pointsman.dns.decode import decode
 from pointsman.proxy.demo.lab import Laboratory
+from pointsman.proxy.demo.lab_servers import make_roomy
 from pointsman.proxy.dns.defaults import ADDRESSES
 from pointsman.proxy.dns.questions import candidates
 from pointsman.routing.route import Family
@@ -63,7 +64,7 @@ async def measure(lab: Laboratory, node: str, pod: str) -> Lookups:
     outside.bind(UPSTREAM)
     loop.add_reader(outside, _answer, outside)
     with lab.socket(pod, Family.IPV4, socket.SOCK_DGRAM) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        make_roomy(client)  # what waited for the next resolver is answered all at once
         try:
             found: dict[str, tuple[str, ...]] = {}
             steps: dict[str, int] = {}
