@@ -10,8 +10,10 @@ import dns.query
 import pytest
 from fakes.dns_cluster import service, snapshot_of
 from fakes.dns_process import COREFILE
+from pointsman.dns.corefile.options import CacheOptions
 from pointsman.dns.feed import Change, Listener, Start
 from pointsman.dns.journal import Journal
+from pointsman.dns.plugins.store import BYTES_PER_ENTRY
 from pointsman.dns.serving import PROGRAMMING, RELOAD_VERSION, Serving, UnusableError
 
 PLUGINS = """
@@ -67,6 +69,19 @@ async def test_a_listener_without_a_block_is_told(tmp_path, sock):
     serving = Serving(start_of(tmp_path, listeners=(listener(sock, 54),), everywhere=False), silent)
     with pytest.raises(UnusableError, match="port 54"):
         await serving.open()
+
+
+async def test_what_is_kept_of_answers_is_bounded_whatever_is_asked(tmp_path, sock):
+    """All sockets share one room, and a cache with its default capacity has its own: 23 MiB beside what is known of the cluster."""
+    serving = Serving(start_of(tmp_path, ".:53 {\n    cache\n    whoami\n}\n", listeners=(listener(sock), listener(sock))), silent)
+    await serving.open()
+    [room] = {desk.hot._room for _, desk in serving.desks}
+    assert room.tables == [desk.hot for _, desk in serving.desks]
+    options = serving.corefile.one(CacheOptions)
+    entries = options.success.capacity + options.denial.capacity
+    assert (len(room.tables), entries) == (2, 2 * 9984)
+    assert room.limit + entries * BYTES_PER_ENTRY < 23 << 20
+    await serving.close()
 
 
 async def test_changes_withdraw_what_rests_on_them(tmp_path, sock):
