@@ -25,7 +25,7 @@ from pointsman.routing.route import Family
 
 DOOR = 6444
 """Where the faulty proxy (plane_proxy) listens."""
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0
 STOP_SECONDS = 20.0
 CONTROLLERS = ("endpointslice-controller", "endpointslice-mirroring-controller", "serviceaccount-controller",
                "serviceaccount-token-controller", "namespace-controller", "root-ca-certificate-publisher-controller",
