@@ -142,7 +142,7 @@ async def _asked(client: socket.socket, name: str) -> bytes | None:
     while loop.time() < deadline:
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(_AGAIN):
-                await loop.sock_sendto(client, query, SERVER)
+                client.sendto(query, SERVER)
                 while (reply := await loop.sock_recv(client, 4096))[:2] != query[:2]:
                     pass
                 return reply
