@@ -110,7 +110,8 @@ class Succeeded(Struct, frozen=True, tag="succeeded"):
 class Ask(Struct, frozen=True, tag="ask"):
     """A question of the agent.
 
-    `pulse` only wants an answer; there are `stats`, `top`, `storms`, and `explain` with a name, a type and the address of who would ask.
+    `pulse` only wants an answer; `try` wants to know why the Corefile as it is now cannot be taken over, if so. Further there are `stats`,
+    `top`, `storms`, and `explain` with a name, a type and the address of who would ask.
     """
 
     id: int

@@ -53,6 +53,8 @@ CHUNK: Final = 262144
 FILES: Final = 65536
 LAST_WORDS: Final = 1.0
 """Seconds that who collects the log is waited for at the end."""
+UNWATCHED: Final = 1.0
+"""Seconds between two looks whether another Corefile says `reload`."""
 WAITING: Final = 0.5
 """Seconds between two lines that say that the cluster is waited for."""
 
@@ -167,9 +169,11 @@ class Process:
         """Look for another content of the Corefile, as `reload` says (OBS-50)."""
         while True:
             option = self._serving.corefile.one(ReloadOptions)
-            if option is None:
-                return
+            if option is None:  # until one that says so was asked for
+                await asyncio.sleep(UNWATCHED)
+                continue
             await asyncio.sleep(max(1.0, option.interval + random.uniform(-option.jitter, option.jitter)))  # noqa: S311 - no secret
+            await asyncio.to_thread(self._serving.reader.read)  # so that a long one is parsed beside the answers
             self._serving.reload()
 
     async def _answer(self, ask: Ask) -> None:
@@ -186,6 +190,9 @@ class Process:
                 self.say(Answer(ask.id, rows=found.rows, rcode=found.rcode))
             case "pulse":
                 self.say(Answer(ask.id))
+            case "try":
+                refusal = self._serving.refusal()
+                self.say(Answer(ask.id, rows=(("error", refusal),) if refusal else ()))
             case _:
                 self.say(Answer(ask.id, rows=(("error", f"this resolver does not know how to tell {ask.what!r}"),)))
 

@@ -16,7 +16,7 @@ from typing import Final
 from pointsman.dns.books import Books, Top
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.contract import Chain
-from pointsman.dns.corefile.files import read
+from pointsman.dns.corefile.files import Reader
 from pointsman.dns.corefile.load import Corefile
 from pointsman.dns.corefile.options import KubernetesOptions, TimeoutsOptions
 from pointsman.dns.feed import Change, Listener, Start, Synced
@@ -59,6 +59,7 @@ class Serving:
         self._start = start
         self._servers: list[UdpServer | TcpServer] = []
         self._tried = self._fingerprint = ""
+        self.reader = Reader(start.corefile)
         self.corefile = self._read()
         self._fingerprint = self._tried
         self.around = Surroundings(
@@ -146,6 +147,7 @@ class Serving:
             corefile = self._read()
             if self._tried in (tried, self._fingerprint):
                 return False
+            self._refuse_blank()
             if lack := self._lack(corefile):
                 log.info("the new Corefile waits until the agent has read what it needs: %s", lack)
                 return False
@@ -170,6 +172,24 @@ class Serving:
         log.info("the new Corefile is at work")
         return True
 
+    def _refuse_blank(self) -> None:
+        """Raise UnusableError if the Corefile is empty: editors and copies truncate before they write."""
+        if self.reader.read().blank:
+            raise UnusableError(f"{self._start.corefile}: there is no server block")
+
+    def refusal(self) -> str:
+        """Return why the Corefile as it is now cannot be taken over, empty if it can; nothing is changed."""
+        loaded = self.reader.read()
+        if loaded.corefile is None or loaded.blank:
+            return f"{self._start.corefile} cannot be used"
+        if loaded.fingerprint == self._fingerprint:
+            return ""
+        try:
+            Site(loaded.corefile, self.around, former=self.site)
+        except ValueError as error:
+            return str(error)
+        return ""
+
     async def settle(self) -> None:
         """Bring to the books what the hot tables counted, with answers in between: so `samples` finds little to do."""
         for _, desk in tuple(self.desks):
@@ -190,7 +210,7 @@ class Serving:
 
     def _read(self) -> Corefile:
         """Read the Corefile. Raises UnusableError with all its findings."""
-        loaded = read(self._start.corefile)
+        loaded = self.reader.read()
         self._tried = loaded.fingerprint
         if loaded.corefile is None:
             raise UnusableError("\n".join(str(finding) for finding in loaded.findings))

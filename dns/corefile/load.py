@@ -63,11 +63,15 @@ class Corefile(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """What became of a Corefile: its settings, None if there is an error, and every finding."""
+    """What became of a Corefile: its settings, None if there is an error, and every finding.
+
+    `blank`: it has no server block, so CoreDNS's default stands in. While a server runs that is a file which is just being written.
+    """
 
     corefile: Corefile | None
     findings: tuple[Finding, ...]
     fingerprint: str
+    blank: bool = False
 
     def must(self) -> Corefile:
         """Return the settings; raises CorefileError with every error if there are none."""
@@ -80,13 +84,14 @@ def load(root: File, library: Library, environment: Mapping[str, str]) -> Loaded
     """Read a Corefile."""
     findings = Findings()
     blocks = parse(root, library, environment, findings)
-    if not blocks and not findings.fatal:
+    blank = not blocks and not findings.fatal
+    if blank:
         findings.warning(Place(root.name, 1), "there is no server block: CoreDNS's default is served, whoami on .:53")
         blocks = parse(File(root.name, DEFAULT_TEXT), library, environment, findings)
     served = tuple(made for block in blocks if (made := _server_block(block, findings)))
     _overlaps(served, findings)
     fingerprint = hashlib.sha512(msgspec.json.encode([_content(block) for block in blocks])).hexdigest()
-    return Loaded(None if findings.fatal else Corefile(served, fingerprint), tuple(findings), fingerprint)
+    return Loaded(None if findings.fatal else Corefile(served, fingerprint), tuple(findings), fingerprint, blank)
 
 
 def _content(block: Block) -> object:

@@ -15,12 +15,12 @@ import asyncio
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from msgspec import Struct, structs
 from pointsman.dns import handover
-from pointsman.dns.corefile.files import read
+from pointsman.dns.corefile.files import Reader
 from pointsman.dns.corefile.load import Corefile, Loaded
 from pointsman.dns.corefile.options import HealthOptions, KubernetesOptions, ReloadOptions
 from pointsman.dns.feed import Answer, Reload, Start
@@ -28,7 +28,6 @@ from pointsman.dns.needs import needs, unmet
 from pointsman.dns.tally import Sample
 from pointsman.proxy import servers
 from pointsman.proxy.dns.interfaces import interfaces
-from pointsman.proxy.dns.process import Resolver
 from pointsman.proxy.dns.selfcheck import SelfCheck
 from pointsman.proxy.dns.servers import State, address, build_info, process_samples
 from pointsman.proxy.dns.servers import servers as wanted_servers
@@ -83,12 +82,12 @@ class DnsService:
         self.settings = settings
         self.telling = telling
         self.corefile = Corefile((), "")
+        self._reader = Reader(settings.corefile)
         self.supervisors: tuple[Supervisor, ...] = ()
         self.leaving = False
         self._on_change = on_change
         self._sockets = Sockets(settings.workers, early=settings.inherit)
         self._taken: tuple[handover.Taken, ...] = ()
-        self._dismissing: asyncio.Task[None] | None = None
         self._giving: dict[int, socket.socket] = {}
         self._rearranged = asyncio.Event()
         self._check = SelfCheck()
@@ -115,7 +114,7 @@ class DnsService:
 
     async def prepare(self) -> None:
         """Read the Corefile and open the sockets. Raises DnsError, ListenError."""
-        loaded = await asyncio.to_thread(read, self.settings.corefile)
+        loaded = await asyncio.to_thread(self._reader.read)
         if loaded.corefile is None:
             raise DnsError("\n".join(map(str, loaded.findings)))
         for finding in loaded.findings:
@@ -134,7 +133,7 @@ class DnsService:
         Raises DnsError if the resolver cannot work, unless told to be patient; ListenError if not all workers can have sockets.
         """
         self._sockets.complete()
-        callbacks = Callbacks(self._start, self._answers, lambda _: self._on_change())
+        callbacks = Callbacks(self._start, lambda _: self._on_change(), lambda _: self._on_change())
         self.supervisors = tuple(Supervisor(worker, self.telling, callbacks) for worker in range(self.settings.workers))
         for place in sorted(self._sockets.places):
             log.info("DNS listens", extra={"address": str(place)})
@@ -144,6 +143,8 @@ class DnsService:
             group.create_task(self._serve_beside())
             group.create_task(self._check.run(lambda: {address(each.address, 8080) for each in self.corefile.all(HealthOptions)}))
             group.create_task(self._compare())
+            if self._taken:
+                group.create_task(self._succeed())
             if not self.settings.patient:
                 group.create_task(self._first())
 
@@ -159,8 +160,6 @@ class DnsService:
         self._sockets.close()
         for giving in self._giving.values():
             giving.close()
-        if self._dismissing is not None:
-            await self._dismissing
         for taken in self._taken:
             taken.leave()
 
@@ -244,14 +243,11 @@ class DnsService:
             beats=self._sockets.beats,
         )
 
-    def _answers(self, resolver: Resolver) -> None:  # noqa: ARG002 - every one counts alike
-        if self._taken and self.serving:
-            taken, self._taken = self._taken, ()
-            self._dismissing = asyncio.create_task(self._dismiss(taken))
-        self._on_change()
-
-    async def _dismiss(self, taken: Iterable[handover.Taken]) -> None:
-        """Tell the resolvers of the earlier process to go; what they had and nobody wants is nobody's then."""
+    async def _succeed(self) -> None:
+        """Tell the resolvers of the earlier process to go once ours answer; what they had and nobody wants is nobody's then."""
+        while not self.serving:  # noqa: ASYNC110 - each supervisor has a state of its own
+            await asyncio.sleep(0.05)
+        taken, self._taken = self._taken, ()
         for each in taken:
             await asyncio.to_thread(each.end)
         self._sockets.settle()
@@ -296,13 +292,13 @@ class DnsService:
             self._rearranged.clear()
             if reload is None and not asked:
                 continue
-            loaded = await asyncio.to_thread(read, self.settings.corefile)
+            loaded = await asyncio.to_thread(self._reader.read)
             if loaded.fingerprint != self.corefile.fingerprint and (loaded.fingerprint != refused or asked):
                 refused = "" if await self._adopt(loaded) else loaded.fingerprint
 
     async def _adopt(self, loaded: Loaded) -> bool:
         """Take another Corefile over; return False if it is refused for what it says."""
-        if loaded.corefile is None:  # the resolver tells what is wrong
+        if loaded.corefile is None or loaded.blank or await self._refuses():  # the resolver tells what is wrong
             self._refused()
             return False
         lack = unmet(loaded.corefile, self.settings.reads) if self.settings.reads is not None else ""
@@ -334,7 +330,7 @@ class DnsService:
         reading = asyncio.ensure_future(self.settings.read(corefile))
         try:
             while not (await asyncio.wait({reading}, timeout=AGAIN))[0]:
-                if (await asyncio.to_thread(read, self.settings.corefile)).fingerprint != corefile.fingerprint:
+                if (await asyncio.to_thread(self._reader.read)).fingerprint != corefile.fingerprint:
                     return False
             await reading
         except DnsError as error:
@@ -344,6 +340,11 @@ class DnsService:
             reading.cancel()
         self.settings = structs.replace(self.settings, reads=needs(corefile))
         return True
+
+    async def _refuses(self) -> bool:
+        """Return whether a resolver cannot take the Corefile over, for what only it finds when it sets plugins up."""
+        answer = await self.ask("try")
+        return answer is not None and bool(answer.rows)
 
     def _refused(self) -> None:
         if self.settings.setup is not None:

@@ -162,6 +162,26 @@ async def test_obs_50_a_corefile_whose_plugins_cannot_be_made_is_not_taken_over(
     await serving.close()
 
 
+async def test_obs_50_an_empty_corefile_is_one_that_is_just_being_written(tmp_path, sock, caplog):
+    """Editors and copies truncate first: the default of an empty Corefile, whoami for everything, would take DNS down."""
+    serving = Serving(start_of(tmp_path, listeners=(listener(sock),), everywhere=False), silent)
+    await serving.open()
+    chain = serving.desks[0][1].chain
+    for content in ("", "# nothing\n", "\n"):
+        (tmp_path / "Corefile").write_text(content)
+        assert not serving.reload()
+        assert serving.refusal()
+        assert serving.desks[0][1].chain is chain
+    assert "Corefile: there is no server block; the former configuration stays at work" in caplog.text
+    assert serving.tally.cell("coredns_reload_failed_total")[0] == 1
+    (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods disabled"))
+    assert serving.refusal() == ""
+    assert serving.reload()
+    (tmp_path / "Corefile").write_text(UNMADE)
+    assert serving.refusal().endswith("Corefile:4: forward cannot be set up: No such file or directory")
+    await serving.close()
+
+
 async def test_obs_50_a_corefile_that_needs_more_than_is_read_is_not_taken_over(tmp_path, sock, caplog):
     reads = {"kubernetes": "", "labels": "", "namespace_labels": "", "kubeconfig": "", "endpoint": ""}
     start = start_of(tmp_path, listeners=(listener(sock),), everywhere=False, reads=reads)

@@ -1,6 +1,6 @@
 """Corefiles on disk: imports beside the file, and files that cannot be read."""
 
-from pointsman.dns.corefile.files import imports, read
+from pointsman.dns.corefile.files import Reader, imports, read
 from pointsman.dns.corefile.options import ForwardOptions, WhoamiOptions
 
 
@@ -40,3 +40,25 @@ def test_cor_05_patterns_have_one_wildcard(tmp_path):
     assert "one wildcard" in imports("*/*.server", importer)
     assert "not found" in imports("gone", importer)
     assert "directory" in imports(".", importer).lower()
+
+
+def test_obs_50_what_has_not_changed_is_not_parsed_again(tmp_path):
+    (tmp_path / "Corefile").write_text("import *.server\n. {\n  import part\n}\n")
+    (tmp_path / "part").write_text("whoami\n")
+    reader = Reader(str(tmp_path / "Corefile"))
+    first = reader.read()
+    reader.read()  # now it is known what is imported
+    known = reader.read()
+    assert known.fingerprint == first.fingerprint
+    assert reader.read() is known
+    for name, text in (("part", "errors\n"), ("one.server", "a.test {\n  whoami\n}\n"), ("Corefile", ". {\n  log\n}\n")):
+        (tmp_path / name).write_text(text)
+        changed = reader.read()
+        assert changed.fingerprint != known.fingerprint
+        reader.read()
+        known = reader.read()
+        assert known.fingerprint == changed.fingerprint
+        assert reader.read() is known
+    (tmp_path / "Corefile").unlink()
+    assert reader.read().corefile is None
+    assert reader.read() is reader.read()

@@ -144,6 +144,49 @@ async def test_obs_50_what_a_new_corefile_needs_is_read_first_and_then_it_is_tak
         await until(lambda: any(one.labels == ("configmap",) and one.values == (1.0,) for one in setup.samples()))
 
 
+async def test_obs_50_what_resolvers_refuse_is_refused_for_what_is_served_beside_too(tmp_path):
+    """Only who sets plugins up finds what is wrong there; an empty file is one that is just being written."""
+    health = f"health 127.0.0.1:{fake.free_port()}"
+    setup = Setup()
+
+    def refused():
+        return sum(one.values[0] for one in setup.samples() if one.labels == ("configmap",))
+
+    async with serving(tmp_path, f".:53 {{\n  whoami\n  {health}\n}}\n", setup=setup) as (service, place):
+        before = service.corefile
+        for count, content in enumerate((".:53 {\n  forward . tls://127.0.0.1 {\n    tls /nonexistent/ca.pem\n  }\n}\n", ""), 1):
+            (tmp_path / "Corefile").write_text(content)
+            service.reload()
+            await until(lambda count=count: refused() == count)
+            assert service.corefile is before
+            assert (await asked_of(place)).additional
+        (tmp_path / "Corefile").write_text(f".:53 {{\n  whoami\n  errors\n  {health}\n}}\n")
+        service.reload()
+        await until(lambda: service.corefile is not before)
+
+
+async def test_obs_50_watching_comes_back_with_a_corefile_that_says_reload(tmp_path):
+    """By the resolver itself: without `reload` it only looks when it is asked to."""
+
+    def content(number, reload):
+        return f".:53 {{\n  hosts /dev/null {{\n    10.0.0.{number} a.test\n  }}\n{reload}}}\n"
+
+    async def gets(number):
+        async with asyncio.timeout(PATIENCE):
+            while fake.values(await asked_of(place, "a.test")) != [f"10.0.0.{number}"]:  # noqa: ASYNC110 - another process acts
+                await asyncio.sleep(0.05)
+
+    async with serving(tmp_path, content(1, "  reload 2s 1s\n")) as (service, place):
+        (tmp_path / "Corefile").write_text(content(2, ""))
+        service.reload()
+        await gets(2)
+        (tmp_path / "Corefile").write_text(content(3, "  reload 2s 1s\n"))
+        service.reload()
+        await gets(3)
+        (tmp_path / "Corefile").write_text(content(4, "  reload 2s 1s\n"))
+        await gets(4)
+
+
 async def test_obs_50_who_waits_for_more_gives_it_up_for_another_corefile(tmp_path, monkeypatch):
     monkeypatch.setattr("pointsman.proxy.dns.service.AGAIN", 0.05)
     given_up = asyncio.Event()
