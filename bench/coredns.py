@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,6 +89,7 @@ def main() -> int:
     if shutil.which("dnsperf") is None:
         print("bench/coredns.py needs dnsperf: run tools/setup e2e, or apt-get install dnsperf", file=sys.stderr)
         return 1
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is cleared away then too
     began, load = time.monotonic(), os.getloadavg()[0]
     binaries, peer = (
         Path(subprocess.run([ROOT / "tools" / tool], check=True, stdout=subprocess.PIPE, text=True).stdout.strip())
