@@ -33,6 +33,9 @@ CREATE: Final = 0x400
 ADDRESS_GROUPS: Final = (5, 9)
 """Multicast groups of IPv4 and IPv6 address changes."""
 
+ROUTE_GROUPS: Final = (7, 11)
+"""Multicast groups of IPv4 and IPv6 route changes."""
+
 _LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags, change
 _ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, index
 _LIFETIME: Final = struct.Struct("=IIII")  # struct ifa_cacheinfo: preferred, valid, two time stamps

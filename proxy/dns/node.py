@@ -159,6 +159,7 @@ class NodeDns:
             group.create_task(questions.serve(questions.default_path(self._config.socket), self.service))
             group.create_task(self._follow())
             group.create_task(self._keep())
+            group.create_task(self._watch())
             group.create_task(self._state.run(self.telling))
             if self._config.takeover:
                 group.create_task(nodelocal.take_over())
@@ -202,6 +203,18 @@ class NodeDns:
                     await self._moved.wait()
             except TimeoutError:
                 continue
+
+    async def _watch(self) -> None:
+        """Have routes that somebody removes put back at once: until then packets that the rules take aside go astray."""
+        told = ""
+        while True:
+            try:
+                await surroundings.watch(self._moved.set)
+            except KernelError as error:
+                if str(error) != told:
+                    told = str(error)
+                    log.warning("routes for DNS are looked at now and then only", extra={"error": told, "seconds": REPAIR})
+                await asyncio.sleep(REPAIR)
 
     async def _arrange(self) -> None:
         try:

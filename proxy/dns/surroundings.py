@@ -1,7 +1,8 @@
 """What a node must have so that queries come to its resolver: addresses that are its own, and lists by which the kernel knows it alive.
 
 An address is made local by a route of ours in the kernel's local table, not by giving it to a device: nobody takes it for one of the node's
-addresses, and whoever removes devices does not remove it. Routes are compared with what is wanted now and then and put back (NLD-43);
+addresses, and whoever removes devices does not remove it. The kernel tells when one of them goes (`watch`): without it, packets that
+the rules take aside would leave this node untracked. Routes are compared with what is wanted now and then, too, and put back (NLD-43);
 removing them is done by what they say of themselves, so a process without memory can do it (`remove`).
 
 `node` says which addresses; the resolver names them in the lists (`dns.heartbeat`), here they are only taken back when it is gone.
@@ -10,7 +11,7 @@ removing them is done by what they say of themselves, so a process without memor
 import errno
 import logging
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.dns import heartbeat
 from pointsman.iptables.local_dns import LISTS
 from pointsman.netlink import codec, route
-from pointsman.netlink.channel import Channel, kernel_error
+from pointsman.netlink.channel import Channel, EventsLostError, kernel_error
 from pointsman.routing.route import Family
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,22 @@ async def ensure(wanted: Sequence[str]) -> tuple[str, ...]:
             if number not in _HARMLESS:
                 raise kernel_error(number, f"local route of {(*missing, *surplus)[place]}")
     return (*(f"local route of {one} added" for one in missing), *(f"local route of {one} removed" for one in surplus))
+
+
+async def watch(gone: Callable[[], None]) -> None:
+    """Call `gone` whenever a local route of ours was removed, or may have been, until cancelled. Raises KernelError."""
+    with Channel(socket.NETLINK_ROUTE) as channel:
+        for group in route.ROUTE_GROUPS:
+            channel.join(group)
+        gone()  # whatever happened before
+        while True:
+            try:
+                told = codec.messages(await channel.receive())
+                ours = any(True for _ in route.local_routes(one for one in told if one.type == route.DELETE_ROUTE))
+            except (EventsLostError, codec.MalformedError):
+                ours = True
+            if ours:
+                gone()
 
 
 async def remove(*, dry_run: bool = False) -> tuple[str, ...]:

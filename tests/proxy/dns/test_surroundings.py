@@ -34,6 +34,28 @@ async def test_nld_43_routes_are_added_once_put_back_and_removed():
 
 
 @pytest.mark.kernel
+async def test_nld_43_the_kernel_tells_when_a_route_of_ours_is_removed():
+    """Of both families; what happens to others' routes is nothing to us."""
+    with namespace():
+        shell("ip link set lo up")
+        seen: asyncio.Queue[None] = asyncio.Queue()
+        watching = asyncio.create_task(surroundings.watch(lambda: seen.put_nowait(None)))
+        async with asyncio.timeout(60):
+            await seen.get()
+            for address, removal in (("169.254.20.10", "ip route"), ("fd53::20:10", "ip -6 route")):
+                await surroundings.ensure((address,))
+                shell("ip route add local 192.0.2.77/32 dev lo; ip route del local 192.0.2.77/32 dev lo")
+                assert seen.empty()
+                shell(f"{removal} del local {address} dev lo table local")
+                await seen.get()
+                assert await surroundings.ensure((address,)) == (f"local route of {address} added",)
+                assert await surroundings.ensure(()) == (f"local route of {address} removed",)
+                await seen.get()
+        watching.cancel()
+        await asyncio.wait({watching})
+
+
+@pytest.mark.kernel
 def test_nld_42_taking_back_empties_the_lists():
     with namespace():
         shell("iptables-nft -t raw -A PREROUTING -m recent --rcheck --name POINTSMAN-DNS --rdest -j ACCEPT")
