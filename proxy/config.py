@@ -148,7 +148,9 @@ def family_of(cidr: str) -> Family | None:
 
 def split_host_port(text: str) -> tuple[str, int]:
     """Split `address:port` or `[address]:port` into both; raises ValueError with a sentence if it is neither (CFG-02)."""
-    host, _, port = text.rpartition(":")
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{text!r} is no address and port; write address:port, such as 127.0.0.1:10256")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import queue
+import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -68,7 +69,10 @@ class Relay(logging.Handler):
         self._thread: threading.Thread | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record; one that finds no room is lost, and counted."""
+        """Take a record; one that finds no room is lost, and counted. What objects say when Python itself ends is written at once."""
+        if sys.is_finalizing():  # no thread runs anymore, and one that is started now would be waited for for ever
+            self._write(self.format(record))
+            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._write_all, name="log", daemon=True)
             self._thread.start()

@@ -61,13 +61,13 @@ async def serve(options: Options) -> int:
         client_rate=options.client_rate, reads=needs(loaded.corefile), read=reading.read,
     )  # fmt: skip
     service = DnsService(settings, telling)
-    await service.prepare()
-    service.heed()
-    await reading.open(wishes(loaded.corefile))
-    work: list[Awaitable[None]] = [service.run(), reading.run(), questions.serve(options.socket, service), _slim_down(telling)]
-    if service.cluster:
-        log.info("names are answered as soon as the API says them: no rules are programmed here that could be waited for")
     try:
+        await service.prepare()
+        service.heed()
+        await reading.open(wishes(loaded.corefile))
+        if service.cluster:
+            log.info("names are answered as soon as the API says them: no rules are programmed here that could be waited for")
+        work: list[Awaitable[None]] = [service.run(), reading.run(), questions.serve(options.socket, service), _slim_down(telling)]
         await _until(stop, work, service.farewell)
     finally:
         await service.close()

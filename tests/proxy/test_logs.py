@@ -3,6 +3,8 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -153,3 +155,25 @@ def test_standard_error_is_written_by_a_relay() -> None:
     logs.configure("text", 0)
     (handler,) = logging.getLogger().handlers
     assert isinstance(handler, logs.Relay)
+
+
+AT_THE_END = """
+import logging
+from pointsman.proxy import logs
+
+class Late:
+    def __init__(self):
+        self.log, self.itself = logging.getLogger("pointsman"), self
+
+    def __del__(self):
+        self.log.warning("said at the very end")
+
+logs.configure("text", 0)
+late = Late()
+"""
+
+
+def test_what_is_said_when_python_ends_neither_hangs_nor_is_lost():
+    """A thread that is started then would be waited for for ever: whoever should start the program again would wait, too."""
+    ran = subprocess.run((sys.executable, "-P", "-c", AT_THE_END), capture_output=True, text=True, check=True, timeout=60)
+    assert "said at the very end" in ran.stderr
