@@ -4,7 +4,8 @@ A node that restarts during an outage of the control plane must go on answering 
 then answers nobody. So what names depend on is written now and then, and once at the end, and read at the start: it stands in, marked as
 stale in the metrics, until the first complete list arrives. A file that cannot be read or written costs just that, and is told once.
 
-The file is replaced as a whole, never half written; a version in it keeps later programs from misreading it.
+The file is replaced as a whole, never half written, also where power fails; where there was no room for it, it is tried again. A version
+in it keeps later programs from misreading it.
 """
 
 import asyncio
@@ -63,17 +64,24 @@ class Store:
             return None
         return snapshot_of(state) if state.version == VERSION else None
 
-    def keep(self, snapshot: Snapshot) -> None:
-        """Write a state."""
+    def keep(self, snapshot: Snapshot) -> bool:
+        """Write a state; return whether that is done."""
         beside = self._path.with_name(f"{self._path.name}.new")
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(msgspec.msgpack.encode(state_of(snapshot)))
+                file.flush()
+                os.fsync(descriptor)
             beside.replace(self._path)
         except OSError as error:
             self._tell(f"cannot be written: {error.strerror}")
+            with suppress(OSError):
+                beside.unlink()
+            return False
+        self._told = ""
+        return True
 
     async def run(self, telling: Telling) -> None:
         """Write what is known when it has changed, until cancelled; then once more."""
@@ -81,13 +89,11 @@ class Store:
         try:
             while True:
                 await asyncio.sleep(self._period)
-                if telling.complete and telling.snapshot is not kept:
-                    kept = telling.snapshot
-                    await asyncio.to_thread(self.keep, kept)
+                if telling.complete and (now := telling.snapshot) is not kept and await asyncio.to_thread(self.keep, now):
+                    kept = now
         finally:
             if telling.complete and telling.snapshot is not kept:
-                with suppress(OSError):
-                    self.keep(telling.snapshot)
+                self.keep(telling.snapshot)
 
     def _tell(self, text: str) -> None:
         if text != self._told:

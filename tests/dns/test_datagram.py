@@ -6,6 +6,7 @@ import socket
 
 import pytest
 from fakes.chains import Upstream, address, until
+from fakes.scratch import namespace, shell
 from pointsman.dns.datagram import exchange
 
 QUESTION = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01"
@@ -57,3 +58,25 @@ async def test_a_closed_port_is_known_at_once():
         held.connect(("127.0.0.1", 1))
         with pytest.raises(ConnectionRefusedError):
             await exchange(QUESTION, "127.0.0.1", held.getsockname()[1], 60, lambda _: True)
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("scope", ["lo", "1"])
+async def test_fwd_02_an_upstream_may_be_the_router_of_an_interface(scope):
+    """As IPv6 nodes have it in their resolv.conf; its address says nothing without the interface."""
+    with namespace(), contextlib.ExitStack() as opened:
+        shell("ip -6 addr add fe80::53/64 dev lo nodad")
+        upstream = opened.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        upstream.bind(("fe80::53", 0, 0, 1))
+        upstream.setblocking(False)
+        asking = asyncio.create_task(exchange(QUESTION, f"fe80::53%{scope}", upstream.getsockname()[1], 60, lambda _: True))
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                message, peer = upstream.recvfrom(512)
+                break
+            assert not asking.done(), asking.exception()
+            await asyncio.sleep(0.01)
+        upstream.sendto(message, peer)
+        assert await asking == QUESTION
+        with pytest.raises(OSError, match=r"No such device|no interface with this name"):
+            await exchange(QUESTION, "fe80::53%none9", 53, 60, lambda _: True)

@@ -1,6 +1,8 @@
 """The last known state on disk (REC-112)."""
 
 import asyncio
+import errno
+import os
 
 import msgspec
 from fakes import objects as make
@@ -57,6 +59,40 @@ def test_what_cannot_be_read_or_written_is_told_once(tmp_path, caplog):
     first, second = [record.error for record in caplog.records]
     assert "is not understood" in first
     assert "cannot be written" in second
+
+
+async def test_rec_112_it_is_written_again_when_there_is_room_and_nothing_half_is_left(tmp_path, caplog):
+    """No change of the cluster is needed for that."""
+    folder = tmp_path / "full"
+    folder.write_text("")  # nothing can be written below a file
+    store, telling = saved.Store(folder / "state", period=0.001), Telling()
+    telling.advance(SNAPSHOT, DIRTY)
+    running = asyncio.create_task(store.run(telling))
+    async with asyncio.timeout(60):
+        while not caplog.records:  # noqa: ASYNC110 - another thread tries
+            await asyncio.sleep(0.01)
+        folder.unlink()
+        while store.load() is None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.wait({running})
+    assert [record.error for record in caplog.records] == ["cannot be written: File exists"]
+
+
+def test_rec_112_a_full_disk_keeps_nothing_half(tmp_path, monkeypatch, caplog):
+    """A write that breaks off leaves no rest, and the former state."""
+    store = saved.Store(tmp_path / "state")
+    assert store.keep(SNAPSHOT)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert not store.keep(EMPTY)
+    assert store.load().services == SNAPSHOT.services
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+    assert "No space left" in caplog.records[0].error
 
 
 async def test_it_is_kept_at_the_end_and_only_what_this_process_has_read(tmp_path):
