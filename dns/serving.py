@@ -13,6 +13,7 @@ import time
 from collections.abc import Hashable, Iterable
 from typing import Final
 
+from msgspec import Struct
 from pointsman.dns.books import Books, Top
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.contract import Chain
@@ -47,6 +48,13 @@ class UnusableError(Exception):
     """The resolver cannot work as told; the text says why and what to do."""
 
 
+class Version(Struct):
+    """Which content of the Corefile is at work, and which was tried last, by their fingerprints."""
+
+    at_work: str = ""
+    tried: str = ""
+
+
 class Serving:
     """What one process answers with; made in a running loop."""
 
@@ -58,10 +66,10 @@ class Serving:
         self.desks: list[tuple[Listener, Desk]] = []
         self._start = start
         self._servers: list[UdpServer | TcpServer] = []
-        self._tried = self._fingerprint = ""
+        self._version = Version()
         self.reader = Reader(start.corefile)
         self.corefile = self._read()
-        self._fingerprint = self._tried
+        self._version.at_work = self._version.tried
         self.around = Surroundings(
             tally=self.tally, catalog=self.catalog, clock=time.monotonic, tell=tell, forget=self.forget, local=start.local,
             own=frozenset((each.address, each.port) for each in start.listeners), hostname=start.node or socket.gethostname(),
@@ -142,10 +150,10 @@ class Serving:
 
         What was refused before is not tried again before it changes, unless somebody asked for it (OBS-50).
         """
-        tried = None if asked else self._tried
+        tried = None if asked else self._version.tried
         try:
             corefile = self._read()
-            if self._tried in (tried, self._fingerprint):
+            if self._version.tried in (tried, self._version.at_work):
                 return False
             self._refuse_blank()
             if lack := self._lack(corefile):
@@ -157,12 +165,12 @@ class Serving:
                 log.info("the Corefile listens elsewhere now; this process goes on with the former one until its successor is there")
                 return False
         except UnusableError as error:
-            if self._tried == tried:
+            if self._version.tried == tried:
                 return False
             self.tally.cell(RELOAD_FAILED)[0] += 1
             log.error("%s; the former configuration stays at work", error)  # noqa: TRY400 - the text says it all
             return False
-        self.corefile, self._fingerprint = corefile, self._tried
+        self.corefile, self._version.at_work = corefile, self._version.tried
         site.start()
         for desk, chain in chains:
             if chain is not None:
@@ -182,7 +190,7 @@ class Serving:
         loaded = self.reader.read()
         if loaded.corefile is None or loaded.blank:
             return f"{self._start.corefile} cannot be used"
-        if loaded.fingerprint == self._fingerprint:
+        if loaded.fingerprint == self._version.at_work:
             return ""
         try:
             Site(loaded.corefile, self.around, former=self.site)
@@ -204,14 +212,14 @@ class Serving:
         enabled = dict.fromkeys((desk.chain.label, *one) for _, desk in self.desks for one in desk.chain.enabled)
         return (
             *self.tally.dump(),
-            Sample(RELOAD_VERSION, ("sha512", self._fingerprint), (1,)),
+            Sample(RELOAD_VERSION, ("sha512", self._version.at_work), (1,)),
             *(Sample(PLUGIN_ENABLED, (label, zone, "", name), (1,)) for label, zone, name in enabled),
         )
 
     def _read(self) -> Corefile:
         """Read the Corefile. Raises UnusableError with all its findings."""
         loaded = self.reader.read()
-        self._tried = loaded.fingerprint
+        self._version.tried = loaded.fingerprint
         if loaded.corefile is None:
             raise UnusableError("\n".join(str(finding) for finding in loaded.findings))
         return loaded.corefile
