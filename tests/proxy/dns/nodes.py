@@ -26,7 +26,8 @@ NAME = "web.shop.svc.cluster.local"
 class Node:
     """A node with an agent that answers DNS, a pod that asks, and a pod that is the cluster's DNS."""
 
-    def __init__(self, lab, folder, mode, variant):
+    def __init__(self, lab, folder, mode, variant, workers=1):
+        self.workers = workers
         self.lab, self.folder, self.mode, self.variant = lab, folder, mode, variant
         self.process = None
         self.log = folder / "agent.log"
@@ -61,6 +62,7 @@ class Node:
             "proxy-mode": self.mode, "manifests": str(self.manifests), "hostname-override": "n1", "corefile": str(self.folder / "Corefile"),
             "cluster-cidr": "10.244.0.0/16,fd00:10:244::/48", "iptables-variant": self.variant, "socket": str(self.folder / "agent.sock"),
             "healthz-bind-address": "", "metrics-bind-address": "", "conntrack-max-per-core": "0", "dns": "true",
+            "dns-workers": str(self.workers),
             "iptables-min-sync-period": "100ms",
         }  # fmt: skip
         command = self.lab.command(
@@ -144,9 +146,9 @@ class Node:
 
 
 @asynccontextmanager
-async def running(tmp_path, mode, variant, *, serve=False):
+async def running(tmp_path, mode, variant, *, serve=False, workers=1):
     async with Laboratory(Topology(nodes=1, pods_per_node=2), serve=serve) as lab:
-        node = Node(lab, tmp_path, mode, variant)
+        node = Node(lab, tmp_path, mode, variant, workers)
         try:
             await node.start()
             for family in Family:

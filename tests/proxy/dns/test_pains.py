@@ -1,6 +1,8 @@
 """Traps of DNS on nodes that concern who leads queries where."""
 
 import fcntl
+import os
+import signal
 
 import pytest
 from pointsman.routing.route import Family
@@ -11,11 +13,16 @@ pytestmark = pytest.mark.kernel
 
 
 async def test_pain_76_who_holds_the_lock_of_the_rules_does_not_keep_dns_from_answering(tmp_path):
-    """The legacy tools wait for the xtables lock; what the resolver knows it answers meanwhile."""
+    """The legacy tools wait for the xtables lock; what the resolver knows it answers meanwhile. Nobody else is there who could."""
     async with running(tmp_path, "iptables", "legacy") as node:
         with (tmp_path / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             await node.stop()
+            for pid in node.resolvers():
+                os.kill(pid, signal.SIGKILL)
+                await node.gone(pid)
+            for table in ("raw", "nat", "filter"):
+                node.run("env", f"XTABLES_LOCKFILE={tmp_path / 'another'}", "iptables-legacy", "-t", table, "-F")
             await node.start()
             await node.until([WEB[Family.IPV4]], server=OWN[Family.IPV4], name=NAME)
         await node.until([WEB[Family.IPV4]], server=OWN[Family.IPV4], name=NAME)
