@@ -71,8 +71,11 @@ class KubeProxy:
         return done.stdout
 
     def clean(self):
-        """Let kube-proxy remove what it wrote in any mode."""
+        """Let kube-proxy remove what it wrote in any mode, and remove what it forgets: of its mode ipvs the sets of IPv6."""
         self.run(f"{self.program} --cleanup")
+        for name in self.run("ipset list -name").split():
+            if name.startswith("KUBE-6-"):
+                self.run(f"ipset destroy {name}")  # refused where a rule still uses it
 
     def kernel_state(self):
         """Return everything in the node's kernel, by tool and sorted, without counters and what differs by chance."""

@@ -81,7 +81,7 @@ async def test_the_four_endings(place, protocol):
                 quickest = min(quickest, (await lab.probe(place, target, 81, protocol)).seconds)
             assert quickest < 0.9, "the refusal was heard of by a retransmission only"
             assert dropped.ending is Ending.SILENT
-            assert dropped.seconds >= 0.3
+            assert dropped.seconds > 0.29  # uvloop counts milliseconds
 
 
 @pytest.mark.kernel
