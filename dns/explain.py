@@ -79,6 +79,7 @@ async def explain(serving: "Serving", name: str, qtype: str, client: str) -> Exp
         return Explained((("answer", "none at all: a rule of acl drops this query"),))
     rows: list[Row] = [("zone", reply.zone or "no server block has this name"), ("plugin", reply.plugin or "none")]
     rows += [("error", reply.error)] if reply.error else []
+    rows += [("upstream", reply.origin)] if reply.origin else []
     rows += about(serving, query.key)
     rcode = RCODES.get(reply.rcode, str(reply.rcode))
     rows.append(("rcode", _meant(rcode, reply)))

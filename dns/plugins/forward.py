@@ -37,6 +37,7 @@ answers for take the memory, and then the time, of all others."""
 MOST = 15
 """Upstreams that are used, at most (FWD-01)."""
 NAME = "forward"
+REJECTS, BROKEN = "coredns_forward_max_concurrent_rejects_total", "coredns_forward_healthcheck_broken_total"
 
 
 class Forward(Quiet):
@@ -53,6 +54,8 @@ class Forward(Quiet):
         self._flying: dict[Hashable, asyncio.Task[Reply]] = {}
         self._waiting = 0
         self._watch: asyncio.Task[None] | None = None
+        for metric in (BROKEN, REJECTS):  # told from the start on, as alerts expect
+            around.tally.cell(metric)
         self.refresh()
 
     def matches(self, key: bytes) -> bool:
@@ -81,7 +84,7 @@ class Forward(Quiet):
         """Return the answer of an upstream, or the failure to get one."""
         most = self.options.max_concurrent or CONCURRENT
         if self._waiting >= most:
-            self._around.tally.cell("coredns_forward_max_concurrent_rejects_total")[0] += 1
+            self._around.tally.cell(REJECTS)[0] += 1
             return failure(REFUSED, NAME, f"concurrent queries exceeded maximum {most}")
         key = _equality(query)
         task = self._flying.get(key) if key is not None else None
@@ -122,7 +125,7 @@ class Forward(Quiet):
                 upstream.failed()
                 waiting.append(upstream)
                 continue
-            last = reply.but(plugin=NAME)
+            last = reply.but(plugin=NAME, origin=upstream.label)
             if reply.rcode not in options.failover:
                 break
         return last or failure(SERVFAIL, NAME, reason)
@@ -135,7 +138,7 @@ class Forward(Quiet):
         found = next((upstream for upstream in waiting if not upstream.down), None)
         if found is not None or answered:
             return found
-        self._around.tally.cell("coredns_forward_healthcheck_broken_total")[0] += 1
+        self._around.tally.cell(BROKEN)[0] += 1
         return None if self.options.fail_fast else self._around.dice.choice(waiting)
 
     def _no_upstream(self) -> Reply:

@@ -132,11 +132,15 @@ class Resolver:
                     for body in unframer.bodies(received):
                         self._take(body)
                 except FeedError as error:
-                    log.warning("the resolver says what is not understood", extra={"error": str(error)})
+                    log.warning("the resolver is not heard any more", extra={"error": str(error)})
                     return
 
     def _take(self, body: bytes) -> None:
-        value = feed.for_agent(body)
+        try:
+            value = feed.for_agent(body)
+        except FeedError as error:
+            log.warning("the resolver says what is not understood", extra={"error": str(error)})
+            return
         match value:
             case Ready():
                 if not self.ready.done():

@@ -63,6 +63,17 @@ async def test_an_answer_comes_back():
         plugin.stop()
 
 
+async def test_an_answer_says_who_gave_it_and_counters_are_there_from_the_start():
+    surroundings = around()
+    async with Upstream(address()) as server:
+        plugin = forward(server, surroundings=surroundings)
+        told = {sample.metric: sample.values for sample in surroundings.tally.dump()}
+        assert told["coredns_forward_max_concurrent_rejects_total"] == told["coredns_forward_healthcheck_broken_total"] == (0,)
+        respond, _ = linked(plugin)
+        assert (await respond(query("a.example"))).origin == f"127.0.0.1:{server.port}"
+        plugin.stop()
+
+
 async def test_fwd_31_an_error_goes_to_the_next_upstream():
     async with Upstream(address()) as server:
         plugin = forward(Target("127.0.0.1", 1), server, policy="sequential")
