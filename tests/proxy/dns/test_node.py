@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import socket
+import time
 
 import pytest
 from fakes import dns as fake
@@ -40,7 +41,10 @@ async def test_nld_42_killed_resolvers_leave_dns_to_the_cluster_and_take_it_back
         (first,) = node.resolvers()
         for pid in (node.process.pid, first):  # nobody is there to notice but the kernel
             os.kill(pid, signal.SIGKILL)
+        killed = time.monotonic()
         await node.process.wait()
+        await node.until([ELSEWHERE[Family.IPV4]], seconds=0.2)
+        assert time.monotonic() - killed < (PATIENCE if mode == "ipvs" else GIVEN_UP)  # a second, where the machine has time
         await everybody_gets(node, ELSEWHERE)
         await node.start()
         await everybody_gets(node, WEB)
