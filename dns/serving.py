@@ -29,7 +29,7 @@ from pointsman.dns.server import Desk
 from pointsman.dns.site import Site
 from pointsman.dns.tally import Sample, Tally
 from pointsman.dns.tcp import Patience, TcpServer
-from pointsman.dns.udp import UdpServer
+from pointsman.dns.udp import LOST, UdpServer
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ HOT_ROOM: Final = 8 * 1024 * 1024
 """Bytes that all hot tables of the process may use."""
 RELOAD_FAILED: Final = "coredns_reload_failed_total"
 RELOAD_VERSION: Final = "coredns_reload_version_info"
-RECEIVE_BUFFER: Final = 4 * 1024 * 1024
 PLUGIN_ENABLED: Final = "coredns_plugin_enabled"
 PROGRAMMING: Final = "coredns_kubernetes_dns_programming_duration_seconds"
 PROGRAMMING_BOUNDS: Final = tuple(0.001 * 2**step for step in range(20))
@@ -95,7 +94,7 @@ class Serving:
             desk = self._desk(listener, chain, room, "2" if sock.family == socket.AF_INET6 else "1")
             four = self._desk(listener, chain, room, "1") if _for_both(sock) else None
             if listener.transport == "udp":
-                server = UdpServer(sock, desk, self._limits(), self.storms, four)
+                server = UdpServer(sock, desk, self._limits(), self.storms, four, lost=self.tally.cell(LOST))
                 server.start()
                 self._servers.append(server)
             else:
@@ -155,7 +154,6 @@ class Serving:
             corefile = self._read()
             if self._version.tried in (tried, self._version.at_work):
                 return False
-            self._refuse_blank()
             if lack := self._lack(corefile):
                 log.info("the new Corefile waits until the agent has read what it needs: %s", lack)
                 return False
@@ -180,15 +178,10 @@ class Serving:
         log.info("the new Corefile is at work")
         return True
 
-    def _refuse_blank(self) -> None:
-        """Raise UnusableError if the Corefile is empty: editors and copies truncate before they write."""
-        if self.reader.read().blank:
-            raise UnusableError(f"{self._start.corefile}: there is no server block")
-
     def refusal(self) -> str:
         """Return why the Corefile as it is now cannot be taken over, empty if it can; nothing is changed."""
         loaded = self.reader.read()
-        if loaded.corefile is None or loaded.blank:
+        if loaded.corefile is None:
             return f"{self._start.corefile} cannot be used"
         if loaded.fingerprint == self._version.at_work:
             return ""

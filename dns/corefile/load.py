@@ -22,8 +22,7 @@ from pointsman.dns.corefile.table import PLACE_IN_CHAIN, READERS, REPEATABLE, re
 
 Kind = TypeVar("Kind", bound=Options)
 
-DEFAULT_TEXT = ".:53 {\n    whoami\n    log\n}\n"
-"""What an empty Corefile means (CoreDNS's default)."""
+NO_BLOCK = "there is no server block: write at least one, such as .:53 { forward . /etc/resolv.conf }"
 
 
 class ServerBlock(Struct, frozen=True):
@@ -63,15 +62,11 @@ class Corefile(Struct, frozen=True):
 
 
 class Loaded(Struct, frozen=True):
-    """What became of a Corefile: its settings, None if there is an error, and every finding.
-
-    `blank`: it has no server block, so CoreDNS's default stands in. While a server runs that is a file which is just being written.
-    """
+    """What became of a Corefile: its settings, None if there is an error, and every finding."""
 
     corefile: Corefile | None
     findings: tuple[Finding, ...]
     fingerprint: str
-    blank: bool = False
 
     def must(self) -> Corefile:
         """Return the settings; raises CorefileError with every error if there are none."""
@@ -81,17 +76,15 @@ class Loaded(Struct, frozen=True):
 
 
 def load(root: File, library: Library, environment: Mapping[str, str]) -> Loaded:
-    """Read a Corefile."""
+    """Read a Corefile. One without a server block is an error: as a rule it is just being written, or was cut by a full disk."""
     findings = Findings()
     blocks = parse(root, library, environment, findings)
-    blank = not blocks and not findings.fatal
-    if blank:
-        findings.warning(Place(root.name, 1), "there is no server block: CoreDNS's default is served, whoami on .:53")
-        blocks = parse(File(root.name, DEFAULT_TEXT), library, environment, findings)
+    if not blocks and not findings.fatal:
+        findings.error(Place(root.name, 1), NO_BLOCK)
     served = tuple(made for block in blocks if (made := _server_block(block, findings)))
     _overlaps(served, findings)
     fingerprint = hashlib.sha512(msgspec.json.encode([_content(block) for block in blocks])).hexdigest()
-    return Loaded(None if findings.fatal else Corefile(served, fingerprint), tuple(findings), fingerprint, blank)
+    return Loaded(None if findings.fatal else Corefile(served, fingerprint), tuple(findings), fingerprint)
 
 
 def _content(block: Block) -> object:

@@ -298,7 +298,7 @@ class DnsService:
 
     async def _adopt(self, loaded: Loaded) -> bool:
         """Take another Corefile over; return False if it is refused for what it says."""
-        if loaded.corefile is None or loaded.blank or await self._refuses():  # the resolver tells what is wrong
+        if loaded.corefile is None or await self._refuses():  # the resolver tells what is wrong
             self._refused()
             return False
         lack = unmet(loaded.corefile, self.settings.reads) if self.settings.reads is not None else ""

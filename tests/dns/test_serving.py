@@ -172,7 +172,7 @@ async def test_obs_50_an_empty_corefile_is_one_that_is_just_being_written(tmp_pa
         assert not serving.reload()
         assert serving.refusal()
         assert serving.desks[0][1].chain is chain
-    assert "Corefile: there is no server block; the former configuration stays at work" in caplog.text
+    assert "Corefile:1 - Error during parsing: there is no server block: " in caplog.text
     assert serving.tally.cell("coredns_reload_failed_total")[0] == 1
     (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods disabled"))
     assert serving.refusal() == ""

@@ -6,7 +6,6 @@ import pytest
 from fakes.corefiles import corefile, errors, loaded
 from pointsman.dns.corefile.files import read
 from pointsman.dns.corefile.findings import CorefileError
-from pointsman.dns.corefile.keys import Key
 from pointsman.dns.corefile.options import BindOptions, CacheOptions, ForwardOptions, KubernetesOptions, LogOptions
 
 FIXTURES = sorted((Path(__file__).parent / "fixtures").glob("*.Corefile"))
@@ -66,11 +65,12 @@ def test_obs_50_the_fingerprint_is_of_what_is_meant():
     assert len(one.fingerprint) == 128
 
 
-def test_an_empty_corefile_means_coredns_s_default():
-    made = loaded("")
-    assert made.corefile is not None
-    assert made.corefile.blocks[0].keys == (Key("."),)
-    assert made.corefile.one(LogOptions) is not None
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "(snippet) {\n log\n}\n"])
+def test_a_corefile_without_a_server_block_is_an_error(text):
+    """CoreDNS serves whoami then, for every name: a file that was cut, or is just being written, would take a node's DNS down."""
+    (found,) = loaded(text).findings
+    assert found.error
+    assert "Corefile:1 - Error during parsing: there is no server block" in str(found)
 
 
 def test_an_unusable_corefile_says_so_when_it_must_be_used():
