@@ -20,6 +20,7 @@ DO: Final = "coredns_dns_do_requests_total"
 PANICS: Final = "coredns_panics_total"
 
 DURATIONS: Final = tuple(0.00025 * 2**k for k in range(16))
+"""Bounds of every time that is told in CoreDNS's name, seconds (OBS-04, OBS-13)."""
 SIZES: Final = (0.0, 100.0, 200.0, 300.0, 400.0, 511.0, 1023.0, 2047.0, 4095.0, 8291.0, 16000.0, 32000.0, 48000.0, 64000.0)
 
 TYPES: Final = {

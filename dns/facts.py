@@ -7,7 +7,7 @@ one notation of each (PTR-09). A Service that is not there may still have slices
 Labels are not carried: a selector restricts what the agent reads (REC-09).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
 from msgspec import Struct, structs
@@ -173,10 +173,3 @@ def pod_fact(pod: Pod) -> PodFact | None:
     texts = [each.ip for each in status.pod_ips or ()] or [status.pod_ip]
     own = () if pod.spec.host_network else tuple(address for text in texts if (address := packed(text)) is not None)
     return PodFact(pod.metadata.namespace, pod.metadata.name, status.pod_ip, own)
-
-
-def pod_facts(pods: Mapping[tuple[str, str], Pod]) -> Iterator[PodFact]:
-    """Yield the facts of these Pods."""
-    for pod in pods.values():
-        if (fact := pod_fact(pod)) is not None:
-            yield fact

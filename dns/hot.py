@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Struct
 from pointsman.dns.books import Flow, Top
 from pointsman.dns.encode import encode
-from pointsman.dns.question import HEADER, OPT, TC, Query, skip_name
+from pointsman.dns.question import HEADER, OPT, Query, skip_name
 from pointsman.dns.reply import Record, Reply
 from pointsman.dns.tally import Cell
 
@@ -280,11 +280,6 @@ def ttl_places(message: bytes) -> tuple[int, ...]:
             found.append(at + 2)
         at += 10 + int.from_bytes(message[at + 8 : at + 10], "big")
     return tuple(found)
-
-
-def truncated(reply: bytes) -> bool:
-    """Return whether a reply without its id says that something was cut."""
-    return bool(reply[0] & (TC >> 8))
 
 
 def _parted(reply: Reply) -> tuple[list[Record], list[Record]]:

@@ -15,6 +15,8 @@ import struct
 from ipaddress import ip_address
 from typing import Final
 
+from pointsman.dns.tally import Cell
+
 SLOTS: Final = 64
 ROOM: Final = 4096
 """Bytes per datagram; a longer query is cut and then does not parse (WIR-07)."""
@@ -23,7 +25,6 @@ _NAME: Final = 28  # sockaddr_in6
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _CONTROL: Final = 64
 _HEADER: Final = 64  # struct mmsghdr on 64-bit systems
-_MSG_TRUNC: Final = 0x20
 _IP_PKTINFO: Final = 8
 _IPV6_RECVPKTINFO: Final = 49
 _IPV6_PKTINFO: Final = 50
@@ -40,11 +41,12 @@ class Datagrams:
     """The batch of one UDP socket.
 
     After `receive`, slot `i` holds `length(i)` bytes from `i * ROOM` in `memory`. To answer, write the reply there, set
-    `sizes[2 * i + 1]` to its length and `send` the range of slots.
+    `sizes[2 * i + 1]` to its length and `send` the range of slots. What cannot be sent (buffers full, no route) is counted in `lost`.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, lost: Cell) -> None:
         self._sock = sock
+        self._lost = lost
         self._ipv6 = sock.family == socket.AF_INET6
         self._wild = ip_address(sock.getsockname()[0].partition("%")[0]).is_unspecified
         if self._wild:
@@ -70,13 +72,8 @@ class Datagrams:
         """Return how long the query in a slot is."""
         return self.lengths[slot * 16 + 14]
 
-    def cut(self, slot: int) -> bool:
-        """Return whether the query was longer than a slot."""
-        return bool(self.lengths[slot * 16 + 12] & _MSG_TRUNC)
-
-    def send(self, first: int, last: int) -> int:
-        """Send the replies of slots `first` to before `last`; return how many could not be sent (buffers full, no route)."""
-        lost = 0
+    def send(self, first: int, last: int) -> None:
+        """Send the replies of slots `first` to before `last`."""
         at = first
         if self._wild:
             self._aim(first, last)
@@ -86,8 +83,7 @@ class Datagrams:
                 at += sent
             else:
                 at += 1
-                lost += 1
-        return lost
+                self._lost[0] += 1
 
     def client(self, slot: int) -> tuple[str, int]:
         """Return who sent the query in a slot."""
@@ -128,12 +124,12 @@ class Datagrams:
         else:
             target = (socket.inet_ntop(socket.AF_INET, name[4:8]), int.from_bytes(name[2:4], "big"))
         if not self._wild:
-            return Route(self._sock, target, ())
+            return Route(self._sock, target, (), self._lost)
         self._aim(slot, slot + 1)
         at = slot * _CONTROL + 16
         if self._ipv6:
-            return Route(self._sock, target, ((socket.IPPROTO_IPV6, _IPV6_PKTINFO, self._controls[at : at + 20]),))
-        return Route(self._sock, target, ((socket.IPPROTO_IP, _IP_PKTINFO, self._controls[at : at + 12]),))
+            return Route(self._sock, target, ((socket.IPPROTO_IPV6, _IPV6_PKTINFO, self._controls[at : at + 20]),), self._lost)
+        return Route(self._sock, target, ((socket.IPPROTO_IP, _IP_PKTINFO, self._controls[at : at + 12]),), self._lost)
 
     def _aim(self, first: int, last: int) -> None:
         """Take the interface out of what was received with the queries, so that the replies follow the routing table."""
@@ -147,25 +143,27 @@ class Datagrams:
 class Route:
     """The way back to a client."""
 
-    __slots__ = ("_ancillary", "_sock", "_target")
+    __slots__ = ("_ancillary", "_lost", "_sock", "_target")
 
-    def __init__(self, sock: socket.socket, target: tuple[str | int, ...], ancillary: tuple[tuple[int, int, bytes], ...]) -> None:
+    def __init__(
+        self, sock: socket.socket, target: tuple[str | int, ...], ancillary: tuple[tuple[int, int, bytes], ...], lost: Cell
+    ) -> None:
         self._sock = sock
         self._target = target
         self._ancillary = ancillary
+        self._lost = lost
 
-    def send(self, reply: bytes | None) -> bool:
-        """Send a reply, if there is one; False if it could not be sent, which is as if the network had lost it."""
+    def send(self, reply: bytes | None) -> None:
+        """Send a reply, if there is one; what cannot be sent is counted, and is as if the network had lost it."""
         if reply is None:
-            return True
+            return
         try:
             if self._ancillary:
                 self._sock.sendmsg([reply], self._ancillary, _DONTWAIT, self._target)
             else:
                 self._sock.sendto(reply, _DONTWAIT, self._target)
         except OSError:
-            return False
-        return True
+            self._lost[0] += 1
 
 
 class _Headers:

@@ -46,10 +46,6 @@ class Life(Struct, frozen=True):
     born: float = 0.0
     counted: tuple[Cell, ...] = ()
 
-    def with_limit(self, until: float) -> "Life":
-        """Return the life, ended at `until` (monotonic seconds) at the latest."""
-        return self if until >= self.until else msgspec.structs.replace(self, until=until)
-
 
 class Reply(Struct, frozen=True):
     """A reply without what is copied from the query.

@@ -1,4 +1,4 @@
-"""A resolv.conf, as far as this program reads one: its nameservers, search list and ndots. Pure; who reads the file is the caller."""
+"""A resolv.conf, as far as this program reads one: its nameservers and search list. Pure; who reads the file is the caller."""
 
 import ipaddress
 
@@ -10,14 +10,12 @@ class ResolvConf(Struct, frozen=True):
 
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
-    ndots: int = 1
 
 
 def parse(text: str) -> ResolvConf:
     """Read the text; lines that mean nothing are passed over, as resolvers do."""
     nameservers: dict[str, None] = {}
     search: tuple[str, ...] = ()
-    ndots = 1
     for line in text.splitlines():
         words = line.split("#")[0].split(";")[0].split()
         if len(words) < 2:
@@ -28,11 +26,7 @@ def parse(text: str) -> ResolvConf:
                 nameservers.setdefault(address)
         elif words[0] in {"search", "domain"}:
             search = tuple(words[1:])
-        elif words[0] == "options":
-            for option in words[1:]:
-                if option.startswith("ndots:") and option[6:].isdigit():
-                    ndots = min(int(option[6:]), 15)
-    return ResolvConf(tuple(nameservers), search, ndots)
+    return ResolvConf(tuple(nameservers), search)
 
 
 def canonical(address: str) -> str:

@@ -4,8 +4,8 @@ Per query that the table knows: cut its bytes out of the batch's memory, look th
 the denials, and then to the desk, which may answer later. Replies leave in as few calls as the order of the slots allows: one, if nobody
 has to wait.
 
-Who asks for names that do not exist is counted by the first query of each batch, which stands for the whole batch: rare clients are missed,
-storms are not.
+Who asks for names that do not exist is counted by one query of each batch that was answered in it; it stands for the whole batch: rare
+clients are missed, storms are not.
 
 After a batch the socket is read again until it is empty or some batches are done: other work (TCP, upstreams, the feed) has its turn then.
 """
@@ -20,8 +20,10 @@ from pointsman.dns.limit import Limits
 from pointsman.dns.mmsg import ROOM, SLOTS, Datagrams
 from pointsman.dns.question import NXDOMAIN
 from pointsman.dns.server import Desk
+from pointsman.dns.tally import Cell
 
 BATCHES: Final = 4
+LOST: Final = "pointsman_dns_lost_replies_total"
 LAST: Final = 1.0
 """Seconds for the last queries of a socket."""
 SLICE: Final = 0.002
@@ -35,7 +37,14 @@ class UdpServer:
     """Answers on one UDP socket; where that is for both families, `four` is the desk for clients of IPv4 (OBS-01)."""
 
     def __init__(
-        self, sock: socket.socket, desk: Desk, limits: Limits | None = None, storms: Top | None = None, four: Desk | None = None
+        self,
+        sock: socket.socket,
+        desk: Desk,
+        limits: Limits | None = None,
+        storms: Top | None = None,
+        four: Desk | None = None,
+        *,
+        lost: Cell,
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
@@ -43,9 +52,8 @@ class UdpServer:
         self._four = four
         self._limits = limits
         self._storms = storms
-        self._batch = Datagrams(sock)
+        self._batch = Datagrams(sock, lost)
         self._port = int(sock.getsockname()[1])
-        self.lost = 0
 
     def start(self) -> None:
         """Read the socket from now on; to be called in the event loop."""
@@ -95,16 +103,16 @@ class UdpServer:
                 reply = deny(key) or self._ask(desk, slot)
             if reply is None:
                 if slot > first:
-                    self.lost += batch.send(first, slot)
+                    batch.send(first, slot)
                 first = slot + 1
                 continue
             length = len(reply)
             memory[start : start + length] = reply
             sizes[size] = length + 2
         if first < got:
-            self.lost += batch.send(first, got)
-        if self._storms is not None and memory[2] & 0x80 and memory[3] & 15 == NXDOMAIN:
-            self._storms.count(batch.host(0), got)
+            batch.send(first, got)
+            if self._storms is not None and memory[first * ROOM + 3] & 15 == NXDOMAIN:
+                self._storms.count(batch.host(first), got)
         desk.hot.seconds += ((time.monotonic() - now) - desk.hot.seconds) * 0.01
         return got
 

@@ -18,6 +18,7 @@ import ssl
 
 from msgspec import Struct
 from pointsman.dns import names
+from pointsman.dns.books import DURATIONS
 from pointsman.dns.corefile.options import ForwardOptions
 from pointsman.dns.corefile.options import Upstream as Target
 from pointsman.dns.corefile.values import RCODES
@@ -36,8 +37,6 @@ WITHOUT_TCP = 30.0
 DIAL_TIMEOUT = 5.0
 """Seconds that a connection may take to be made; a question's own deadline is shorter."""
 REUSED, FRESH = "coredns_proxy_conn_cache_hits_total", "coredns_proxy_conn_cache_misses_total"
-BUCKETS = tuple(0.00025 * 2**power for power in range(16))
-"""Bounds of coredns_proxy_request_duration_seconds (OBS-13)."""
 RCODE_NAMES = {number: name for name, number in RCODES.items()}
 NS = 2
 BETWEEN_TWO = frozenset({11, 12})
@@ -100,7 +99,7 @@ class Upstream:
         started = self._around.clock()
         decoded = await self._ask(query, patience)
         rcode = RCODE_NAMES.get(decoded.rcode, str(decoded.rcode))
-        self._around.tally.histogram("coredns_proxy_request_duration_seconds", BUCKETS, "forward", self.label, rcode).observe(
+        self._around.tally.histogram("coredns_proxy_request_duration_seconds", DURATIONS, "forward", self.label, rcode).observe(
             self._around.clock() - started
         )
         return decoded

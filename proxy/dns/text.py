@@ -96,6 +96,7 @@ METRICS: Final[Mapping[str, Metric]] = {
     "pointsman_dns_last_change_timestamp_seconds": Metric("gauge", "When the resolvers were last told of a change"),
     "pointsman_dns_waiting_services": Metric("gauge", "Services whose change waits for the rules of this node"),
     "pointsman_dns_rate_limited_total": Metric("counter", "Queries dropped by the limit per client"),
+    "pointsman_dns_lost_replies_total": Metric("counter", "Replies over UDP that the kernel did not take"),
     "pointsman_dns_search_walks_total": Metric("counter", "Steps of search paths, by what became of them", ("result",)),
     "pointsman_dns_forward_loop": Metric("gauge", "Whether an upstream leads back here and is left out", ("zone", "to")),
 }

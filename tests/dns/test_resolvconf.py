@@ -7,16 +7,15 @@ def test_what_a_resolver_reads():
     text = (
         "# c\nnameserver 192.0.2.1\nnameserver 2001:DB8::0:1 # x\nnameserver 192.0.2.1\nsearch a.example b.example\noptions edns0 ndots:5\n"
     )
-    assert parse(text) == ResolvConf(("192.0.2.1", "2001:db8::1"), ("a.example", "b.example"), 5)
+    assert parse(text) == ResolvConf(("192.0.2.1", "2001:db8::1"), ("a.example", "b.example"))
 
 
 def test_what_means_nothing_is_passed_over():
-    assert parse("nameserver\nnameserver x\n;nameserver 192.0.2.1\nsortlist y\noptions ndots:x\n") == ResolvConf()
+    assert parse("nameserver\nnameserver x\n;nameserver 192.0.2.1\nsortlist y\n") == ResolvConf()
 
 
 def test_domain_is_a_search_list_of_one_and_the_last_line_counts():
     assert parse("search a b\ndomain c\n").search == ("c",)
-    assert parse("options ndots:99").ndots == 15
 
 
 def test_addresses_have_one_spelling():

@@ -1,6 +1,7 @@
 """The hot path over real sockets: by the table, by denial, by the chain, later."""
 
 import asyncio
+import os
 import random
 import socket
 
@@ -12,7 +13,7 @@ from pointsman.dns.books import Top
 from pointsman.dns.limit import Limits
 from pointsman.dns.mmsg import SLOTS
 from pointsman.dns.tally import Tally
-from pointsman.dns.udp import UdpServer
+from pointsman.dns.udp import LOST, UdpServer
 
 WEB = service("web", "10.96.0.1")
 
@@ -24,7 +25,7 @@ class Served:
         self.desk, self.chain, self.catalog, self.tally = desk_of(*objects, **options)
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.bind(("127.0.0.1", 0))
-        self.server = UdpServer(self.sock, self.desk, limits)
+        self.server = UdpServer(self.sock, self.desk, limits, lost=self.tally.cell(LOST))
         self.client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.client.setblocking(False)
@@ -119,12 +120,32 @@ async def test_a_client_over_its_limit_is_dropped():
 async def test_who_asks_for_what_is_not_there_is_counted():
     async with Served(WEB) as served:
         storms = Top()
-        served.server = UdpServer(served.sock, served.desk, storms=storms)
+        served.server = UdpServer(served.sock, served.desk, storms=storms, lost=[0])
         served.server.start()
         for _ in range(5):
             await served.ask(raw("no.shop.svc.cluster.local"))
         await served.ask(raw("web.shop.svc.cluster.local"))
+        lie = raw("mute.example")
+        served.client.send(b"%b\x80\x03%b" % (lie[:2], lie[4:]))  # says of itself that it is an answer: nobody answers it
+        await served.ask(raw("web.shop.svc.cluster.local"))
         assert storms.most() == [(b"\x7f\x00\x00\x01", 5)]
+
+
+async def test_replies_that_the_kernel_does_not_take_are_counted():
+    async with Served(WEB, life=None) as served:
+        served.desk.chain.gate = asyncio.Event()
+        served.client.send(raw("slow.example"))
+        async with asyncio.timeout(60):
+            while not served.desk.waiting:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.01)
+        served.server.stop()
+        other, far = socket.socketpair()
+        far.close()
+        os.dup2(other.fileno(), served.sock.fileno())  # its kernel takes nothing any more
+        other.close()
+        served.desk.chain.gate.set()
+        await asyncio.wait(served.desk.waiting)
+        assert served.tally.cell(LOST) == [1]
 
 
 async def test_many_addresses_come_in_turn():
