@@ -5,6 +5,8 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 HERE = """
 ============================= a real control plane =============================
@@ -58,3 +60,14 @@ def test_it_reads_what_the_tests_say():
     text = (ROOT / "tests/e2e/conftest.py").read_text()
     printed = re.sub(r"\{[^}]*\}", "7", "".join(re.findall(r'f"(\{total.*?)"$', text, re.MULTILINE)))
     assert tool().SHOWN.findall(printed) == [("7", "7", "7", "7")]
+
+
+@pytest.mark.parametrize(("statuses", "status"), [((0, 0, 0), 0), ((0, 1, 0), 1), ((0, -9, 0), 1), ((0, 0, 5), 1)])
+def test_one_run_that_did_not_end_well_is_enough(monkeypatch, capsys, statuses, status):
+    """One that was killed by a signal has a status below 0, and took along the tests that it had begun."""
+    made = tool()
+    ended = [made.lanes.Ended(one, "3 passed in 1.00s\n") for one in statuses]
+    monkeypatch.setattr(made.lanes, "run", lambda *_: ended)
+    monkeypatch.setattr(made.lanes, "end_in_order", lambda: None)
+    assert made.main(["tests/e2e"]) == status
+    assert "e2e: 9 passed" in capsys.readouterr().out
