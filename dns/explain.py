@@ -14,7 +14,7 @@ from pointsman.dns.books import RCODES, TYPES
 from pointsman.dns.catalog import Catalog
 from pointsman.dns.corefile.options import KubernetesOptions
 from pointsman.dns.entries import endpoint_name
-from pointsman.dns.facts import ABSENT, EXTERNAL, HEADLESS, ServiceFact, packed
+from pointsman.dns.facts import ABSENT, EXTERNAL, HEADLESS, EndpointFact, ServiceFact, packed
 from pointsman.dns.names import NotANameError, address_of, cut, join, labels, text, wire
 from pointsman.dns.owners import number
 from pointsman.dns.question import RD, Query
@@ -148,7 +148,7 @@ def _reverse(catalog: Catalog, key: bytes) -> list[Row]:
 
 
 def _described(fact: ServiceFact) -> str:
-    ready = list(fact.endpoints)
+    ready = _ready(fact)
     names = ", ".join(endpoint_name(each) for each in ready[:3]) + (", ..." if len(ready) > 3 else "")
     clusters = ", ".join(sorted({each.cluster for each in fact.slices if each.cluster}))
     behind = f"{len(ready)} ready endpoint{'' if len(ready) == 1 else 's'}" + (f" ({names})" if ready else "")
@@ -161,6 +161,15 @@ def _described(fact: ServiceFact) -> str:
     if fact.imported and not fact.addresses:
         return f"an import without an address, {behind}"
     return f"{'clusterset' if fact.imported else 'cluster'} IP, ports {ports or 'none'}, {behind}"
+
+
+def _ready(fact: ServiceFact) -> list[EndpointFact]:
+    """Return the ready endpoints, a Pod with addresses of both families as one."""
+    found: dict[tuple[str, str | bytes], EndpointFact] = {}
+    for part in fact.slices:
+        for each in part.named:
+            found.setdefault((part.cluster, each.target or each.address), each)
+    return list(found.values())
 
 
 def _meant(code: str, reply: Reply) -> str:

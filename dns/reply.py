@@ -56,7 +56,7 @@ class Reply(Struct, frozen=True):
     client's (0: not at all). `clear` are flags that are not copied from the query as usual.
 
     `error` says why it is a failure, for the plugin errors; clients do not see it. `bare` is a failure of this server's own, which no
-    plugin wrote: plugins in front leave it as it is, and none keeps it. `origin` is the upstream that said it just now.
+    plugin wrote: plugins in front leave it as it is, and none keeps it. `origin` is the upstream that said it, now or when it was kept.
     """
 
     rcode: int = NOERROR

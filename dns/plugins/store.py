@@ -58,6 +58,7 @@ class Entry(Struct, gc=False):
     """A reply that is kept, packed; `stored` is monotonic time, `ttl` its whole lifetime in seconds, and that of each of its records.
 
     `name` is the question's spelling, empty if that is in lower case. `care` is there once the entry has been refreshed, or may be.
+    `origin` is the upstream that said it: one text for all that it said.
     """
 
     packed: bytes
@@ -66,6 +67,7 @@ class Entry(Struct, gc=False):
     stored: float
     ttl: int
     care: "Care | None" = None
+    origin: str = ""
 
     @property
     def size(self) -> int:
@@ -90,7 +92,7 @@ class Entry(Struct, gc=False):
             answer=_records(kept.answer, query.name, ttl),
             authority=_records(kept.authority, self.name or query.key, ttl),
             additional=_records(kept.additional, self.name or query.key, ttl),
-            flags=kept.flags, rotate=kept.rotate, limit=kept.limit,
+            flags=kept.flags, rotate=kept.rotate, limit=kept.limit, origin=self.origin,
         )  # fmt: skip
 
 
@@ -105,7 +107,8 @@ def pack(query: Query, reply: Reply, stored: float, ttl: int) -> Entry:
         reply.rotate,
         reply.limit,
     )
-    return Entry(_encode(kept), b"" if query.name == query.key else query.name, reply.rcode, stored, _one(ttl))
+    name = b"" if query.name == query.key else query.name
+    return Entry(_encode(kept), name, reply.rcode, stored, _one(ttl), origin=reply.origin)
 
 
 class Store:

@@ -70,6 +70,29 @@ async def test_words(serving, name, qtype, label, text):
     assert text in [row[1] for row in rows if row[0] == label]
 
 
+async def test_a_pod_with_addresses_of_both_families_is_one_endpoint(serving):
+    sliced = (
+        endpoint_slice("both", *(endpoint(f"10.0.1.{number}", pod=f"both-{number}") for number in (1, 2)), suffix="four"),
+        endpoint_slice("both", *(endpoint(f"fd00::{number}", pod=f"both-{number}") for number in (1, 2)), suffix="six", family="IPv6"),
+    )
+    for news in Journal(pods=True).whole(snapshot_of(service("both", "10.96.0.2", "fd00:10:96::2"), *sliced), 2.0):
+        serving.apply(news)
+    rows = dict((await explain(serving, "both.shop.svc.cluster.local", "A", "")).rows)
+    assert "2 ready endpoints (10-0-1-1, 10-0-1-2)" in rows["service"]
+
+
+async def test_the_upstream_is_named_also_where_the_cache_answers(serving):
+    class Chain:
+        label, plain, speculate, enabled = "dns://:53", (), None, ()
+
+        async def answer(self, query):
+            return Reply(plugin="cache", origin="192.0.2.53:53")
+
+    serving.desks[0][1].chain = Chain()
+    rows = dict((await explain(serving, "example.com", "A", "")).rows)
+    assert (rows["plugin"], rows["upstream"]) == ("cache", "192.0.2.53:53")
+
+
 async def test_who_asks_is_named(serving):
     rows = dict((await explain(serving, "web.shop.svc.cluster.local", "TYPE65", "10.0.0.99")).rows)
     assert rows["client"] == "Pod shop/client"

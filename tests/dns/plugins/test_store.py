@@ -60,13 +60,13 @@ def test_wir_24_a_packed_reply_comes_back_in_the_spelling_of_who_asks():
     """The TTL is the cache's; everything else is as it came, whether an owner is the question's name or not."""
     answer = (record("A.example", 5, 300, wire("b.example")), Record(wire("b.example"), A, 200, b"1234", 4))
     authority, additional = (record("Other.example", 2, 100, wire("ns.example")),), (record("ns.example", A, 50, b"5678"),)
-    came = Reply(answer=answer, authority=authority, additional=additional, flags=RA, limit=7, plugin="forward")
+    came = Reply(answer=answer, authority=authority, additional=additional, flags=RA, limit=7, plugin="forward", origin="192.0.2.53:53")
     found = pack(query("A.example"), came, 5.0, 60)
     assert found.reply(query("a.EXAMPLE"), 33) == Reply(
         answer=(record("a.EXAMPLE", 5, 33, wire("b.example")), Record(wire("b.example"), A, 33, b"1234", 4)),
         authority=(record("Other.example", 2, 33, wire("ns.example")),),
         additional=(record("ns.example", A, 33, b"5678"),),
-        flags=RA, limit=7,
+        flags=RA, limit=7, origin="192.0.2.53:53",
     )  # fmt: skip
 
 
