@@ -254,8 +254,8 @@ class DnsService:
         log.info("the resolvers of the earlier process are told to go")
 
     async def _first(self) -> None:
-        """Raise the reason if the very first resolver cannot work."""
-        while not self.serving:
+        """Raise the reason if the very first resolver cannot work; whatever happens later is mended."""
+        while any(each.resolver is None for each in self.supervisors):
             if failure := next((each.failure for each in self.supervisors if each.failure), ""):
                 raise DnsError(failure)
             await asyncio.sleep(0.05)

@@ -3,7 +3,8 @@
 A resolver that dies is followed by the next one at once, and by growing pauses if that dies as well; queries wait in the sockets meanwhile,
 or go where the Service rules lead them, which `lost` sees to. Whoever hears nothing from a resolver for some seconds (an endless loop) ends
 it by force. A replacement (another Corefile that listens elsewhere) is started beside the old one on the same sockets, and the old one goes
-when the new one answers; if the new one cannot work as told, the old one stays (OBS-50).
+when the new one answers. If the new one cannot work as told, the old one stays (OBS-50), and another one is tried by growing pauses: the
+Corefile may be broken for a moment only, and nobody asks a second time.
 
 `service` has one per worker.
 """
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 SHORTEST: Final = 0.1
 LONGEST: Final = 10.0
-"""Seconds between the death of a resolver and the start of the next, when they die one after the other."""
+"""Seconds between two tries to start a resolver, when they die or cannot work one after the other."""
 STEADY: Final = 30.0
 """Seconds after which a resolver counts as healthy."""
 PULSE: Final = 1.0
@@ -118,18 +119,21 @@ class Supervisor:
         await resolver.end(succeeded=True)
 
     async def _stay(self) -> None:
-        """Return when the resolver is gone."""
+        """Renew the resolver when asked to, until that has been done; return when it is gone."""
         watching = asyncio.create_task(self._feel())
+        again: float | None = None
         try:
             while self.resolver is not None and not self.resolver.ended.done():
                 asked = asyncio.create_task(self._renewal.wait())
                 try:
-                    await asyncio.wait({asked, self.resolver.ended}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait({asked, self.resolver.ended}, timeout=again, return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     asked.cancel()
-                if self._renewal.is_set() and not self.resolver.ended.done():
+                if not self.resolver.ended.done():
                     self._renewal.clear()
-                    if (following := await self._begin()) is not None:
+                    following = await self._begin()
+                    again = None if following is not None else SHORTEST if again is None else min(2 * again, LONGEST)
+                    if following is not None:
                         self._change(following)
         finally:
             watching.cancel()

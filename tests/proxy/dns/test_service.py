@@ -1,6 +1,7 @@
 """DNS of a process: sockets, resolvers, what is served beside them, and what becomes of them at the end."""
 
 import asyncio
+import signal
 import socket
 from contextlib import asynccontextmanager
 
@@ -163,6 +164,24 @@ async def test_obs_50_what_resolvers_refuse_is_refused_for_what_is_served_beside
         (tmp_path / "Corefile").write_text(f".:53 {{\n  whoami\n  errors\n  {health}\n}}\n")
         service.reload()
         await until(lambda: service.corefile is not before)
+
+
+async def test_obs_50_a_resolver_that_dies_while_the_corefile_is_empty_is_followed_by_one_with_what_it_says_next(tmp_path):
+    """One that began with the empty file, as CoreDNS does, would answer without data for every name, and look at it no more."""
+
+    def content(number):
+        return f".:53 {{\n  hosts /dev/null {{\n    10.0.0.{number} a.test\n  }}\n}}\n"
+
+    async with serving(tmp_path, content(1)) as (service, place):
+        (supervisor,) = service.supervisors
+        assert fake.values(await asked_of(place, "a.test")) == ["10.0.0.1"]
+        (tmp_path / "Corefile").write_text("")
+        supervisor.resolver.process.send_signal(signal.SIGKILL)
+        await until(lambda: "there is no server block" in supervisor.failure)
+        assert not service.serving
+        (tmp_path / "Corefile").write_text(content(2))
+        await until(lambda: service.serving)
+        assert fake.values(await asked_of(place, "a.test")) == ["10.0.0.2"]
 
 
 async def test_obs_50_watching_comes_back_with_a_corefile_that_says_reload(tmp_path):

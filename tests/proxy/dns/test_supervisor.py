@@ -76,6 +76,21 @@ async def test_obs_50_a_renewal_that_cannot_work_leaves_the_old_one(corefile):
         assert supervisor.serving
 
 
+async def test_obs_50_a_renewal_that_could_not_work_is_tried_until_it_does(corefile):
+    """Nobody asks for it a second time: what is wanted has not changed."""
+    async with supervised(corefile) as (supervisor, answering, lost):
+        await until(lambda: supervisor.serving)
+        content = corefile.read_text()
+        corefile.write_text("")
+        supervisor.renew()
+        await until(lambda: "there is no server block" in supervisor.failure)
+        corefile.write_text(content)
+        await until(lambda: len(answering) == 2)
+        assert supervisor.failure == ""
+        await supervisor.settled()
+        assert (answering[0].ended.done(), lost) == (True, [])
+
+
 async def test_what_keeps_a_resolver_from_working_is_told_once(corefile, caplog):
     corefile.write_text("nonsense {\n")
     async with supervised(corefile) as (supervisor, answering, _):
