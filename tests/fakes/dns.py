@@ -1,11 +1,15 @@
 """DNS for tests: a server that answers everything alike, a client that asks from anywhere, and the objects of a cluster with DNS."""
 
 import asyncio
+import fcntl
+import functools
 import itertools
 import json
 import os
 import socket
+import tempfile
 from contextlib import suppress
+from pathlib import Path
 
 import dns.message
 import dns.rcode
@@ -155,10 +159,23 @@ def write(folder, name, *objects):
 _ports = itertools.count(os.getpid() * 17)
 
 
+@functools.cache
+def _ledger():
+    """Return the file in which each byte stands for a port, locked by the session that uses it for as long as that lives."""
+    return os.open(Path(tempfile.gettempdir()) / f"pointsman-ports-{os.getuid()}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
 def free_port():
-    """Return a port of loopback that is free for UDP and TCP, below those that the kernel gives to whoever asks for any."""
+    """Return a port of loopback that is free for UDP and TCP, below those that the kernel gives to whoever asks for any.
+
+    No other session gets it, also before anything listens there.
+    """
     while True:
         port = 20000 + next(_ports) % 10000
+        try:
+            fcntl.lockf(_ledger(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except BlockingIOError:
+            continue
         kinds = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
         with socket.socket(socket.AF_INET, kinds[0]) as one, socket.socket(socket.AF_INET, kinds[1]) as two, suppress(OSError):
             one.bind(("127.0.0.1", port))

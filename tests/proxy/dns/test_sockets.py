@@ -2,12 +2,17 @@
 
 import os
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fakes.dns import free_port
 from msgspec import structs
 from pointsman.dns.corefile.files import read
 from pointsman.proxy.dns.sockets import ListenError, Place, Sockets, places
+
+TESTS = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -71,6 +76,15 @@ def test_a_place_that_somebody_else_has_is_an_error_and_changes_nothing():
             assert sockets.places == {kept}
         finally:
             sockets.close()
+
+
+def test_no_two_sessions_of_tests_get_one_port_before_anything_listens_there():
+    ours = free_port()
+    asks = f"import itertools; from fakes import dns; dns._ports = itertools.count({ours - 20000}); print(dns.free_port())"
+    for _ in range(2):  # a session that has ended leaves nothing behind
+        environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+        found = subprocess.run([sys.executable, "-P", "-c", asks], env=environment, capture_output=True, check=True)
+        assert int(found.stdout) != ours
 
 
 def given_by(*several):
