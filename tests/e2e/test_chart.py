@@ -257,6 +257,9 @@ def test_a_corefile_without_reload_rolls_the_pods_when_it_changes(helm):
 
     assert annotation(COREFILE) != annotation(COREFILE + "# changed") != None  # noqa: E711 - a chain
     assert annotation(COREFILE.replace("  prometheus", "  reload\n  prometheus")) is None
+    hosts = "  hosts /etc/hosts {\n    reload 30s\n    fallthrough\n  }\n"
+    assert annotation(COREFILE.replace("  prometheus", f"{hosts}  prometheus")), "of hosts, not of the Corefile"
+    assert annotation(COREFILE.replace("  prometheus", f"{hosts}  reload\n  prometheus")) is None
 
 
 def test_prometheus_finds_dns_under_the_job_that_dashboards_look_for(helm):

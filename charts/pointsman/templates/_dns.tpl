@@ -49,10 +49,11 @@
 {{- if $rules -}}{{ $rules | toYaml }}{{- end -}}
 {{- end }}
 
-{{/* What rolls the Pods: a Corefile that a running agent does not read again by itself. */}}
+{{/* What rolls the Pods: a Corefile that a running agent does not read again by itself. `hosts` has a `reload` of its own, which is no such. */}}
 {{- define "pointsman.dns-fingerprint" -}}
 {{- $corefile := include "pointsman.dns-corefile" . -}}
-{{- if and $corefile (not (regexMatch "(?m)^\\s*reload\\b" $corefile)) -}}{{ $corefile | sha256sum | trunc 16 }}{{- end -}}
+{{- $plugins := regexReplaceAll "(?m)^\\s*hosts\\b[^{}\\n]*\\{[^{}]*\\}" $corefile "" -}}
+{{- if and $corefile (not (regexMatch "(?m)^\\s*reload\\b" $plugins)) -}}{{ $corefile | sha256sum | trunc 16 }}{{- end -}}
 {{- end }}
 
 {{- define "pointsman.dns-check" -}}
