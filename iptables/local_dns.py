@@ -17,10 +17,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pointsman.iptables.rule import WHOLE_ADDRESS, host
-from pointsman.routing.route import Family, Protocol, ServiceRoute
+from pointsman.routing.node import DNS_PORT, DNS_PROTOCOLS
+from pointsman.routing.route import Family, ServiceRoute
 
-PORT: Final = 53
-_PROTOCOLS: Final = (Protocol.UDP, Protocol.TCP)
 SECONDS: Final = 1
 """So long a stamp is good; the kernel counts whole seconds, from the stamp on."""
 
@@ -30,7 +29,7 @@ LISTS: Final[Mapping[Family, str]] = {Family.IPV4: "POINTSMAN-DNS", Family.IPV6:
 
 def concerns(route: ServiceRoute) -> bool:
     """Return whether queries may come to a route."""
-    return route.port == PORT and route.protocol in _PROTOCOLS
+    return route.port == DNS_PORT and route.protocol in DNS_PROTOCOLS
 
 
 def rules(addresses: Iterable[str]) -> dict[str, list[str]]:
@@ -38,15 +37,15 @@ def rules(addresses: Iterable[str]) -> dict[str, list[str]]:
     raw: list[str] = []
     passing: list[str] = []
     for address in addresses:
-        for protocol in (one.lower for one in _PROTOCOLS):
+        for protocol in (one.lower for one in DNS_PROTOCOLS):
             to, back = f"-d {host(address)} -p {protocol}", f"-s {host(address)} -p {protocol}"
             raw += [
-                f"{to} -m {protocol} --dport {PORT} {_alive(address)} -j CT --notrack",
-                f"{back} -m {protocol} --sport {PORT} -j CT --notrack",
+                f"{to} -m {protocol} --dport {DNS_PORT} {_alive(address)} -j CT --notrack",
+                f"{back} -m {protocol} --sport {DNS_PORT} -j CT --notrack",
             ]
             passing += [
-                f"{to} -m {protocol} --dport {PORT} -j ACCEPT",
-                f"{back} -m {protocol} --sport {PORT} -j ACCEPT",
+                f"{to} -m {protocol} --dport {DNS_PORT} -j ACCEPT",
+                f"{back} -m {protocol} --sport {DNS_PORT} -j ACCEPT",
             ]
     return {"raw": raw, "filter": passing}
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import Final
 
 from msgspec import Struct
-from pointsman.iptables.names import endpoint_chain, jump_target
+from pointsman.iptables.names import endpoint_chain, jump_target, service_chains
 from pointsman.iptables.objects import RuleKey
 from pointsman.routing.route import Backend, Family, Protocol, ServicePortName, ServiceRoute
 
@@ -162,9 +162,9 @@ def is_shared(table: str, chain: str) -> bool:
     return (table, chain) == DNS_GROUP
 
 
-def dns_chain(protocol: Protocol, *, local: bool) -> str:
-    """Return the chain of the backends of the cluster's DNS: all, or those on this node."""
-    return f"{LOCAL_DNS}-{protocol.value}{'-LOCAL' if local else ''}"
+def dns_chain(name: ServicePortName, *, local: bool) -> str:
+    """Return the chain of the backends of a port of the cluster's DNS: all, or those on this node."""
+    return f"{LOCAL_DNS}-{name.protocol.value}-{service_chains(name).cluster[-8:]}{'-L' if local else ''}"
 
 
 def dns_endpoint_chain(name: ServicePortName, backend: Backend) -> str:

@@ -38,11 +38,11 @@ from pointsman.proxy.machine import settings
 from pointsman.proxy.picture import Picture
 from pointsman.proxy.report import SCHEMA
 from pointsman.routing.addresses import parse_address
+from pointsman.routing.node import DNS_PORT
 from pointsman.routing.oracle import Oracle
 from pointsman.routing.packet import Outcome, Packet
 from pointsman.routing.route import Family, Frontend, FrontendKind, Protocol
 
-DNS_PORT = 53
 FLOWS = 20
 """So many flows of one pair are told."""
 

@@ -19,7 +19,7 @@ from pointsman.routing import endpoint
 from pointsman.routing.addresses import CidrSet, parse_cidr
 from pointsman.routing.conflicts import Claims, note_crossing, note_loss
 from pointsman.routing.endpoint import PortEndpoint, ServiceEndpoints, service_endpoints, unknown_types
-from pointsman.routing.exposure import Exposure, Surroundings, Watchlist, refuse_node_addresses, surroundings
+from pointsman.routing.exposure import Exposure, Surroundings, Watchlist, refuse_local_dns, refuse_node_addresses, surroundings
 from pointsman.routing.frontends import PortFrontends, ServiceFrontends, Wish, service_frontends
 from pointsman.routing.ledger import Ledger, Tally
 from pointsman.routing.node import ExternalIPPolicy, NodeFacts
@@ -118,7 +118,7 @@ class Builder:
         wanted = service_facts(service, self._policy)
         strict = self._policy.refuse_node_addresses
         facts = refuse_node_addresses(wanted, self._exposure.around, subject, every_kind=strict)
-        frontends = service_frontends(facts, subject)
+        frontends = refuse_local_dns(service_frontends(facts, subject), self._exposure.around, subject)
         self._claims.put(key, frontends.claims())
         return _Plan(facts, frontends, _every_address(wanted) if strict else _cluster_addresses(wanted))
 

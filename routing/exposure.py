@@ -3,7 +3,8 @@
 Whoever may write a Service can draw traffic for any address to their pods (CVE-2020-8554). By default external IPs are honoured all the
 same, as kube-proxy does; this module sees to it that somebody notices: an external IP that is an address of a node, of this machine, of an
 endpoint, or that lies in a pod or Service range; a load-balancer IP that is an address of a node. A cluster IP that is a node's address is
-refused, since a cluster IP's other ports are rejected (SEM-27), which would cut the node off.
+refused, since a cluster IP's other ports are rejected (SEM-27), which would cut the node off. An external or load-balancer IP is refused at
+port 53 where this node's own resolver answers there: it would get the queries that the cluster's DNS is to have else (NLD-42).
 
 `Surroundings` are the addresses in use, from Nodes, ServiceCIDRs and the kernel. `Watchlist` knows which external IPs are endpoints without
 an index of all endpoints: it counts only addresses that some Service names as external IP, and looks at all routes only when a new one
@@ -16,7 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from pointsman.kube.objects import Node, ServiceCIDR
 from pointsman.routing.addresses import CidrSet, family_of, parse_address, parse_cidr
-from pointsman.routing.node import NodeFacts
+from pointsman.routing.frontends import ServiceFrontends, Wish
+from pointsman.routing.node import DNS_PORT, DNS_PROTOCOLS, NodeFacts
 from pointsman.routing.notices import Notes
 from pointsman.routing.route import Family, FrontendKind, Notice, RouteKey, ServiceRoute
 from pointsman.routing.service import FamilyFacts, ServiceFacts, Vip
@@ -24,10 +26,14 @@ from pointsman.routing.snapshot import ServiceKey, Snapshot
 
 
 class Surroundings(Struct, frozen=True):
-    """Addresses in use around here, canonical; ranges by family, sorted. `notices` tell of ranges that are none."""
+    """Addresses in use around here, canonical; ranges by family, sorted. `notices` tell of ranges that are none.
+
+    `local_dns` are those at which this node's own resolver answers.
+    """
 
     node_addresses: frozenset[str] = frozenset()
     local_addresses: frozenset[str] = frozenset()
+    local_dns: frozenset[str] = frozenset()
     pod_ranges: tuple[str, ...] = ()
     service_cidrs: Mapping[Family, tuple[str, ...]] = {}
     notices: tuple[Notice, ...] = ()
@@ -50,6 +56,7 @@ def surroundings(snapshot: Snapshot, node: NodeFacts) -> Surroundings:
     return Surroundings(
         node_addresses=_canonical([*node.all_node_addresses, *node.node_ips.values()]),
         local_addresses=_canonical(address for addresses in node.local_addresses.values() for address in addresses),
+        local_dns=_canonical(address for addresses in node.local_dns.values() for address in addresses),
         pod_ranges=tuple(sorted(pods)),
         service_cidrs={family: tuple(sorted(cidr for cidr in services if family_of(cidr) is family)) for family in Family},
         notices=tuple(notices),
@@ -63,6 +70,21 @@ def refuse_node_addresses(facts: ServiceFacts, around: Surroundings, subject: st
     notes = Notes(subject)
     families = tuple(_refuse(family, around, notes, every_kind=every_kind) for family in facts.families)
     return replace(facts, families=families, notices=(*facts.notices, *notes.notices()))
+
+
+def refuse_local_dns(frontends: ServiceFrontends, around: Surroundings, subject: str) -> ServiceFrontends:
+    """Return the frontends without external and load-balancer IPs at which this node's own resolver answers; cluster IPs stay."""
+    if not around.local_dns or not any(_is_local_dns(wish, around) for port in frontends.ports for wish in port.wishes):
+        return frontends
+    notes = Notes(subject)
+    ports = []
+    for port in frontends.ports:
+        for wish in port.wishes:
+            if _is_local_dns(wish, around):
+                what = f"{wish.claim} is answered by DNS of this node"
+                notes.refuse(wish.field, f"{what}; this {wish.kind.value} is not programmed for it: name another address")
+        ports.append(replace(port, wishes=tuple(wish for wish in port.wishes if not _is_local_dns(wish, around))))
+    return replace(frontends, ports=tuple(ports), notices=(*frontends.notices, *notes.notices()))
 
 
 class Exposure:
@@ -155,6 +177,13 @@ class Watchlist:
     def is_endpoint(self, address: str) -> bool:
         """Return whether a watched address is an endpoint's."""
         return self._reached.get(address, 0) > 0
+
+
+def _is_local_dns(wish: Wish, around: Surroundings) -> bool:
+    claim = wish.claim
+    if wish.kind is FrontendKind.CLUSTER_IP or claim.place not in around.local_dns:
+        return False
+    return claim.port == DNS_PORT and claim.protocol in DNS_PROTOCOLS
 
 
 def _refuse(family: FamilyFacts, around: Surroundings, notes: Notes, *, every_kind: bool) -> FamilyFacts:

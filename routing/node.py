@@ -7,9 +7,14 @@ Sources: docs/services.md IN-50 to IN-56, SEM-40 to SEM-45, CFG-30 to CFG-34.
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
-from pointsman.routing.route import Family
+from pointsman.routing.route import Family, Protocol
+
+DNS_PORT: Final = 53
+DNS_PROTOCOLS: Final = (Protocol.UDP, Protocol.TCP)
+"""Where DNS of a node answers, at `NodeFacts.local_dns`."""
 
 
 class DetectLocal(Enum):

@@ -1,7 +1,8 @@
 """The cluster's DNS Service, as this node's rules see it: where queries go while the resolver here does not answer. Pure.
 
 The node's own DNS addresses become further frontends of its port 53 before it is offered to a mode, so that they too have somewhere to fall
-back to (NLD-42). `node` keeps one of these, and the agent passes each change through it.
+back to (NLD-42). No Service has them before: `routing.exposure` takes them off whoever names them. `node` keeps one of these, and the agent
+passes each change through it.
 """
 
 from collections import ChainMap
@@ -44,7 +45,7 @@ class Frontends:
 
     def _shown(self, route: ServiceRoute) -> ServiceRoute:
         """Return a route with the node's own addresses; they lead where the cluster IP does if it had no other external frontend."""
-        own = tuple(address for address in self._addresses.get(route.family, ()) if address not in route.external_ips)
+        own = tuple(address for address in self._addresses.get(route.family, ()) if address != route.cluster_ip)
         if not route.cluster_ip:
             return route
         return structs.replace(route, external_ips=(*route.external_ips, *own), cluster=route.cluster or route.local)

@@ -22,7 +22,6 @@ from typing import Protocol
 
 from pointsman.dataplane.errors import KernelError
 from pointsman.dns.corefile.load import Corefile
-from pointsman.iptables.local_dns import PORT
 from pointsman.proxy.config import Config, family_of
 from pointsman.proxy.dns import defaults, nodelocal, questions, saved, surroundings
 from pointsman.proxy.dns.frontends import Frontends
@@ -33,6 +32,7 @@ from pointsman.proxy.dns.telling import Telling
 from pointsman.proxy.dns.wishes import WishError, Wishes, wishes
 from pointsman.proxy.source import Also, Reread
 from pointsman.routing.build import RoutingChange
+from pointsman.routing.node import DNS_PORT
 from pointsman.routing.route import Family
 from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
 
@@ -146,7 +146,7 @@ class NodeDns:
     @property
     def _strays(self) -> bool:
         """Return whether it is listened where no rule can lead queries elsewhere."""
-        return any(place.port != PORT or place.address not in self.addresses for place in self.service.listens)
+        return any(place.port != DNS_PORT or place.address not in self.addresses for place in self.service.listens)
 
     async def _work(self) -> None:
         if (state := await asyncio.to_thread(self._state.load)) is not None and not self.telling.complete:

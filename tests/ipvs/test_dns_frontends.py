@@ -5,6 +5,7 @@ from fakes import routes as make
 from fakes.saved import rules_text, sets_text, wanted
 from msgspec import structs
 from pointsman.dataplane.delta import Delta
+from pointsman.dataplane.fragment import Desired
 from pointsman.dataplane.plan import make as plan
 from pointsman.explain.agreement import doubts, mismatches
 from pointsman.iptables.objects import RuleKey, SetKey
@@ -33,8 +34,8 @@ def node(family):
 
 def dns(family, protocol=Protocol.UDP, port=53, **changes):
     """Return the route of the cluster's DNS as it is offered: one endpoint here, one elsewhere."""
-    changes = {"backends": [make.backend(family, 1, local=True), make.backend(family, 2)], **changes}
-    return make.route(family, name="kube-dns", protocol=protocol, cluster_ip=VIP[family], port=port, external_ips=(OWN[family],), **changes)
+    changes = {"backends": [make.backend(family, 1, local=True), make.backend(family, 2)], "external_ips": (OWN[family],), **changes}
+    return make.route(family, name="kube-dns", protocol=protocol, cluster_ip=VIP[family], port=port, **changes)
 
 
 def led(found):
@@ -51,7 +52,8 @@ def led(found):
 def test_nld_42_rules_lead_to_the_clusters_dns_and_no_virtual_server_is_in_the_resolvers_way(family, protocol):
     route = dns(family, protocol)
     found = fragment(route, node(family), Options())
-    chain = f"KUBE-IPVS-DNS-{protocol.value}"
+    chain = names.dns_chain(route.port_name, local=False)
+    assert chain.startswith(f"KUBE-IPVS-DNS-{protocol.value}-")
     assert led(found) == ({VIP[family]: chain, OWN[family]: chain}, {chain: [str(one) for one in route.cluster]})
     assert not any(isinstance(key, VirtualKey | RealKey) for key in found)
     sets = names.SETS[family]
@@ -73,8 +75,9 @@ def test_other_ports_protocols_and_nodes_have_virtual_servers():
 
 def test_sem_02_policies_are_kept_and_the_nodes_own_address_serves_its_own_sources():
     family = Family.IPV4
-    found = fragment(dns(family, internal_local=True, external_local=True), node(family), Options())
-    local, every = "KUBE-IPVS-DNS-UDP-LOCAL", "KUBE-IPVS-DNS-UDP"
+    route = dns(family, internal_local=True, external_local=True)
+    found = fragment(route, node(family), Options())
+    local, every = (names.dns_chain(route.port_name, local=one) for one in (True, False))
     places = ["10.244.0.1:8080", "10.244.0.2:8080"]
     assert led(found) == ({VIP[family]: local, OWN[family]: every}, {local: places[:1], every: places})
     assert SetKey("KUBE-EXTERNAL-IP", f"{OWN[family]},udp:53") in found, "its own sources need another address on the way"
@@ -93,6 +96,18 @@ def test_sem_25_affinity_has_chains_of_its_own():
     both = [fragment(dns(Family.IPV4, one, affinity_seconds=60), node(Family.IPV4), Options()) for one in (Protocol.UDP, Protocol.TCP)]
     chains = {key.chain for found in both for key in found if isinstance(key, RuleKey) and not key.rule}
     assert len(chains) == 6, "a chain for each protocol, and one for each endpoint of each"
+    assert all(names.is_our_chain("nat", chain) and len(chain) <= 28 for chain in chains)
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_nld_42_two_services_at_addresses_of_dns_do_not_share_a_chain(family):
+    """Such as two that have one of them each as cluster IP: neither may keep the other out of the rules."""
+    compiler, wanted = IpvsCompiler(family, Options()), Desired()
+    other = make.route(family, name="names", protocol=Protocol.UDP, cluster_ip=OWN[family], port=53, backends=[make.backend(family, 9)])
+    for route in (other, dns(family, external_ips=())):
+        wanted.update({str(route.port_name): compiler.compile(route, node(family))})
+    chains = {names.dns_chain(route.port_name, local=local) for route in (other, dns(family)) for local in (True, False)}
+    assert len(chains) == 4
     assert all(names.is_our_chain("nat", chain) and len(chain) <= 28 for chain in chains)
 
 
@@ -159,7 +174,7 @@ def test_nld_42_rules_alone_do_what_the_oracle_says_while_the_resolver_is_silent
 
 def test_a_virtual_server_at_a_frontend_that_rules_lead_is_known():
     family = Family.IPV6
-    foreign = RuleKey(*names.DNS_GROUP, "-p udp -f --somebody else")
+    foreign = RuleKey(*names.DNS_GROUP, "-p udp -f --somebody else")  # nobody knows where that leads
     found = ruled([*fragment(dns(family), node(family), Options()), foreign])
     assert is_ruled(VirtualKey(family, Protocol.UDP, VIP[family], 53), found)
     for other in (

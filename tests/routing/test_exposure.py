@@ -166,3 +166,55 @@ def test_pain_25_a_refused_address_is_programmed_once_its_node_is_gone():
     assert route.external_ips == ()
     [route] = builder.update(world, Dirty(frozenset(), frozenset()), NodeFacts("n1")).routing.routes.values()
     assert route.external_ips == ("172.16.0.1",)
+
+
+VIP, OWN = "10.96.0.10", "fd53::20:10"
+NAMES = {"name": "names", "port": 53, "protocol": "UDP"}
+METRICS = {"name": "metrics", "port": 9153, "protocol": "TCP"}
+
+
+def resolving(*addresses):
+    """Return a node whose own resolver answers at these addresses."""
+    six = tuple(one for one in addresses if ":" in one)
+    return NodeFacts("n1", local_dns={Family.IPV4: tuple(one for one in addresses if one not in six), Family.IPV6: six})
+
+
+def externals(routing, name):
+    found = (route for route in routing.routes.values() if route.port_name.name == name)
+    return {route.port: {*route.external_ips, *route.load_balancer_ips} for route in found}
+
+
+def test_nld_42_who_claims_an_address_of_this_nodes_dns_does_not_get_its_queries():
+    """Neither the node's own address nor the cluster's DNS address, over no protocol; other ports and addresses are as free as ever."""
+    both = {"clusterIP": "10.96.0.66", "clusterIPs": ["10.96.0.66", "fd00:96::66"], "ipFamilies": ["IPv4", "IPv6"]}
+    over_tcp = {"name": "names-tcp", "port": 53, "protocol": "TCP"}
+    evil = service(
+        "evil", **both, ports=[NAMES, over_tcp, METRICS], externalIPs=[OWN, VIP, "192.0.2.9"], ingress=[{"ip": "2001:db8::9"}, {"ip": VIP}]
+    )
+    dns = service("kube-dns", clusterIP=VIP, ports=[NAMES])
+    found = build(snapshot(evil, dns), resolving(VIP, OWN))
+    assert externals(found, "kube-dns") == {53: set()}
+    evils = [route for route in found.routes.values() if route.port_name.name == "evil"]
+    assert len(evils) == 6
+    for route in evils:
+        assert bool({VIP, OWN} & {*route.external_ips, *route.load_balancer_ips}) is (route.port != 53), route
+    refused = [one for one in found.notices if one.severity is Severity.REFUSED]
+    assert {one.subject for one in refused} == {"Service shop/evil"}
+    assert f"[{OWN}]:53/UDP is answered by DNS of this node; this external IP is not programmed for it: name another address" in {
+        one.text for one in refused
+    }
+    assert {one.field for one in refused} == {"spec.externalIPs[0]", "status.loadBalancer.ingress[1].ip"}
+
+
+def test_nld_41_a_cluster_ip_at_which_this_node_answers_stays_its_services():
+    found = build(snapshot(service("kube-dns", clusterIP=VIP, ports=[NAMES])), resolving(VIP))
+    assert [route.cluster_ip for route in found.routes.values()] == [VIP]
+    assert found.notices == ()
+
+
+def test_nld_42_addresses_are_free_again_when_this_node_answers_there_no_more():
+    builder, objects = Builder(), snapshot(service(ports=[NAMES], externalIPs=["192.0.2.53"]))
+    for node_facts in (NodeFacts("n1"), resolving("192.0.2.53"), NodeFacts("n1")):
+        found = builder.update(objects, Dirty(), node_facts).routing
+        assert externals(found, "web") == {53: set() if node_facts.local_dns else {"192.0.2.53"}}
+        assert found == build(objects, node_facts)

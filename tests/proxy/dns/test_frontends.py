@@ -37,6 +37,12 @@ def test_nld_42_where_only_endpoints_of_this_node_count_the_nodes_own_addresses_
     assert (found.internal, found.external) == ((here,), (here,))
 
 
+def test_nld_42_the_services_own_cluster_ip_is_no_further_frontend():
+    route = dns()
+    offered = Frontends("kube-system/kube-dns", {Family.IPV4: ("10.96.0.10", "169.254.20.10")}).offered(change(route))
+    assert offered.changed[route.key].external_ips == ("169.254.20.10",)
+
+
 def test_other_ports_and_services_stay_as_they_are():
     frontends = Frontends("kube-system/kube-dns", OWN)
     metrics = structs.replace(dns(), port=9153)
