@@ -132,7 +132,7 @@ class DnsService:
 
         Raises DnsError if the resolver cannot work, unless told to be patient; ListenError if not all workers can have sockets.
         """
-        self._sockets.complete()
+        self._complete()
         callbacks = Callbacks(self._start, lambda _: self._on_change(), lambda _: self._on_change())
         self.supervisors = tuple(Supervisor(worker, self.telling, callbacks) for worker in range(self.settings.workers))
         for place in sorted(self._sockets.places):
@@ -271,9 +271,21 @@ class DnsService:
 
     async def _rearrange(self, alive: Sequence[str]) -> None:
         """Listen where it is wanted now; resolvers are replaced if that is elsewhere. Raises ListenError."""
-        if await self._listen() or self._alive() != alive:
+        changed = await self._listen()
+        if changed and self.supervisors:
+            self._complete()
+        if changed or self._alive() != alive:
             for each in self.supervisors:
                 each.renew()
+
+    def _complete(self) -> None:
+        """Open what workers lack, of places that were taken over; who is patient goes on with fewer. Raises ListenError."""
+        try:
+            self._sockets.complete()
+        except ListenError as error:
+            if not self.settings.patient:
+                raise
+            log.error("not all workers of DNS have their share of the queries: %s", error)  # noqa: TRY400 - the text says it all
 
     def _alive(self) -> tuple[str, ...]:
         """Return the addresses of this node at whose port 53 it is listened."""

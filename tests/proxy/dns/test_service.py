@@ -1,6 +1,8 @@
 """DNS of a process: sockets, resolvers, what is served beside them, and what becomes of them at the end."""
 
 import asyncio
+import errno
+import os
 import signal
 import socket
 from contextlib import asynccontextmanager
@@ -9,6 +11,7 @@ import pytest
 from fakes import dns as fake
 from fakes.scratch import namespace
 from msgspec import structs
+from pointsman.proxy.dns import sockets
 from pointsman.proxy.dns.selfcheck import DURATION
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
 from pointsman.proxy.dns.setup import Setup
@@ -105,6 +108,58 @@ async def test_a_new_place_is_listened_at_by_a_new_resolver(tmp_path):
         await service.listen_at(())
         await until(lambda: supervisor.resolver is not before)
         assert (await asked_of(after)).additional
+
+
+def given(former):
+    """Return what an earlier process gives."""
+    return [structs.replace(each, fd=os.dup(each.fd)) for worker in range(former.workers) for each in former.of(worker)]
+
+
+async def test_obs_54_places_that_are_taken_over_late_get_a_socket_for_each_worker(tmp_path):
+    """Such as the cluster's DNS address, where the API server answers when others are served already."""
+    late, former = Place("127.0.0.1", fake.free_port(), 0), Sockets()
+    async with serving(tmp_path, workers=2, patient=True) as (service, _):
+        former.want([late])
+        service._sockets.adopt(given(former))
+        former.close()
+        object.__setattr__(service, "settings", structs.replace(service.settings, listen=late))
+        before = [each.resolver for each in service.supervisors]
+        await service.listen_at(())
+        assert [{(each.transport, each.port) for each in service._sockets.of(worker)} for worker in range(2)] == [
+            {("udp", late.port), ("tcp", late.port)}
+        ] * 2
+        await until(lambda: all(each.resolver is not other for each, other in zip(service.supervisors, before, strict=True)))
+        assert (await asked_of(late)).additional
+
+
+@pytest.mark.parametrize("patient", [True, False])
+async def test_who_is_patient_serves_on_where_a_worker_has_no_socket(tmp_path, monkeypatch, caplog, patient):
+    (tmp_path / "Corefile").write_text(".:53 {\n  whoami\n}\n")
+    place, former = Place("127.0.0.1", fake.free_port(), 0), Sockets()
+    service = DnsService(Settings(corefile=str(tmp_path / "Corefile"), listen=place, workers=2, patient=patient), Telling())
+    former.want([place])
+    service._sockets.adopt(given(former))
+    former.close()
+    await service.prepare()
+
+    def refused(*_, **__):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(sockets, "_bound", refused)
+    running = asyncio.create_task(service.run())
+    try:
+        await until(lambda: service.serving or running.done())
+        if patient:
+            assert not running.done()
+            assert (await asked_of(place)).additional
+            assert f"cannot listen at {place}: Too many open files" in caplog.text
+        else:
+            with pytest.raises(ListenError, match="Too many open files"):
+                await running
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await service.close()
 
 
 async def test_obs_50_a_corefile_that_needs_more_than_is_read_is_not_taken_over(tmp_path, caplog):
