@@ -3,6 +3,7 @@
 `ApiSource` does what reflectors say with an `ApiClient`, in one task each. The first batch holds everything: it waits for Services and
 EndpointSlices however long they take, and some seconds for the rest (the own Node, ServiceCIDRs): what is routed without them would be
 written to the kernel and be taken back a moment later, and a restart is to write nothing. From then on events are delivered as they come.
+One that follows another (`changeover`) waits for the rest, too: what the other one knew it must not lack.
 
 The API server may be away for days: what was read last stays in force (IN-08). When one request gets through again, all others that wait
 for an answer are sent at once. What goes wrong is a state: a failure that lasts for some seconds, and each object that cannot be used, is a
@@ -15,7 +16,7 @@ does not show is a line in the log.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 from typing import Final, Protocol
@@ -62,7 +63,10 @@ class Requests(Protocol):
 
 
 class ApiSource:
-    """Implements `kube.events.Source` for the Kubernetes API, for one node."""
+    """Implements `kube.events.Source` for the Kubernetes API, for one node.
+
+    `after` are the kinds that are known already, if it follows another source: none of these is done without.
+    """
 
     def __init__(
         self,
@@ -74,10 +78,12 @@ class ApiSource:
         all_pods: bool = False,
         all_nodes: bool = False,
         imports: bool = False,
+        after: Set[Kind] | None = None,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._dice = dice
+        self._after = after
         wanted = resources(node_name, selectors, pods=pods, all_pods=all_pods, all_nodes=all_nodes, imports=imports)
         self._reflectors = tuple(Reflector(resource) for resource in wanted)
         self._kept: list[Event] | None = []
@@ -200,12 +206,16 @@ class ApiSource:
 
     def _consider_beginning(self) -> None:
         """Begin if everything is there, or is not to be had; begin a little later if only the rest is missing."""
-        if not all(one.listed for one in self._reflectors if one.resource.kind in NEEDED):
-            return
-        if all(one.listed or one.given_up for one in self._reflectors):
+        if all(self._settled(one) for one in self._reflectors):
             self._begin()
-        elif self._rest is None:
+        elif self._after is None and self._rest is None and all(one.listed for one in self._reflectors if one.resource.kind in NEEDED):
             self._rest = asyncio.get_running_loop().call_later(REST_SECONDS, self._begin)
+
+    def _settled(self, reflector: Reflector) -> bool:
+        """Return whether a kind is known, or is done without."""
+        trouble, known = reflector.trouble, self._after or ()
+        absent = trouble is not None and trouble.absent
+        return reflector.listed or (reflector.given_up and (absent or reflector.resource.kind not in known))
 
     def _hurry(self) -> None:
         """Have everybody try again who waits for an answer: the server is there."""

@@ -6,7 +6,7 @@ through the same client. The ipvs mode reads all Nodes: whose addresses they are
 """
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from pointsman.kube.changeover import Changeover
 from pointsman.kube.client import ApiClient, RequestObserver, connect, observe_nothing
 from pointsman.kube.events import Source
 from pointsman.kube.manifests import ManifestSource
-from pointsman.kube.objects import ObjectRef
+from pointsman.kube.objects import Kind, ObjectRef
 from pointsman.kube.resource import EVERYTHING, ROUTING
 from pointsman.proxy.config import Config
 from pointsman.proxy.facts import Host, needs_all_nodes, node_name
@@ -65,16 +65,19 @@ async def open_source(config: Config, on_request: RequestObserver = observe_noth
     )
     name = node_name(config, Host(socket.gethostname()))
 
-    def reading(wanted: Also) -> ApiSource:
+    def reading(wanted: Also, after: Set[Kind] | None = None) -> ApiSource:
         return ApiSource(
             client, name, selectors=EVERYTHING if wanted.unfiltered else ROUTING, pods=wanted.own_pods, all_pods=wanted.all_pods,
-            all_nodes=needs_all_nodes(config), imports=wanted.imports,
+            all_nodes=needs_all_nodes(config), imports=wanted.imports, after=after,
         )  # fmt: skip
 
-    first = reading(also)
-    changeover = Changeover(first)
+    changeover = Changeover(reading(also))
 
     async def reread(wanted: Also) -> None:
-        await changeover.follow(reading(wanted))
+        await changeover.follow(reading(wanted, changeover.known))
 
-    return Opened(changeover, client.host, client, None if also.unfiltered else first.elsewhere, reread)
+    async def elsewhere() -> frozenset[ObjectRef]:
+        source = changeover.current
+        return await source.elsewhere() if source is not None else frozenset()
+
+    return Opened(changeover, client.host, client, None if also.unfiltered else elsewhere, reread)

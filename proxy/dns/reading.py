@@ -8,6 +8,7 @@ its complete lists and has taken over (`kube.changeover`), so what is answered h
 
 import logging
 import socket
+from collections.abc import Set
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from pointsman.kube.changeover import Changeover
 from pointsman.kube.client import ApiClient, connect
 from pointsman.kube.errors import ApiConfigError
 from pointsman.kube.events import Batch, Problem, Source
+from pointsman.kube.objects import Kind
 from pointsman.proxy.dns.service import DnsError
 from pointsman.proxy.dns.telling import Telling
 from pointsman.proxy.dns.wishes import WishError, Wishes, wishes
@@ -40,7 +42,7 @@ class Reading:
     def __init__(self, origin: Origin, telling: Telling) -> None:
         self._origin = origin
         self._telling = telling
-        self._changeover = Changeover()
+        self._changeover: Changeover[Source] = Changeover()
         self._client: ApiClient | None = None
         self._snapshot: Snapshot = EMPTY
         self._problems: tuple[Problem, ...] = ()
@@ -60,7 +62,7 @@ class Reading:
         """Read what another Corefile wants instead, and return when it is known. Raises DnsError if that cannot be."""
         try:
             wanted = wishes(corefile)
-            source, client = await self._source(wanted)
+            source, client = await self._source(wanted, self._changeover.known)
         except (WishError, ApiConfigError) as error:
             raise DnsError(str(error)) from error
         former = client
@@ -89,7 +91,7 @@ class Reading:
                     log.warning("%s", problem)
             self._problems = batch.problems
 
-    async def _source(self, wanted: Wishes) -> tuple[Source, ApiClient | None]:
+    async def _source(self, wanted: Wishes, after: Set[Kind] | None = None) -> tuple[Source, ApiClient | None]:
         """Return where the cluster's objects come from."""
         origin = self._origin
         if origin.manifests:
@@ -98,5 +100,7 @@ class Reading:
             return ManifestSource(Path(origin.manifests)), None
         client = await connect(origin.kubeconfig or wanted.kubeconfig, origin.master or wanted.server)
         node = origin.node or socket.gethostname()
-        source = ApiSource(client, node, selectors=wanted.selectors, pods=wanted.own_pods, all_pods=wanted.all_pods, imports=wanted.imports)
+        source = ApiSource(
+            client, node, selectors=wanted.selectors, pods=wanted.own_pods, all_pods=wanted.all_pods, imports=wanted.imports, after=after,
+        )  # fmt: skip
         return source, client

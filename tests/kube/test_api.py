@@ -142,6 +142,37 @@ def test_the_start_waits_some_seconds_for_the_rest():
     virtual.run(main)
 
 
+@pytest.mark.parametrize("code", [503, 403])
+def test_one_that_follows_lacks_nothing_that_was_known(code):
+    """Pods of this node were, and those of all nodes are to be: to begin without them would deny those of the others."""
+
+    async def main():
+        api = cluster()
+        api.refusals["pods"] = lambda _: ApiError(code, "no")
+        async with running(api, all_pods=True, after={Kind.SERVICE, Kind.POD, Kind.SERVICE_CIDR}) as watched:
+            await asyncio.sleep(600)
+            assert watched.began is None
+            api.refusals.clear()
+            await asyncio.sleep(600)
+            assert Kind.POD in watched.snapshot.synced
+            assert Kind.POD in {event.kind for event in next(batch for batch in watched.batches if batch.events).events}
+
+    virtual.run(main)
+
+
+def test_one_that_follows_does_without_what_nobody_knew_and_what_is_not_there():
+    async def main():
+        api = cluster()
+        api.refusals["pods"] = lambda _: ApiError(403, "no")
+        api.refusals["servicecidrs"] = lambda _: ApiError(404, "not there")
+        async with running(api, all_pods=True, after={Kind.SERVICE, Kind.SERVICE_CIDR}) as watched:
+            await asyncio.sleep(5)
+            assert watched.names == {"web"}
+            assert Kind.POD not in watched.snapshot.synced
+
+    virtual.run(main)
+
+
 def test_after_its_end_it_says_nothing():
     async def main():
         api = cluster()

@@ -49,14 +49,87 @@ def test_a_successor_takes_over_with_its_first_complete_batch():
         await two.say(SECOND)
         await following
         assert one.ended
-        assert heard == [FIRST, FIRST, Batch(problems=()), SECOND]
+        assert heard == [FIRST, FIRST, Batch(SECOND.events, TROUBLE.problems)]
         await one.say(FIRST)
         await two.say(THIRD)
-        assert heard[4:] == [THIRD]
+        assert heard[3:] == [THIRD]
         running.cancel()
         await asyncio.wait({running})
         await asyncio.sleep(1)
         assert two.ended
+
+    virtual.run(main)
+
+
+class Nested(Told):
+    """A source that delivers from a task of its own, as the API's does: that one ends some rounds of the loop after its parent's."""
+
+    async def run(self, sink):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(super().run(sink))
+
+
+def test_what_the_source_before_says_while_it_ends_is_not_heard():
+    """It would put an older state on top of the newer one, which nobody says again."""
+
+    async def main():
+        one, two, heard = Nested(), Nested(), []
+        changeover = Changeover(one)
+        running = asyncio.create_task(changeover.run(heard.append))
+        following = asyncio.create_task(changeover.follow(two))
+        await one.say(FIRST)
+        two.batches.put_nowait(SECOND)
+        await one.say(THIRD)
+        await following
+        assert [batch.events for batch in heard] == [FIRST.events, SECOND.events]
+        assert set(changeover.known) == {Kind.SERVICE, Kind.NODE}
+        running.cancel()
+        await asyncio.wait({running})
+
+    virtual.run(main)
+
+
+@pytest.mark.parametrize("troubled", [False, True])
+def test_what_a_successor_complained_of_before_it_began_is_told_then(troubled, caplog):
+    """A source says its list when that changes, and not again."""
+
+    async def main():
+        one, two, heard = Told(), Told(), []
+        changeover = Changeover(one)
+        running = asyncio.create_task(changeover.run(heard.append))
+        following = asyncio.create_task(changeover.follow(two))
+        await one.say(Batch(problems=(Problem("", "Service a/b", "", "is broken"),)))
+        for _ in range(2 * troubled):
+            await two.say(TROUBLE)
+        await two.say(SECOND)
+        await following
+        assert heard[1:] == [Batch(SECOND.events, TROUBLE.problems if troubled else ())]
+        assert caplog.text.count("is away") == troubled
+        running.cancel()
+        await asyncio.wait({running})
+
+    virtual.run(main)
+
+
+def test_who_gives_it_up_too_late_is_told_that_it_has_happened():
+    async def main():
+        one, two, heard = Told(), Told(), []
+        changeover = Changeover(one)
+        running = asyncio.create_task(changeover.run(heard.append))
+        await one.say(FIRST)
+        following = asyncio.create_task(changeover.follow(two))
+        await asyncio.sleep(1)
+        two.batches.put_nowait(SECOND)
+        while changeover.current is one:  # noqa: ASYNC110 - it is to be the very round
+            await asyncio.sleep(0)
+        assert not following.done()
+        following.cancel()
+        await asyncio.wait({following})
+        assert not following.cancelled()
+        await two.say(THIRD)
+        assert heard[-1] == THIRD
+        running.cancel()
+        await asyncio.wait({running})
 
     virtual.run(main)
 

@@ -86,6 +86,31 @@ async def test_obs_50_more_is_read_by_a_source_that_follows(monkeypatch):
     await opened.aclose()
 
 
+async def test_in_01_the_source_that_delivers_says_which_services_are_of_others(monkeypatch):
+    made = []
+
+    class Source(ApiSource):
+        def __init__(self, client, node_name, **options):
+            made.append(self)
+
+        async def run(self, sink):
+            sink(Batch((Replace(Kind.SERVICE, ()),)))
+            await asyncio.Event().wait()
+
+        async def elsewhere(self):
+            return frozenset({self})
+
+    monkeypatch.setattr("pointsman.proxy.source.ApiSource", Source)
+    opened = await open_source(Config(master="10.0.0.1:8080"))
+    running = asyncio.create_task(opened.source.run(lambda _: None))
+    assert await opened.elsewhere() == {made[0]}
+    await opened.reread(Also(imports=True))
+    assert await opened.elsewhere() == {made[1]}
+    running.cancel()
+    await asyncio.wait({running})
+    await opened.aclose()
+
+
 async def test_a_master_alone_will_do():
     opened = await open_source(Config(master="10.0.0.1:8080"))
     assert opened.described == "http://10.0.0.1:8080"

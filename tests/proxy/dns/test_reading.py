@@ -96,6 +96,23 @@ def test_obs_50_a_server_that_is_away_leaves_what_is_read_as_it_is(clients):
     virtual.run(main)
 
 
+def test_obs_50_a_reading_waits_for_pods_of_all_nodes_where_those_of_this_one_are_known(clients):
+    """To take this node's for all would deny names of all other Pods."""
+
+    async def main():
+        async with reading(block("kubernetes cluster.local", "autopath @kubernetes")) as (found, telling):
+            assert Kind.POD in telling.snapshot.synced
+            clients[0].api.refusals["pods"] = lambda _: ApiError(503, "busy")
+            waiting = asyncio.create_task(found.read(VERIFIED))
+            await asyncio.sleep(600)
+            assert not waiting.done()
+            clients[0].api.refusals.clear()
+            await waiting
+            assert [one.closed for one in clients] == [True, False]
+
+    virtual.run(main)
+
+
 def test_nothing_is_read_for_a_corefile_without_the_cluster_until_another_one_wants_it(clients):
     async def main():
         async with reading(block("whoami")) as (found, telling):
