@@ -10,6 +10,7 @@ that they do not know, so that a new agent can still talk to the old resolver wh
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -107,11 +108,16 @@ class Succeeded(Struct, frozen=True, tag="succeeded"):
     """Another resolver answers at the same sockets now: end, and leave the signs of life to it."""
 
 
+OTHER: Final = "other"
+"""What the resolver reads is not what it was asked about."""
+
+
 class Ask(Struct, frozen=True, tag="ask"):
     """A question of the agent.
 
-    `pulse` only wants an answer; `try` wants to know why the Corefile as it is now cannot be taken over, if so. Further there are `stats`,
-    `top`, `storms`, and `explain` with a name, a type and the address of who would ask.
+    `pulse` only wants an answer; `try` wants to know why the Corefile with a fingerprint (as `name`) cannot be taken over, if so: a row
+    says `error` and the reason, or OTHER if the file says something else by now. Further there are `stats`, `top`, `storms`, and `explain`
+    with a name, a type and the address of who would ask.
     """
 
     id: int

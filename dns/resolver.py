@@ -191,8 +191,8 @@ class Process:
             case "pulse":
                 self.say(Answer(ask.id))
             case "try":
-                refusal = self._serving.refusal()
-                self.say(Answer(ask.id, rows=(("error", refusal),) if refusal else ()))
+                refusal = self._serving.refusal(ask.name)
+                self.say(Answer(ask.id, rows=(refusal,) if refusal else ()))
             case _:
                 self.say(Answer(ask.id, rows=(("error", f"this resolver does not know how to tell {ask.what!r}"),)))
 

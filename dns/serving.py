@@ -20,7 +20,7 @@ from pointsman.dns.contract import Chain
 from pointsman.dns.corefile.files import Reader
 from pointsman.dns.corefile.load import Corefile
 from pointsman.dns.corefile.options import KubernetesOptions, TimeoutsOptions
-from pointsman.dns.feed import Change, Listener, Start, Synced
+from pointsman.dns.feed import OTHER, Change, Listener, Start, Synced
 from pointsman.dns.hot import Hot, Room
 from pointsman.dns.limit import Limits
 from pointsman.dns.needs import unmet
@@ -178,18 +178,20 @@ class Serving:
         log.info("the new Corefile is at work")
         return True
 
-    def refusal(self) -> str:
-        """Return why the Corefile as it is now cannot be taken over, empty if it can; nothing is changed."""
+    def refusal(self, fingerprint: str) -> tuple[str, ...]:
+        """Return why the Corefile of this fingerprint cannot be taken over, as `feed.Ask` says; empty if it can. Nothing is changed."""
         loaded = self.reader.read()
+        if loaded.fingerprint != fingerprint:
+            return (OTHER, "")
         if loaded.corefile is None:
-            return f"{self._start.corefile} cannot be used"
+            return ("error", f"{self._start.corefile} cannot be used")
         if loaded.fingerprint == self._version.at_work:
-            return ""
+            return ()
         try:
             Site(loaded.corefile, self.around, former=self.site)
         except ValueError as error:
-            return str(error)
-        return ""
+            return ("error", str(error))
+        return ()
 
     async def settle(self) -> None:
         """Bring to the books what the hot tables counted, with answers in between: so `samples` finds little to do."""

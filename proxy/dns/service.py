@@ -23,7 +23,7 @@ from pointsman.dns import handover
 from pointsman.dns.corefile.files import Reader
 from pointsman.dns.corefile.load import Corefile, Loaded
 from pointsman.dns.corefile.options import HealthOptions, KubernetesOptions, ReloadOptions
-from pointsman.dns.feed import Answer, Reload, Start
+from pointsman.dns.feed import OTHER, Answer, Reload, Start
 from pointsman.dns.needs import needs, unmet
 from pointsman.dns.tally import Sample
 from pointsman.proxy import servers
@@ -305,19 +305,23 @@ class DnsService:
             if reload is None and not asked:
                 continue
             loaded = await asyncio.to_thread(self._reader.read)
-            if loaded.fingerprint != self.corefile.fingerprint and (loaded.fingerprint != refused or asked):
+            if loaded.fingerprint == self.corefile.fingerprint:
+                if lack := self._lack(self.corefile):  # another one that was read for could not be taken over
+                    await self._read_more(self.corefile, lack)
+            elif loaded.fingerprint != refused or asked:
                 refused = "" if await self._adopt(loaded) else loaded.fingerprint
 
     async def _adopt(self, loaded: Loaded) -> bool:
         """Take another Corefile over; return False if it is refused for what it says."""
-        if loaded.corefile is None or await self._refuses():  # the resolver tells what is wrong
-            self._refused()
+        corefile, verdict = loaded.corefile, await self._verdict(loaded)
+        if verdict == OTHER:  # the next look is at what it says now
+            return True
+        lack = self._lack(corefile) if corefile is not None else ""
+        if corefile is None or verdict or (lack and not await self._read_more(corefile, lack)):
+            if self.settings.setup is not None:
+                self.settings.setup.failed(Step.COREFILE)
             return False
-        lack = unmet(loaded.corefile, self.settings.reads) if self.settings.reads is not None else ""
-        if lack and not await self._read_more(loaded.corefile, lack):
-            self._refused()
-            return False
-        before, self.corefile = self.corefile, loaded.corefile
+        before, self.corefile = self.corefile, corefile
         try:
             await self._rearrange(self._alive())
         except ListenError as error:
@@ -331,36 +335,40 @@ class DnsService:
         return True
 
     async def _read_more(self, corefile: Corefile, lack: str) -> bool:
-        """Have what a new Corefile needs read of the cluster; return whether it is there. The former one stays until then.
+        """Have what a Corefile needs read of the cluster; return whether it is there. The former one stays until then.
 
         Where it does not come, such as from an API server that is away, it is waited for until the Corefile says something else.
         """
         if self.settings.read is None:
             log.error("the new Corefile is not taken over: %s", lack)
             return False
-        log.info("the new Corefile waits until what it needs has been read: %s", lack)
+        log.info("the Corefile waits until what it needs has been read: %s", lack)
         reading = asyncio.ensure_future(self.settings.read(corefile))
         try:
             while not (await asyncio.wait({reading}, timeout=AGAIN))[0]:
                 if (await asyncio.to_thread(self._reader.read)).fingerprint != corefile.fingerprint:
-                    return False
-            await reading
+                    break
+        finally:
+            reading.cancel()
+            await asyncio.wait({reading})  # it may have been read all the same: only its end says what is read now
+        try:
+            reading.result()
+        except asyncio.CancelledError:
+            return False
         except DnsError as error:
             log.error("the new Corefile is not taken over: %s", error)  # noqa: TRY400 - the text says it all
             return False
-        finally:
-            reading.cancel()
         self.settings = structs.replace(self.settings, reads=needs(corefile))
         return True
 
-    async def _refuses(self) -> bool:
-        """Return whether a resolver cannot take the Corefile over, for what only it finds when it sets plugins up."""
-        answer = await self.ask("try")
-        return answer is not None and bool(answer.rows)
+    def _lack(self, corefile: Corefile) -> str:
+        """Return what a Corefile needs and is not read of the cluster, empty if nothing."""
+        return unmet(corefile, self.settings.reads) if self.settings.reads is not None else ""
 
-    def _refused(self) -> None:
-        if self.settings.setup is not None:
-            self.settings.setup.failed(Step.COREFILE)
+    async def _verdict(self, loaded: Loaded) -> str:
+        """Return whether resolvers cannot take a Corefile over (`feed.Ask`): some things only they find, when they set plugins up."""
+        answer = await self.ask("try", loaded.fingerprint) if loaded.corefile is not None else None  # resolvers tell why
+        return answer.rows[0][0] if answer is not None and answer.rows else ""
 
     async def _serve_beside(self) -> None:
         """Serve health, readiness and metrics where the Corefile says; anew when it says otherwise."""

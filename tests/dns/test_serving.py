@@ -11,7 +11,7 @@ import pytest
 from fakes.dns_cluster import service, snapshot_of
 from fakes.dns_process import COREFILE
 from pointsman.dns.corefile.options import CacheOptions
-from pointsman.dns.feed import Change, Listener, Start
+from pointsman.dns.feed import OTHER, Change, Listener, Start
 from pointsman.dns.journal import Journal
 from pointsman.dns.plugins.store import BYTES_PER_ENTRY
 from pointsman.dns.serving import PROGRAMMING, RELOAD_VERSION, Serving, UnusableError
@@ -162,6 +162,10 @@ async def test_obs_50_a_corefile_whose_plugins_cannot_be_made_is_not_taken_over(
     await serving.close()
 
 
+def refusal(serving):
+    return serving.refusal(serving.reader.read().fingerprint)
+
+
 async def test_obs_50_an_empty_corefile_is_one_that_is_just_being_written(tmp_path, sock, caplog):
     """Editors and copies truncate first: the default of an empty Corefile, whoami for everything, would take DNS down."""
     serving = Serving(start_of(tmp_path, listeners=(listener(sock),), everywhere=False), silent)
@@ -170,15 +174,16 @@ async def test_obs_50_an_empty_corefile_is_one_that_is_just_being_written(tmp_pa
     for content in ("", "# nothing\n", "\n"):
         (tmp_path / "Corefile").write_text(content)
         assert not serving.reload()
-        assert serving.refusal()
+        assert refusal(serving)[0] == "error"
         assert serving.desks[0][1].chain is chain
     assert "Corefile:1 - Error during parsing: there is no server block: " in caplog.text
     assert serving.tally.cell("coredns_reload_failed_total")[0] == 1
     (tmp_path / "Corefile").write_text(COREFILE.replace("pods insecure", "pods disabled"))
-    assert serving.refusal() == ""
+    assert refusal(serving) == ()
+    assert serving.refusal("of what it said before") == (OTHER, "")
     assert serving.reload()
     (tmp_path / "Corefile").write_text(UNMADE)
-    assert serving.refusal().endswith("Corefile:4: forward cannot be set up: No such file or directory")
+    assert refusal(serving)[1].endswith("Corefile:4: forward cannot be set up: No such file or directory")
     await serving.close()
 
 

@@ -5,12 +5,14 @@ import errno
 import os
 import signal
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from fakes import dns as fake
 from fakes.scratch import namespace
 from msgspec import structs
+from pointsman.dns.feed import OTHER, Answer
+from pointsman.dns.needs import needs
 from pointsman.proxy.dns import sockets
 from pointsman.proxy.dns.selfcheck import DURATION
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
@@ -259,6 +261,85 @@ async def test_obs_50_watching_comes_back_with_a_corefile_that_says_reload(tmp_p
         await gets(3)
         (tmp_path / "Corefile").write_text(content(4, "  reload 2s 1s\n"))
         await gets(4)
+
+
+@asynccontextmanager
+async def comparing(tmp_path, text, **options):
+    """Run what looks at the Corefile, without any resolver."""
+    (tmp_path / "Corefile").write_text(text)
+    place = Place("127.0.0.1", fake.free_port(), 0)
+    service = DnsService(Settings(corefile=str(tmp_path / "Corefile"), listen=place, **options), Telling())
+    await service.prepare()
+    service.settings = structs.replace(service.settings, reads=needs(service.corefile))
+    running = asyncio.create_task(service._compare())
+
+    async def say(text):
+        (tmp_path / "Corefile").write_text(text)
+        service.reload()
+
+    try:
+        yield service, say
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+        await service.close()
+
+
+VERIFIED, CHOSEN = (f".:53 {{\n  kubernetes cluster.local {{\n    {line}\n  }}\n}}\n" for line in ("pods verified", "labels a=b"))
+
+
+async def test_obs_50_where_another_corefile_was_read_for_in_vain_it_is_read_again_for_the_one_at_work(tmp_path, monkeypatch, caplog):
+    """Its next resolver would find that too little is read, and there would be no DNS."""
+    asked = []
+
+    async def read(corefile):
+        asked.append(corefile.fingerprint)
+
+    async def taken(_):
+        raise ListenError("the place is taken")
+
+    async with comparing(tmp_path, VERIFIED, read=read) as (service, say):
+        at_work, had = service.corefile, service.settings.reads
+        monkeypatch.setattr(service, "_rearrange", taken)
+        await say(CHOSEN)
+        await until(lambda: "the place is taken" in caplog.text)
+        assert (service.corefile, service.settings.reads["labels"]) == (at_work, "a=b")
+        await say(VERIFIED)
+        await until(lambda: service.settings.reads == had)
+        assert asked[1:] == [at_work.fingerprint]
+
+
+async def test_obs_50_what_was_read_in_the_moment_it_was_given_up_is_known_to_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("pointsman.proxy.dns.service.AGAIN", 0.05)
+    asked = []
+
+    async def read(corefile):
+        asked.append(corefile)
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    async with comparing(tmp_path, VERIFIED, read=read) as (service, say):
+        await say(CHOSEN)
+        await until(lambda: asked)
+        (tmp_path / "Corefile").write_text(VERIFIED)
+        await until(lambda: service.settings.reads["labels"] == "a=b")
+
+
+async def test_obs_50_a_verdict_over_what_the_corefile_said_before_or_after_is_none(tmp_path, monkeypatch):
+    """A file that is written in two steps would be refused for what it said between them, and not be looked at again."""
+    reload = "  reload 2s 1s\n}\n"
+    asked, verdicts = [], [Answer(1, rows=((OTHER, ""),))]
+
+    async def ask(what, name):
+        asked.append((what, name))
+        return verdicts.pop() if verdicts else None
+
+    async with comparing(tmp_path, ".:53 {\n  whoami\n" + reload) as (service, say):
+        monkeypatch.setattr(service, "ask", ask)
+        before = service.corefile
+        await say(".:53 {\n  errors\n" + reload)
+        await until(lambda: service.corefile is not before)
+        assert asked == [("try", service.corefile.fingerprint)] * 2
 
 
 async def test_obs_50_who_waits_for_more_gives_it_up_for_another_corefile(tmp_path, monkeypatch):
