@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, Self
 
 from pointsman.dataplane.errors import ErrorKind, KernelError
@@ -20,6 +21,7 @@ from pointsman.netlink import codec
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP: Final = 1
 _DROP_MEMBERSHIP: Final = 2
+_GET_STRICT_CHK: Final = 12
 _SO_RCVBUFFORCE: Final = 33
 _BUFFER: Final = 64 * 1024
 _AT_ONCE: Final = 128
@@ -55,14 +57,20 @@ def kernel_error(number: int, subject: str) -> KernelError:
 class Channel:
     """One netlink socket; use it as a context manager, or close it."""
 
-    def __init__(self, protocol: int, *, receive_buffer: int = 1 << 20) -> None:
-        """Open the socket in this thread's network namespace; `receive_buffer` is in bytes. Raises KernelError."""
+    def __init__(self, protocol: int, *, receive_buffer: int = 1 << 20, filtered: bool = False) -> None:
+        """Open the socket in this thread's network namespace; `receive_buffer` is in bytes. Raises KernelError.
+
+        With `filtered` a list that is asked for has only what the request's body describes, where the kernel can do that (from 4.20 on).
+        """
         try:
             self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         except OSError as error:
             raise kernel_error(error.errno or errno.EIO, f"netlink socket of protocol {protocol}") from error
         self._socket.setblocking(False)
         self._sequence = 0
+        if filtered:
+            with suppress(OSError):
+                self._socket.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
         try:
             self._socket.bind((0, 0))
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, receive_buffer)

@@ -130,13 +130,13 @@ def local_route(text: str, source: str = "") -> bytes:
     return body + codec.attribute(_RTA_PREFSRC, ip_address(source).packed) if source else body
 
 
-def every_route(family: int) -> bytes:
-    """Return the body of a request for all routes of a family (0 = all)."""
-    return _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+def every_local_route(family: int) -> bytes:
+    """Return the body of a request for our local routes of a family; a kernel that does not filter (`Channel`) gives all routes."""
+    return _ROUTE.pack(family, 0, 0, 0, _TABLE_LOCAL, ORIGIN, 0, _TYPE_LOCAL, 0)
 
 
 def local_routes(answers: Iterable[codec.Message]) -> Iterator[str]:
-    """Yield the addresses of our local routes in the answers to `every_route`. Raises MalformedError."""
+    """Yield the addresses of our local routes in the answers to `every_local_route`. Raises MalformedError."""
     for message in answers:
         if len(message.body) < _ROUTE.size:
             raise codec.MalformedError(f"route of {len(message.body)} bytes: too short")

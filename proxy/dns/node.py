@@ -28,6 +28,7 @@ from pointsman.proxy.dns.frontends import Frontends
 from pointsman.proxy.dns.service import DnsError, DnsService, Settings
 from pointsman.proxy.dns.setup import Setup, Step
 from pointsman.proxy.dns.sockets import ListenError
+from pointsman.proxy.dns.surroundings import REPAIR
 from pointsman.proxy.dns.telling import Telling
 from pointsman.proxy.dns.wishes import WishError, Wishes, wishes
 from pointsman.proxy.source import Also, Reread
@@ -38,8 +39,6 @@ from pointsman.routing.snapshot import Dirty, ServiceKey, Snapshot
 
 log = logging.getLogger(__name__)
 
-REPAIR = 10.0
-"""Seconds between two looks whether the routes are still there."""
 UNUSABLE = (DnsError, WishError, OSError)
 """What `make` raises."""
 START = 5.0
@@ -158,7 +157,7 @@ class NodeDns:
             group.create_task(self._serve())
             group.create_task(questions.serve(questions.default_path(self._config.socket), self.service))
             group.create_task(self._follow())
-            group.create_task(self._keep())
+            group.create_task(surroundings.keep(self._arrange, self._moved))
             group.create_task(self._watch())
             group.create_task(self._state.run(self.telling))
             if self._config.takeover:
@@ -193,17 +192,6 @@ class NodeDns:
             self.telling.applied(self._host.applied())
             await self._host.advanced()
 
-    async def _keep(self) -> None:
-        """Keep the addresses local, and listened at, as they come and go."""
-        while True:
-            self._moved.clear()
-            await self._arrange()
-            try:
-                async with asyncio.timeout(REPAIR):
-                    await self._moved.wait()
-            except TimeoutError:
-                continue
-
     async def _watch(self) -> None:
         """Have routes that somebody removes put back at once: until then packets that the rules take aside go astray."""
         told = ""
@@ -217,6 +205,7 @@ class NodeDns:
                 await asyncio.sleep(REPAIR)
 
     async def _arrange(self) -> None:
+        """Make the addresses local, and listen there, as they come and go."""
         try:
             if changes := await surroundings.ensure(self.addresses):
                 log.info("addresses for DNS", extra={"changes": ", ".join(changes)})

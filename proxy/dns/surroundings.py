@@ -8,10 +8,12 @@ removing them is done by what they say of themselves, so a process without memor
 `node` says which addresses; the resolver names them in the lists (`dns.heartbeat`), here they are only taken back when it is gone.
 """
 
+import asyncio
 import errno
 import logging
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +29,10 @@ log = logging.getLogger(__name__)
 FOLDER: Final = Path("/proc/net/xt_recent")
 ROUTES: Final = "routes"
 """The subject of an error in reading them."""
+REPAIR: Final = 10.0
+"""Seconds between two looks whether the routes are still there, if nothing is heard."""
+PAUSES: Final = (0.1, 1.0)
+"""Seconds from one look to the next if something is heard: at first, and at most, where it never ends."""
 _HARMLESS: Final = (errno.EEXIST, errno.ESRCH, errno.ENOENT)
 
 
@@ -48,13 +54,13 @@ def take_back(addresses: Iterable[str]) -> None:
 
 async def present() -> tuple[str, ...]:
     """Return the addresses that are local by routes of ours. Raises KernelError."""
-    with Channel(socket.NETLINK_ROUTE) as channel:
+    with Channel(socket.NETLINK_ROUTE, filtered=True) as channel:
         return await _present(channel)
 
 
 async def ensure(wanted: Sequence[str]) -> tuple[str, ...]:
     """Make these addresses local and no others of ours; return in words what was changed. Raises KernelError."""
-    with Channel(socket.NETLINK_ROUTE) as channel:
+    with Channel(socket.NETLINK_ROUTE, filtered=True) as channel:
         there = await _present(channel)
         missing = [address for address in wanted if address not in there]
         surplus = [address for address in there if address not in wanted]
@@ -83,6 +89,23 @@ async def watch(gone: Callable[[], None]) -> None:
                 gone()
 
 
+async def keep(arrange: Callable[[], Awaitable[None]], moved: asyncio.Event) -> None:
+    """Call `arrange` now, when something has moved, and now and then, until cancelled.
+
+    Who removes a route of ours whenever it is there is no reason to do nothing else: looks are further and further apart meanwhile.
+    """
+    shortest, longest = PAUSES
+    pause = shortest
+    while True:
+        moved.clear()
+        await arrange()
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, longest) if moved.is_set() else shortest
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REPAIR):
+                await moved.wait()
+
+
 async def remove(*, dry_run: bool = False) -> tuple[str, ...]:
     """Remove all routes of ours; return in words what was (or would be) removed. Raises KernelError."""
     there = await present()
@@ -95,9 +118,12 @@ async def remove(*, dry_run: bool = False) -> tuple[str, ...]:
 async def _present(channel: Channel) -> tuple[str, ...]:
     found: list[str] = []
     for family in (socket.AF_INET, socket.AF_INET6):
-        answers = await channel.request(route.GET_ROUTE, route.every_route(family), ROUTES, flags=codec.DUMP)
         try:
+            answers = await channel.request(route.GET_ROUTE, route.every_local_route(family), ROUTES, flags=codec.DUMP)
             found += route.local_routes(answers)
         except codec.MalformedError as error:
             raise KernelError(ErrorKind.OTHER, f"the kernel's answer cannot be read: {error}", ROUTES) from error
+        except KernelError as error:
+            if error.kind is not ErrorKind.MISSING:  # a namespace without any address yet has no such table
+                raise
     return tuple(found)

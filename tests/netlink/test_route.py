@@ -63,4 +63,8 @@ def test_routes_of_others_are_not_ours():
 
 def test_a_local_route_may_say_from_where_this_host_sends():
     assert attributes(route.local_route("10.96.0.10", "192.0.2.1"), 12)[7] == bytes([192, 0, 2, 1])
-    assert route.every_route(2)[0] == 2
+
+
+def test_the_kernel_is_asked_for_our_routes_only():
+    body = route.every_local_route(2)
+    assert (body[0], body[4], body[5], body[7]) == (2, 255, route.ORIGIN, 2)  # family, table, origin, type

@@ -1,9 +1,12 @@
 """Addresses that a node is given for DNS: by routes, which are put back, and removed without memory."""
 
 import asyncio
+import socket
 
 import pytest
 from fakes.scratch import namespace, shell
+from pointsman.netlink import codec, route
+from pointsman.netlink.channel import Channel
 from pointsman.proxy.dns import surroundings
 
 
@@ -31,6 +34,45 @@ async def test_nld_43_routes_are_added_once_put_back_and_removed():
         assert await surroundings.present() == ()
         assert "192.0.2.77" in shell("ip route show table local")
         await asyncio.sleep(0)
+
+
+@pytest.mark.kernel
+async def test_nld_43_only_our_routes_are_read():
+    """A node may have a million others, and a look comes whenever events of them were lost."""
+    with namespace():
+        with Channel(socket.NETLINK_ROUTE, filtered=True) as channel:
+            assert await surroundings.present() == ()  # no address, no table
+            shell("ip link set lo up; for n in $(seq 8); do ip route add 198.51.100.$n dev lo; ip -6 route add fd99::$n dev lo; done")
+            await surroundings.ensure(("169.254.20.10", "fd53::20:10"))
+            for family in (socket.AF_INET, socket.AF_INET6):
+                assert len(await channel.request(route.GET_ROUTE, route.every_local_route(family), "routes", flags=codec.DUMP)) == 1
+        with Channel(socket.NETLINK_ROUTE) as channel:  # as of a kernel that does not filter
+            answers = await channel.request(route.GET_ROUTE, route.every_local_route(socket.AF_INET), "routes", flags=codec.DUMP)
+            assert len(answers) > 8
+            assert list(route.local_routes(answers)) == ["169.254.20.10"]
+
+
+async def test_nld_43_who_removes_routes_again_and_again_does_not_make_this_node_busy(monkeypatch):
+    moved, paused, arranged = asyncio.Event(), [], []
+    fights = [True] * 6 + [False, True, False]
+
+    async def arrange():
+        arranged.append(len(paused))
+
+    async def sleep(seconds):
+        paused.append(seconds)
+        if not fights:
+            raise asyncio.CancelledError
+        if fights.pop(0):
+            moved.set()
+        else:
+            asyncio.get_running_loop().call_soon(moved.set)  # later than the pause: that is another matter
+
+    monkeypatch.setattr(surroundings.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await surroundings.keep(arrange, moved)
+    assert paused == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 0.1, 0.2, 0.1]
+    assert arranged == list(range(10)), "a pause after each look, none before the first"
 
 
 @pytest.mark.kernel
