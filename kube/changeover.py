@@ -69,8 +69,8 @@ class Changeover(Generic[S]):
             nonlocal troubles
             if not begun.is_set() and self.current is not None:
                 if batch.problems is not None:
-                    for problem in set(batch.problems).difference(troubles):
-                        log.warning("what is to be read besides is not there yet: %s", problem)
+                    for problem in sorted(set(batch.problems).difference(troubles)):
+                        log.warning("while another selection is read of the cluster: %s", problem)
                     troubles = batch.problems
                 if not batch.events:
                     return  # the source before has its own list of problems

@@ -104,7 +104,7 @@ def test_what_a_successor_complained_of_before_it_began_is_told_then(troubled, c
         await two.say(SECOND)
         await following
         assert heard[1:] == [Batch(SECOND.events, TROUBLE.problems if troubled else ())]
-        assert caplog.text.count("is away") == troubled
+        assert caplog.text.count("while another selection is read of the cluster: server: is away") == troubled
         running.cancel()
         await asyncio.wait({running})
 
