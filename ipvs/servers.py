@@ -40,9 +40,9 @@ MANY: Final = 256
 class Servers:
     """The kernel's servers of one family. `clock` is monotonic, in seconds.
 
-    `gone` are addresses of endpoints that nobody waits for, `ended` servers that drain and are not to be waited for any longer. `ruled` are
-    frontends of the cluster's DNS that rules lead: a virtual server that waits there for what drains would refuse what is meant for this
-    node's resolver, so it goes at once.
+    `gone` are addresses of endpoints that nobody waits for, `ended` servers that drain and are not to be waited for any longer; each is
+    kept until it is removed. `ruled` are frontends of the cluster's DNS that rules lead: a virtual server that waits there for what drains
+    would refuse what is meant for this node's resolver, so it goes at once.
     """
 
     def __init__(self, family: Family, drain: Drain, clock: Callable[[], float] = time.monotonic) -> None:
@@ -149,8 +149,9 @@ class Servers:
 
     async def tick(self, lost: Collection[RealKey] = ()) -> bool:
         """Look at what drains and remove what need not wait any more, `lost` ones in any case; return whether anything drains still."""
-        lost, self.ended = {*lost, *self.ended}, set()
+        lost = {*lost, *self.ended}
         if not len(self.drain) and not self.drain.held:
+            self.ended.clear()
             return False
         loads = await self._loads({key.virtual for key in self.drain.keys})
         due = tuple(dict.fromkeys((*self.drain.due(loads, self.gone, self._clock()), *(key for key in lost if key in self.drain))))
@@ -158,6 +159,7 @@ class Servers:
         for key in due:
             if key not in failed:
                 self.drain.release(key)
+        self.ended -= lost - failed.keys()
         await self._remove(self.drain.orphans())
         return len(self.drain) > 0
 

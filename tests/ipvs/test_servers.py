@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 import pytest
 from fakes.scratch import namespace, shell
 from pointsman.dataplane.contract import ABSENT, UNKNOWN, Change
+from pointsman.dataplane.errors import ErrorKind, KernelError
 from pointsman.ipvs.drain import Drain
 from pointsman.ipvs.objects import RealKey, RealServer, VirtualKey, VirtualServer
 from pointsman.ipvs.servers import Servers
@@ -175,6 +176,25 @@ async def test_pain_85_a_server_whose_connections_are_ended_goes_and_they_with_i
         assert "10.244.0.1" not in shell("ipvsadm -Sn")
         with pytest.raises(ConnectionError):
             insist(client)
+
+
+async def test_pain_85_ended_connections_are_not_forgotten_while_the_kernel_does_not_answer(servers, monkeypatch):
+    await servers.add(added(WEB, ONE))
+
+    async def silent(keys):
+        raise KernelError(ErrorKind.OTHER, "no answer", "real servers")
+
+    with ExitStack() as stack:
+        connect(stack)
+        await servers.delete([ONE])
+        servers.ended.add(ONE)
+        with monkeypatch.context() as patched:
+            patched.setattr(servers, "_loads", silent)
+            with pytest.raises(KernelError):
+                await servers.tick()
+        assert not await servers.tick()
+        assert "10.244.0.1" not in shell("ipvsadm -Sn")
+        assert not servers.ended
 
 
 async def test_nld_42_where_rules_lead_no_virtual_server_waits_for_what_drains(servers):
