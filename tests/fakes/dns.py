@@ -51,9 +51,9 @@ class Everywhere:
             connection, _ = await loop.sock_accept(listener)
             with connection, suppress(OSError, TimeoutError):
                 async with asyncio.timeout(2.0):
-                    asked = await loop.sock_recv(connection, 4096)
-                    reply = self._answer(asked[2 : 2 + int.from_bytes(asked[:2], "big")])
-                    await loop.sock_sendall(connection, len(reply).to_bytes(2, "big") + reply)
+                    if asked := await loop.sock_recv(connection, 4096):  # who only connects asks nothing
+                        reply = self._answer(asked[2 : 2 + int.from_bytes(asked[:2], "big")])
+                        await loop.sock_sendall(connection, len(reply).to_bytes(2, "big") + reply)
 
     def _take(self):
         with suppress(BlockingIOError):
