@@ -9,8 +9,16 @@ DATED_BACK = ("faketime", "-f", "-500d")
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
 
+TAKEN = "faketime: sem_open: File exists"
+"""faketime names what it shares by its process id; what one left behind that was killed is in the way of the next one with that id."""
+ATTEMPTS = 20
+
+
 def openssl(*arguments, text=""):
-    done = subprocess.run([*DATED_BACK, "openssl", *arguments], input=text, capture_output=True, text=True, check=False)
+    for _ in range(ATTEMPTS):
+        done = subprocess.run([*DATED_BACK, "openssl", *arguments], input=text, capture_output=True, text=True, check=False)
+        if TAKEN not in done.stderr:
+            break
     assert done.returncode == 0, f"openssl {' '.join(arguments)}: {done.stderr}"
     return done.stdout
 
