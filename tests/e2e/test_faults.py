@@ -5,6 +5,7 @@ Most tests have the agent of node n1 ask through the proxy (`door`). Meanwhile n
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -293,12 +294,12 @@ async def connections_from(lab, node):
 
 
 async def at_underlay(lab, *command, text=""):
-    process = await asyncio.create_subprocess_exec(
-        *lab.command(UNDERLAY, *command), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    said, _ = await process.communicate(text.encode())
-    assert process.returncode == 0, said
-    return said.decode()
+    """Run a command that may read `text`: not by the loop, for uvloop fails where a command ends before all was written to it."""
+    there = lab.command(UNDERLAY, *command)
+    read = {"input": text, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = await asyncio.to_thread(subprocess.run, there, check=False, **read)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 async def test_the_clock_steps(lab, door, shop, judge, tmp_path):
