@@ -63,35 +63,15 @@ async def test_rec_07_dns_reads_what_routing_leaves_out(monkeypatch):
     assert [options["all_pods"] for options in asked] == [False, True]
 
 
-async def test_obs_50_more_is_read_by_a_source_that_follows(monkeypatch):
-    asked = []
+@pytest.fixture
+def made(monkeypatch):
+    """Return the sources that are opened: instead of the API's, each delivers an empty list and no more."""
+    found = []
 
     class Source(ApiSource):
         def __init__(self, client, node_name, **options):
-            asked.append(options)
-
-        async def run(self, sink):
-            sink(Batch((Replace(Kind.SERVICE, ()),)))
-            await asyncio.Event().wait()
-
-    monkeypatch.setattr("pointsman.proxy.source.ApiSource", Source)
-    opened = await open_source(Config(master="10.0.0.1:8080"), also=Also(unfiltered=True))
-    heard = []
-    running = asyncio.create_task(opened.source.run(heard.append))
-    await opened.reread(Also(unfiltered=True, all_pods=True, imports=True))
-    assert [(options["all_pods"], options["imports"]) for options in asked] == [(False, False), (True, True)]
-    assert heard[-1].events
-    running.cancel()
-    await asyncio.wait({running})
-    await opened.aclose()
-
-
-async def test_in_01_the_source_that_delivers_says_which_services_are_of_others(monkeypatch):
-    made = []
-
-    class Source(ApiSource):
-        def __init__(self, client, node_name, **options):
-            made.append(self)
+            self.options = options
+            found.append(self)
 
         async def run(self, sink):
             sink(Batch((Replace(Kind.SERVICE, ()),)))
@@ -101,6 +81,22 @@ async def test_in_01_the_source_that_delivers_says_which_services_are_of_others(
             return frozenset({self})
 
     monkeypatch.setattr("pointsman.proxy.source.ApiSource", Source)
+    return found
+
+
+async def test_obs_50_more_is_read_by_a_source_that_follows(made):
+    opened = await open_source(Config(master="10.0.0.1:8080"), also=Also(unfiltered=True))
+    heard = []
+    running = asyncio.create_task(opened.source.run(heard.append))
+    await opened.reread(Also(unfiltered=True, all_pods=True, imports=True))
+    assert [(one.options["all_pods"], one.options["imports"]) for one in made] == [(False, False), (True, True)]
+    assert heard[-1].events
+    running.cancel()
+    await asyncio.wait({running})
+    await opened.aclose()
+
+
+async def test_in_01_the_source_that_delivers_says_which_services_are_of_others(made):
     opened = await open_source(Config(master="10.0.0.1:8080"))
     running = asyncio.create_task(opened.source.run(lambda _: None))
     assert await opened.elsewhere() == {made[0]}
