@@ -19,7 +19,7 @@ async def exchange(message: bytes, address: str, port: int, patience: float, is_
     found: asyncio.Future[bytes] = loop.create_future()
     with contextlib.closing(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)) as sock:
         sock.setblocking(False)
-        sock.connect(_place(address, port))
+        sock.connect(place(address, port))
         sock.send(message)
 
         def read() -> None:
@@ -47,7 +47,7 @@ async def exchange(message: bytes, address: str, port: int, patience: float, is_
             loop.remove_reader(sock)
 
 
-def _place(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+def place(address: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
     """Return where to connect to; a link-local address has an interface (`fe80::1%eth0`). Raises OSError if there is none of that name."""
     plain, _, scope = address.partition("%")
     if not scope:

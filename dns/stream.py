@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import cast
 
 from msgspec import Struct
+from pointsman.dns.datagram import place
 
 PIPELINE = 64
 """Questions that wait on one connection, at most."""
@@ -252,7 +253,7 @@ class Pool:
         try:
             sock.setblocking(False)
             async with asyncio.timeout(patience):
-                await loop.sock_connect(sock, (self._address, self._port))
+                await loop.sock_connect(sock, place(self._address, self._port))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNCONFIRMED * 1000))  # a lost SYN has more time
                 _, made = await loop.create_connection(lambda: Connection(self._clock), sock=sock, ssl=self._tls, server_hostname=tls_name)
         except BaseException:

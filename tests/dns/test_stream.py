@@ -102,6 +102,22 @@ async def test_a_server_that_resets_a_connection_for_its_second_question_is_aske
         mine.close()
 
 
+async def test_an_interface_may_be_named_with_an_address():
+    """As over UDP: both find the place by the same words."""
+
+    async def answer(reader, writer):
+        asked = await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        reply = dns.message.make_response(dns.message.from_wire(asked)).to_wire()
+        writer.write(len(reply).to_bytes(2, "big") + reply)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "::1", 0) as server:
+        mine = Pool("::1%lo", server.sockets[0].getsockname()[1], limits=Limits(), clock=Clock())
+        reply, _ = await mine.ask(question(7), 60, 60)
+        assert int.from_bytes(reply[:2], "big") == 7
+        mine.close()
+
+
 async def test_a_server_that_was_restarted_gets_many_questions_at_a_time_again():
     clock = Clock()
     async with Upstream(address()) as upstream:
